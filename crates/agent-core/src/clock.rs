@@ -1,0 +1,253 @@
+//! Time: one timeline for deadlines and for records, real or virtual.
+//!
+//! Everything in this crate takes time from [`Clock`]. On a virtual clock nothing waits: when
+//! every actor is idle, time jumps to the next timer, so a day of work takes seconds and the same
+//! inputs give the same run.
+
+mod virtual_time;
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Add;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use jiff::SignedDuration;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+pub use virtual_time::VirtualClock;
+
+/// A moment in nanoseconds since 1970-01-01T00:00:00Z; good until the year 2554.
+///
+/// Shown and written to JSON as RFC 3339 UTC, to the millisecond at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The start of 1970, UTC.
+    pub const EPOCH: Timestamp = Timestamp(0);
+    /// Later than anything that happens; a deadline that never comes.
+    pub const NEVER: Timestamp = Timestamp(u64::MAX);
+
+    /// A moment in nanoseconds since the start of 1970, UTC.
+    pub const fn from_nanos(nanos: u64) -> Timestamp {
+        Timestamp(nanos)
+    }
+
+    /// A moment in milliseconds since the start of 1970, UTC, saturating.
+    pub const fn from_millis(millis: u64) -> Timestamp {
+        Timestamp(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since the start of 1970, UTC.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the start of 1970, UTC.
+    pub const fn millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// The time from `earlier` until this moment; zero where `earlier` is later.
+    pub const fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment less `duration`, at least [`Timestamp::EPOCH`].
+    pub fn saturating_sub(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// Days since 1970-01-01, UTC.
+    pub const fn day(self) -> u32 {
+        (self.0 / 86_400_000_000_000) as u32
+    }
+
+    /// The same moment for the calendar library.
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+            .saturating_add(SignedDuration::from_nanos(i64::try_from(self.0).unwrap_or(i64::MAX)))
+            .unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    /// Saturates at [`Timestamp::NEVER`].
+    fn add(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.to_jiff())
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Timestamp, TimestampError> {
+        let at: jiff::Timestamp = text.parse().map_err(TimestampError::NotRfc3339)?;
+        u64::try_from(at.as_nanosecond()).map(Timestamp).map_err(|_| TimestampError::BeforeEpoch)
+    }
+}
+
+/// Why a text is not a [`Timestamp`].
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum TimestampError {
+    /// Not in the form of RFC 3339.
+    #[error("not a time such as 2026-11-24T09:30:00Z")]
+    NotRfc3339(#[source] jiff::Error),
+    /// Before 1970 or after 2554.
+    #[error("a time before 1970")]
+    BeforeEpoch,
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        } else {
+            u64::deserialize(deserializer).map(Timestamp)
+        }
+    }
+}
+
+/// Tells the time and waits for it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// The time of day at the start, and the steady clock since: it never goes back.
+    Real {
+        epoch: Timestamp,
+        started: Duration,
+    },
+    Virtual(VirtualClock),
+}
+
+/// The deadline passed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the deadline passed")]
+pub struct Elapsed;
+
+impl Clock {
+    /// The real time: the time of day now, carried on by the steady clock.
+    pub fn real() -> Clock {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+        let epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Clock(Kind::Real { epoch: Timestamp(nanos(epoch)), started: steady() })
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Kind::Real { epoch, started } => *epoch + steady().saturating_sub(*started),
+            Kind::Virtual(clock) => clock.now(),
+        }
+    }
+
+    /// Waits for `duration`.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.0 {
+            #[expect(clippy::disallowed_methods, reason = "the one place that waits in real time")]
+            Kind::Real { .. } => tokio::time::sleep(duration).await,
+            Kind::Virtual(clock) => clock.sleep_until(clock.now() + duration).await,
+        }
+    }
+
+    /// Waits until `at`; not at all where it has passed.
+    pub async fn sleep_until(&self, at: Timestamp) {
+        if at == Timestamp::NEVER {
+            return std::future::pending().await;
+        }
+        self.sleep(at.since(self.now())).await;
+    }
+
+    /// Runs `future` until it is done or `deadline` is reached.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] where the deadline came first; `future` is dropped then. A future that is ready
+    /// wins over a deadline that has passed.
+    pub async fn timeout<F: Future>(
+        &self,
+        deadline: Timestamp,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let future = std::pin::pin!(future);
+        let alarm = std::pin::pin!(self.sleep_until(deadline));
+        match select(future, alarm).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right(((), _)) => Err(Elapsed),
+        }
+    }
+}
+
+impl From<VirtualClock> for Clock {
+    fn from(clock: VirtualClock) -> Clock {
+        Clock(Kind::Virtual(clock))
+    }
+}
+
+/// The steady clock, as the time since its first reading in this process.
+fn steady() -> Duration {
+    #[expect(clippy::disallowed_types, reason = "the one place that reads the steady clock")]
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    #[expect(clippy::disallowed_types, reason = "the one place that reads the steady clock")]
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
+}
+
+/// Durations as people write them, for `#[serde(with = "human_duration")]`: `"250ms"`, `"1m 30s"`.
+pub mod human_duration {
+    use std::time::Duration;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes `"1m 30s"`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*value))
+    }
+
+    /// Reads `"1m 30s"`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no text, or no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|error| {
+            D::Error::custom(format_args!(
+                "{error}; write a duration such as \"90s\" or \"1h 30m\""
+            ))
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! Virtual time: a heap of timers with a total order, advanced when the runtime is idle.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::future::{Either, select};
+
+use super::{Clock, Timestamp};
+
+/// A clock that stands still while anything can run, and then jumps to the next timer.
+///
+/// Timers fire one at a time, by (time, order of arming), to the nanosecond. It belongs to one
+/// thread: sockets and other threads are not waited for.
+#[derive(Debug, Clone)]
+pub struct VirtualClock(Arc<Mutex<Heap>>);
+
+#[derive(Debug)]
+struct Heap {
+    now: Timestamp,
+    next: u64,
+    order: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    /// The timers not yet fired and not dropped; what is missing here is skipped in `order`.
+    waiting: BTreeMap<u64, Waker>,
+    /// The task of `main`, woken to be told that nothing can move.
+    main: Option<Waker>,
+    stuck: bool,
+    stuck_polls: u32,
+}
+
+impl VirtualClock {
+    /// A clock that shows `start`.
+    pub fn starting_at(start: Timestamp) -> VirtualClock {
+        VirtualClock(Arc::new(Mutex::new(Heap {
+            now: start,
+            next: 0,
+            order: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
+            main: None,
+            stuck: false,
+            stuck_polls: 0,
+        })))
+    }
+
+    /// Runs `main` in an actix system of its own on this thread, in virtual time.
+    ///
+    /// # Panics
+    ///
+    /// If nothing can move any more while `main` is not done: no task is ready and no timer is
+    /// armed. Also if it is called from inside an async runtime.
+    pub fn run<F, T>(start: Timestamp, main: impl FnOnce(Clock) -> F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        let clock = VirtualClock::starting_at(start);
+        let parked = clock.clone();
+        let system = actix::System::with_tokio_rt(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || {
+                    if !parked.fire_next() {
+                        parked.report_stuck();
+                    }
+                })
+                .build()
+                .expect("a runtime on this thread")
+        });
+        let stuck = clock.clone();
+        system.block_on(async move {
+            let main = std::pin::pin!(main(clock.into()));
+            let stuck = std::future::poll_fn(move |cx| stuck.poll_stuck(cx));
+            match select(main, stuck).await {
+                Either::Left((output, _)) => output,
+                Either::Right(((), _)) => {
+                    panic!("nothing can move any more: no task is ready and no timer is armed")
+                }
+            }
+        })
+    }
+
+    fn report_stuck(&self) {
+        let mut heap = self.heap();
+        heap.stuck = true;
+        let main = heap.main.take();
+        drop(heap);
+        if let Some(main) = main {
+            main.wake();
+        }
+    }
+
+    fn poll_stuck(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut heap = self.heap();
+        heap.main = Some(cx.waker().clone());
+        // A thread outside may have moved something since: ask twice before giving up.
+        if std::mem::take(&mut heap.stuck) {
+            heap.stuck_polls += 1;
+        } else {
+            heap.stuck_polls = 0;
+        }
+        if heap.stuck_polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The time it shows.
+    pub fn now(&self) -> Timestamp {
+        self.heap().now
+    }
+
+    /// Timers armed and not yet fired.
+    pub fn armed(&self) -> usize {
+        self.heap().waiting.len()
+    }
+
+    /// Advances to the next timer and wakes its task; `false` where no timer is armed.
+    pub fn fire_next(&self) -> bool {
+        let mut heap = self.heap();
+        while let Some(Reverse((at, timer))) = heap.order.pop() {
+            if let Some(waker) = heap.waiting.remove(&timer) {
+                heap.now = heap.now.max(at);
+                drop(heap);
+                waker.wake();
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn sleep_until(&self, at: Timestamp) -> Sleep {
+        Sleep { clock: self.clone(), at, timer: None }
+    }
+
+    fn heap(&self) -> MutexGuard<'_, Heap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A timer; disarmed when dropped.
+#[derive(Debug)]
+pub(super) struct Sleep {
+    clock: VirtualClock,
+    at: Timestamp,
+    timer: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let clock = self.clock.clone();
+        let mut heap = clock.heap();
+        match self.timer {
+            Some(timer) => match heap.waiting.get_mut(&timer) {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => return Poll::Ready(()),
+            },
+            None if self.at <= heap.now => return Poll::Ready(()),
+            None => {
+                let timer = heap.next;
+                heap.next += 1;
+                heap.order.push(Reverse((self.at, timer)));
+                heap.waiting.insert(timer, cx.waker().clone());
+                self.timer = Some(timer);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer {
+            self.clock.heap().waiting.remove(&timer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_day_of_sleep_takes_no_time_and_is_exact() {
+        VirtualClock::run(Timestamp::EPOCH, |clock| async move {
+            clock.sleep(Duration::from_secs(86_400)).await;
+            clock.sleep(Duration::from_nanos(1)).await;
+            assert_eq!(clock.now().nanos(), 86_400_000_000_001);
+        });
+    }
+
+    #[test]
+    fn timers_of_one_moment_fire_in_the_order_they_were_armed() {
+        let fired = VirtualClock::run(Timestamp::EPOCH, |clock| async move {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            for name in 0..100 {
+                let (clock, tell) = (clock.clone(), tell.clone());
+                actix::spawn(async move {
+                    clock.sleep(Duration::from_millis(5)).await;
+                    tell.send(name).expect("told is alive");
+                });
+            }
+            drop(tell);
+            let mut fired = Vec::new();
+            while let Some(name) = told.recv().await {
+                fired.push(name);
+            }
+            fired
+        });
+        assert_eq!(fired, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing can move")]
+    fn a_run_that_can_never_end_is_reported_instead_of_hanging() {
+        VirtualClock::run(Timestamp::EPOCH, |_clock| std::future::pending::<()>());
+    }
+
+    #[test]
+    fn a_timeout_drops_what_is_late_and_lets_pass_what_is_ready() {
+        VirtualClock::run(Timestamp::EPOCH, |clock| async move {
+            let deadline = clock.now() + Duration::from_secs(1);
+            assert!(clock.timeout(deadline, std::future::pending::<()>()).await.is_err());
+            assert_eq!(clock.now(), deadline);
+            assert_eq!(clock.timeout(deadline, async { 7 }).await, Ok(7));
+        });
+    }
+}

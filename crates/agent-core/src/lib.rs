@@ -1,0 +1,10 @@
+//! Supervised LLM agents with budgets, rate limits and durable accounting.
+
+pub mod clock;
+pub mod ledger;
+pub mod money;
+pub mod permits;
+pub mod retry;
+pub mod supervision;
+pub mod task;
+pub mod usage;

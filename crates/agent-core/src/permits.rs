@@ -1,0 +1,70 @@
+//! The arithmetic behind the rate limiter: who may call when.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::human_duration;
+
+/// The provider's limits for each key and model; the `[limits]` of the fleet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderLimits {
+    /// Requests in any 60 s. Absent: not limited.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Input tokens, cache reads left out, in any 60 s. Absent: not limited.
+    pub input_tokens_per_minute: Option<NonZeroU64>,
+    /// Output tokens in any 60 s. Absent: not limited.
+    pub output_tokens_per_minute: Option<NonZeroU64>,
+    /// Attempts in flight at once. Default: 64.
+    pub max_concurrent: NonZeroU32,
+    /// Longest wait for a permit. Default: `"5m"`.
+    #[serde(with = "human_duration")]
+    pub max_wait: Duration,
+}
+
+impl Default for ProviderLimits {
+    fn default() -> Self {
+        ProviderLimits {
+            requests_per_minute: None,
+            input_tokens_per_minute: None,
+            output_tokens_per_minute: None,
+            max_concurrent: NonZeroU32::new(64).expect("64 is not zero"),
+            max_wait: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happens to a call that a worker's own limit does not admit now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitMode {
+    /// It waits.
+    Wait,
+    /// Its task fails with `AGENT_RATE_LIMIT_EXCEEDED`.
+    Reject,
+}
+
+/// A worker's own limit on calls, retries included; it guards against runaway loops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentRateLimit {
+    /// Calls in any time of length `per`. Default: 10.
+    pub calls: NonZeroU32,
+    /// The length of that time. Default: `"1m"`.
+    #[serde(with = "human_duration")]
+    pub per: Duration,
+    /// What happens to queued tasks beyond it. Default: they wait.
+    pub mode: LimitMode,
+}
+
+impl Default for AgentRateLimit {
+    fn default() -> Self {
+        AgentRateLimit {
+            calls: NonZeroU32::new(10).expect("10 is not zero"),
+            per: Duration::from_secs(60),
+            mode: LimitMode::Wait,
+        }
+    }
+}

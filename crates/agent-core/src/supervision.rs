@@ -1,0 +1,111 @@
+//! Supervision: when a worker that ended is started again, in the words of Erlang/OTP.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Timestamp, human_duration};
+
+/// When a worker that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Restart {
+    /// Always.
+    Permanent,
+    /// Where it panicked.
+    #[default]
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+/// How often and how fast workers are restarted; the `[supervision]` of the fleet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Supervision {
+    /// Restarts of one worker within `within`; one more and it stays down. Default: 5.
+    pub max_restarts: u32,
+    /// The sliding window over which restarts are counted. Default: `"1m"`.
+    #[serde(with = "human_duration")]
+    pub within: Duration,
+    /// Least pause before a restart; doubled for each restart within the window. Default: `"200ms"`.
+    #[serde(with = "human_duration")]
+    pub backoff: Duration,
+    /// Most that the doubling comes to. Default: `"30s"`.
+    #[serde(with = "human_duration")]
+    pub max_backoff: Duration,
+    /// Workers that one task may crash before it ends as `WORKER_CRASHED`. Default: 3.
+    pub poison_limit: NonZeroU32,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Supervision {
+            max_restarts: 5,
+            within: Duration::from_secs(60),
+            backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(30),
+            poison_limit: NonZeroU32::new(3).expect("3 is not zero"),
+        }
+    }
+}
+
+/// The restarts of one worker within the window, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct RestartHistory {
+    restarts: VecDeque<Timestamp>,
+}
+
+impl RestartHistory {
+    /// Counts a restart at `now` and returns the pause before it, spread by `jitter` (0 to 1) over
+    /// up to a quarter more; `None` where that is one restart too many.
+    pub fn restart(
+        &mut self,
+        now: Timestamp,
+        policy: &Supervision,
+        jitter: f64,
+    ) -> Option<Duration> {
+        let start = now.saturating_sub(policy.within);
+        while self.restarts.front().is_some_and(|&restart| restart < start) {
+            self.restarts.pop_front();
+        }
+        let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if earlier >= policy.max_restarts {
+            return None;
+        }
+        self.restarts.push_back(now);
+        let doubled = policy.backoff.saturating_mul(2u32.saturating_pow(earlier));
+        Some(doubled.min(policy.max_backoff).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 4.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_its_bound_until_the_intensity_is_exceeded() {
+        let policy = Supervision { max_backoff: Duration::from_secs(1), ..Supervision::default() };
+        let mut history = RestartHistory::default();
+        let pauses: Vec<_> = (0..6u64)
+            .map(|second| history.restart(Timestamp::from_millis(second * 1_000), &policy, 0.0))
+            .collect();
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(
+            pauses[..5],
+            [millis(200), millis(400), millis(800), millis(1000), millis(1000)]
+        );
+        assert_eq!(pauses[5], None);
+    }
+
+    #[test]
+    fn restarts_older_than_the_window_are_forgotten() {
+        let policy = Supervision { max_restarts: 1, ..Supervision::default() };
+        let mut history = RestartHistory::default();
+        assert!(history.restart(Timestamp::from_millis(0), &policy, 0.0).is_some());
+        assert!(history.restart(Timestamp::from_millis(60_000), &policy, 0.0).is_none());
+        assert!(history.restart(Timestamp::from_millis(60_001), &policy, 1.0).is_some());
+    }
+}

@@ -1,0 +1,420 @@
+//! Tasks, and the outcomes that they end in.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Error as _, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+use crate::money::NanoUsd;
+use crate::usage::TokenCounts;
+
+/// Names a task within a run; read from a JSON number or string, written as a string.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TaskId(String);
+
+impl TaskId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<T: Into<String>> From<T> for TaskId {
+    fn from(id: T) -> TaskId {
+        TaskId(id.into())
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TaskId, D::Error> {
+        struct Id;
+        impl Visitor<'_> for Id {
+            type Value = TaskId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id, a string or a whole number")
+            }
+            fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<TaskId, E> {
+                if id.trim().is_empty() {
+                    return Err(E::invalid_value(Unexpected::Str(id), &"an id that is not empty"));
+                }
+                Ok(TaskId(id.to_owned()))
+            }
+            fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<TaskId, E> {
+                Ok(TaskId(id.to_string()))
+            }
+            fn visit_i64<E: serde::de::Error>(self, id: i64) -> Result<TaskId, E> {
+                Ok(TaskId(id.to_string()))
+            }
+        }
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(Id)
+        } else {
+            deserializer.deserialize_str(Id)
+        }
+    }
+}
+
+/// How urgent a task is; the more urgent is fed to a worker first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
+/// When a task must have ended: so long after submission, or at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after the task was submitted; `"10m"`.
+    After(Duration),
+    /// At this moment; `"2026-11-24T10:00:00Z"`.
+    At(Timestamp),
+}
+
+impl Deadline {
+    /// The moment, for a task submitted at `submitted`.
+    pub fn moment(self, submitted: Timestamp) -> Timestamp {
+        match self {
+            Deadline::After(duration) => submitted + duration,
+            Deadline::At(moment) => moment,
+        }
+    }
+}
+
+impl FromStr for Deadline {
+    type Err = DeadlineError;
+
+    fn from_str(text: &str) -> Result<Deadline, DeadlineError> {
+        if let Ok(duration) = humantime::parse_duration(text) {
+            return Ok(Deadline::After(duration));
+        }
+        text.parse().map(Deadline::At).map_err(|_| DeadlineError)
+    }
+}
+
+/// A text that is neither a duration nor a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("neither a duration such as \"10m\" nor a time such as \"2026-11-24T10:00:00Z\"")]
+pub struct DeadlineError;
+
+impl Serialize for Deadline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Deadline::After(duration) => {
+                serializer.collect_str(&humantime::format_duration(*duration))
+            }
+            Deadline::At(moment) => {
+                serializer.collect_str(&format_args!("{:.9}", moment.to_jiff()))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Deadline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Deadline, D::Error> {
+        Cow::<'_, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Its name, unique within a run.
+    pub id: TaskId,
+    /// A line that says what is wanted. Absent: [`Task::UNTITLED`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The whole of what is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who pays: the scope `project:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// On whose behalf: the scope `user:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// A model other than the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A limit on the output, in tokens, other than the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// When it must have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    /// The agent that must play it. Absent: any idle worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Whatever the submitter wants to find again; not sent to a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Task {
+    /// The title of a task that has none.
+    pub const UNTITLED: &'static str = "Untitled";
+
+    /// A task of which only the id and the title are given.
+    pub fn new(id: impl Into<TaskId>, title: impl Into<String>) -> Task {
+        Task {
+            id: id.into(),
+            title: Some(title.into()),
+            description: None,
+            project_id: None,
+            user_id: None,
+            model: None,
+            max_tokens: None,
+            priority: Priority::default(),
+            deadline: None,
+            agent: None,
+            metadata: None,
+        }
+    }
+
+    /// Reads a task from a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no object, has no id, a key is unknown or a value has the wrong type.
+    pub fn from_json(json: &str) -> Result<Task, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The title, or [`Task::UNTITLED`] where it is absent or blank.
+    pub fn title(&self) -> &str {
+        self.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(Task::UNTITLED)
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// There is an answer.
+    Completed,
+    /// There is an error.
+    Failed,
+}
+
+/// What kind of error ended a task; written in capitals: `BUDGET_EXCEEDED`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// No title and no description, no project where one is required, an id twice.
+    InvalidTask,
+    /// The worker's own calls-per-window limit, in mode `reject`.
+    AgentRateLimitExceeded,
+    /// A permit could not be had within `max_wait` or before the deadline.
+    RateLimitWaitExceeded,
+    /// The bound on the cost is above `max_cost_per_task`.
+    CostLimitExceeded,
+    /// A budget scope has no room.
+    BudgetExceeded,
+    /// 429, after the last attempt.
+    ProviderRateLimited,
+    /// 529, after the last attempt.
+    ProviderOverloaded,
+    /// Another 5xx, 408 or 409, after the last attempt.
+    ProviderError,
+    /// 402, credit used up, or the provider's own spend limit reached.
+    Billing,
+    /// No whole answer within the timeout, after the last attempt.
+    Timeout,
+    /// Could not connect, or the connection broke, after the last attempt.
+    Connection,
+    /// 401.
+    Authentication,
+    /// 403.
+    Permission,
+    /// 400, 413 or 422.
+    InvalidRequest,
+    /// 404.
+    NotFound,
+    /// An answer that cannot be understood or is too large.
+    InvalidResponse,
+    /// The task's own deadline passed.
+    DeadlineExceeded,
+    /// It was cancelled.
+    Cancelled,
+    /// Its worker panicked more often than the poison limit allows.
+    WorkerCrashed,
+}
+
+impl ErrorCode {
+    /// The code as it is written: `BUDGET_EXCEEDED`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::InvalidTask => "INVALID_TASK",
+            ErrorCode::AgentRateLimitExceeded => "AGENT_RATE_LIMIT_EXCEEDED",
+            ErrorCode::RateLimitWaitExceeded => "RATE_LIMIT_WAIT_EXCEEDED",
+            ErrorCode::CostLimitExceeded => "COST_LIMIT_EXCEEDED",
+            ErrorCode::BudgetExceeded => "BUDGET_EXCEEDED",
+            ErrorCode::ProviderRateLimited => "PROVIDER_RATE_LIMITED",
+            ErrorCode::ProviderOverloaded => "PROVIDER_OVERLOADED",
+            ErrorCode::ProviderError => "PROVIDER_ERROR",
+            ErrorCode::Billing => "BILLING",
+            ErrorCode::Timeout => "TIMEOUT",
+            ErrorCode::Connection => "CONNECTION",
+            ErrorCode::Authentication => "AUTHENTICATION",
+            ErrorCode::Permission => "PERMISSION",
+            ErrorCode::InvalidRequest => "INVALID_REQUEST",
+            ErrorCode::NotFound => "NOT_FOUND",
+            ErrorCode::InvalidResponse => "INVALID_RESPONSE",
+            ErrorCode::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            ErrorCode::Cancelled => "CANCELLED",
+            ErrorCode::WorkerCrashed => "WORKER_CRASHED",
+        }
+    }
+
+    /// Whether the same task may succeed if it is submitted again later.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            ErrorCode::AgentRateLimitExceeded
+            | ErrorCode::RateLimitWaitExceeded
+            | ErrorCode::ProviderRateLimited
+            | ErrorCode::ProviderOverloaded
+            | ErrorCode::ProviderError
+            | ErrorCode::Timeout
+            | ErrorCode::Connection
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::Cancelled => true,
+            ErrorCode::InvalidTask
+            | ErrorCode::CostLimitExceeded
+            | ErrorCode::BudgetExceeded
+            | ErrorCode::Billing
+            | ErrorCode::Authentication
+            | ErrorCode::Permission
+            | ErrorCode::InvalidRequest
+            | ErrorCode::NotFound
+            | ErrorCode::InvalidResponse
+            | ErrorCode::WorkerCrashed => false,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{code}: {message}")]
+pub struct TaskError {
+    /// What kind of error.
+    pub code: ErrorCode,
+    /// What is wrong, where, and what would be right; holds no secret.
+    pub message: String,
+    /// Whether the same task may succeed if it is submitted again later.
+    pub retryable: bool,
+    /// The least time to wait before that, in milliseconds, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl TaskError {
+    /// An error that is as retryable as its code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> TaskError {
+        let retryable = code.is_retryable();
+        TaskError { code, message: message.into(), retryable, retry_after_ms: None }
+    }
+
+    /// The same, worth trying again after `wait` (rounded up to a millisecond).
+    pub fn retry_after(mut self, wait: Duration) -> TaskError {
+        let millis = wait.as_nanos().div_ceil(1_000_000);
+        self.retry_after_ms = Some(u64::try_from(millis).unwrap_or(u64::MAX));
+        self
+    }
+}
+
+/// How one task ended, and what it took. Written as one line of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which task.
+    pub task_id: TaskId,
+    /// How it ended.
+    pub status: Status,
+    /// The text of the answer, where there is one. Cut by `max_tokens`: see `stop_reason`.
+    pub output: Option<String>,
+    /// Why it failed, where it did.
+    pub error: Option<TaskError>,
+    /// The worker that played it last, such as `backend-3`; none where it never reached one.
+    pub agent_id: Option<String>,
+    /// Who pays.
+    pub project_id: Option<String>,
+    /// The model that was asked, as it was named.
+    pub model: Option<String>,
+    /// Requests sent to a provider.
+    pub attempts: u32,
+    /// The four token counts, over all attempts.
+    #[serde(flatten)]
+    pub usage: TokenCounts,
+    /// What is known to be billed.
+    pub cost_usd: NanoUsd,
+    /// What was charged at its bound, because it is not known whether it was billed.
+    pub presumed_cost_usd: NanoUsd,
+    /// From the first start of work to the end, in milliseconds, waits included.
+    pub duration_ms: u64,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Why the model stopped: `end_turn`, or `max_tokens` where the answer was cut.
+    #[serde(default)]
+    pub stop_reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_or_strings_and_absent_fields_are_allowed() {
+        assert_eq!(Task::from_json(r#"{"id":42}"#).unwrap().id, TaskId::from("42"));
+        let task = Task::from_json(r#"{"id":"a","title":"  "}"#).unwrap();
+        assert_eq!((task.title(), task.priority), (Task::UNTITLED, Priority::Normal));
+        for bad in [r#"{}"#, r#"{"id":""}"#, r#"{"id":1.5}"#, r#"{"id":1,"tilte":"x"}"#, "[]"] {
+            assert!(Task::from_json(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_a_duration_or_a_moment_and_survives_a_round_trip() {
+        for text in ["10m", "1h 30m", "2026-11-24T10:00:00.000000000Z"] {
+            let deadline: Deadline = text.parse().unwrap();
+            let json = serde_json::to_string(&deadline).unwrap();
+            assert_eq!(serde_json::from_str::<Deadline>(&json).unwrap(), deadline);
+        }
+        assert!("soon".parse::<Deadline>().is_err());
+    }
+
+    #[test]
+    fn every_code_is_written_in_json_as_it_is_shown() {
+        let code = ErrorCode::AgentRateLimitExceeded;
+        assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
+    }
+}

@@ -1,0 +1,1 @@
+//! Holds the examples; each is a program of its own beside this file.
