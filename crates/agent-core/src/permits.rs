@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::human_duration;
+use crate::clock::{Timestamp, human_duration};
 
 /// The provider's limits for each key and model; the `[limits]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,4 +67,28 @@ impl Default for AgentRateLimit {
             mode: LimitMode::Wait,
         }
     }
+}
+
+/// What a provider said of its limits with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateHeaders {
+    /// Of requests.
+    pub requests: Option<Headroom>,
+    /// Of input tokens.
+    pub input_tokens: Option<Headroom>,
+    /// Of output tokens.
+    pub output_tokens: Option<Headroom>,
+    /// Of input and output tokens together.
+    pub tokens: Option<Headroom>,
+}
+
+/// How much of one limit is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Headroom {
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it; token counts come rounded to thousands.
+    pub remaining: u64,
+    /// When all of it is back.
+    pub reset: Timestamp,
 }

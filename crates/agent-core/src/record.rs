@@ -1,0 +1,140 @@
+//! What is written down of every attempt: that it began, and what it cost.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::ledger::{Scope, ScopeKind};
+use crate::money::NanoUsd;
+use crate::usage::TokenCounts;
+
+/// Names one call: one completion wanted by a worker, over all its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallId(pub Uuid);
+
+impl CallId {
+    /// A new id of the form UUIDv7: `now` first, so that ids sort by time, then `random`.
+    pub fn new(now: Timestamp, random: u128) -> CallId {
+        let random = random.to_be_bytes();
+        let tail: [u8; 10] = std::array::from_fn(|i| random[i]);
+        CallId(uuid::Builder::from_unix_timestamp_millis(now.millis(), &tail).into_uuid())
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whom an event or a record is about; shared by all that is written of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Subject {
+    /// The run.
+    pub run_id: String,
+    /// The worker, such as `backend-3`.
+    pub agent_id: Option<String>,
+    /// The agent that it plays, such as `backend`.
+    pub agent: Option<String>,
+    /// The agent's type.
+    pub agent_type: Option<String>,
+    /// The task.
+    pub task_id: Option<String>,
+    /// Who pays.
+    pub project_id: Option<String>,
+    /// On whose behalf.
+    pub user_id: Option<String>,
+    /// The model that was asked.
+    pub model: Option<String>,
+}
+
+impl Subject {
+    /// The scopes of a call about this subject, paid with `account`.
+    pub fn scopes(&self, account: &str) -> Vec<Scope> {
+        let named = [
+            (ScopeKind::Project, self.project_id.as_deref()),
+            (ScopeKind::Agent, self.agent.as_deref()),
+            (ScopeKind::User, self.user_id.as_deref()),
+            (ScopeKind::Task, self.task_id.as_deref()),
+            (ScopeKind::Model, self.model.as_deref()),
+            (ScopeKind::Key, Some(account)),
+        ];
+        let named = named.into_iter().filter_map(|(kind, name)| Some(Scope::new(kind, name?)));
+        std::iter::once(Scope::GLOBAL).chain(named).collect()
+    }
+}
+
+/// An attempt that is about to leave; until it is closed, its bound counts as spent at recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAttempt {
+    /// Which call.
+    pub call_id: CallId,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+    /// When it was opened.
+    pub at: Timestamp,
+    /// The money reserved for it.
+    pub bound: NanoUsd,
+    /// The masked key.
+    pub account: String,
+    /// The provider: `anthropic`.
+    pub provider: String,
+    /// Whom it is about.
+    pub subject: Arc<Subject>,
+}
+
+/// How an attempt ended; closes an [`OpenAttempt`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Which call.
+    pub call_id: CallId,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// When it was opened; budgets book it into the windows of this moment.
+    pub opened_at: Timestamp,
+    /// From its opening to its end, in milliseconds.
+    pub duration_ms: u64,
+    /// Waits before it left, in milliseconds: for a permit, and for money.
+    pub permit_wait_ms: u64,
+    /// See `permit_wait_ms`.
+    pub money_wait_ms: u64,
+    /// What was used, as far as it is known.
+    pub usage: TokenCounts,
+    /// Most output asked for, in tokens.
+    pub max_tokens: u32,
+    /// What is known to be billed.
+    pub cost: NanoUsd,
+    /// What is charged because it may have been billed.
+    pub presumed: NanoUsd,
+    /// `false` where the model has no known price: then `cost` is nothing, which is not a fact.
+    pub priced: bool,
+    /// `None` where there was an answer, else the kind of failure: `timeout`.
+    pub error: Option<String>,
+    /// The HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// Why the model stopped.
+    pub stop_reason: Option<String>,
+    /// The provider's name for the exchange.
+    pub request_id: Option<String>,
+    /// The model that answered, where it differs from the one that was asked.
+    pub answered_by: Option<String>,
+    /// The masked key.
+    pub account: String,
+    /// The provider: `anthropic`.
+    pub provider: String,
+    /// Whom it is about.
+    pub subject: Arc<Subject>,
+}
+
+impl UsageRecord {
+    /// Whether anything is to be accounted for: tokens, money, or an answer without a price.
+    pub fn is_usage(&self) -> bool {
+        self.usage.total() > 0 || !self.cost.is_zero() || !self.presumed.is_zero()
+    }
+}
