@@ -1,1 +1,5 @@
 //! One binary for every test across crates; a module per subject.
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod licences;
+mod tidy;

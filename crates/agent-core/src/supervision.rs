@@ -36,7 +36,8 @@ pub struct Supervision {
     /// Most that the doubling comes to. Default: `"30s"`.
     #[serde(with = "human_duration")]
     pub max_backoff: Duration,
-    /// Workers that one task may crash before it ends as `WORKER_CRASHED`. Default: 3.
+    /// Times that a task whose worker crashed goes back to the queue; one crash more and it ends
+    /// as `WORKER_CRASHED`. Default: 3.
     pub poison_limit: NonZeroU32,
 }
 

@@ -1,0 +1,125 @@
+//! What a run came to: one JSON object, or tables for a person.
+
+use std::collections::BTreeMap;
+
+use agent_core::coordinator::Summary;
+use agent_core::money::NanoUsd;
+use agent_core::system::Ended;
+use agent_core::task::{Outcome, Status};
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use crate::output::table;
+
+/// The summary as it is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) run_id: String,
+    pub(crate) status: Ended,
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+    pub(crate) wall_ms: u64,
+    #[serde(skip)]
+    pub(crate) projects: Projects,
+}
+
+/// What the tasks of each project came to.
+#[derive(Debug, Default)]
+pub(crate) struct Projects(BTreeMap<Option<String>, Project>);
+
+#[derive(Debug, Default)]
+struct Project {
+    completed: u64,
+    failed: u64,
+    tokens: u64,
+    cost: NanoUsd,
+    presumed: NanoUsd,
+}
+
+impl Projects {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        let project = self.0.entry(outcome.project_id.clone()).or_default();
+        match outcome.status {
+            Status::Completed => project.completed += 1,
+            Status::Failed => project.failed += 1,
+        }
+        project.tokens = project.tokens.saturating_add(outcome.usage.total());
+        project.cost = project.cost.saturating_add(outcome.cost_usd);
+        project.presumed = project.presumed.saturating_add(outcome.presumed_cost_usd);
+    }
+
+    fn table(&self) -> Table {
+        let mut table = table(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
+        for (name, project) in &self.0 {
+            table.add_row([
+                name.clone().unwrap_or_else(|| "(none)".to_owned()),
+                project.completed.to_string(),
+                project.failed.to_string(),
+                project.tokens.to_string(),
+                project.cost.to_string(),
+                project.presumed.to_string(),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+}
+
+impl Report {
+    /// The summary as JSON on one line.
+    pub(crate) fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// The summary for a person.
+    pub(crate) fn text(&self) -> String {
+        let Summary { tasks, calls, usage, latency_ms, errors, audit_warnings, .. } = &self.summary;
+        let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1_000.0);
+        let status = match self.status {
+            Ended::Finished => "finished",
+            Ended::Interrupted => "interrupted (go on with --resume)",
+            Ended::Stopped => "stopped (go on with --resume)",
+        };
+        let mut rows = table(&["run", &self.run_id]);
+        let mut row = |name: &str, value: String| _ = rows.add_row([name.to_owned(), value]);
+        row("status", format!("{status} after {}", seconds(self.wall_ms)));
+        row(
+            "tasks",
+            format!("{} completed, {} failed, of {}", tasks.completed, tasks.failed, tasks.total),
+        );
+        for (code, count) in errors {
+            row("", format!("{count} × {code}"));
+        }
+        row(
+            "calls",
+            format!(
+                "{} attempts: {} succeeded, {} failed, {} retried",
+                calls.attempts, calls.succeeded, calls.failed, calls.retried
+            ),
+        );
+        row("tokens", format!("{} in, {} out", usage.all_input(), usage.output_tokens));
+        row("cost", format!("${}", self.summary.cost_usd));
+        if !self.summary.presumed_cost_usd.is_zero() {
+            row("presumed", format!("${} (may have been billed)", self.summary.presumed_cost_usd));
+        }
+        row(
+            "workers",
+            format!("{} ({} restarts)", self.summary.agents, self.summary.restarts),
+        );
+        row(
+            "task time",
+            format!(
+                "p50 {}, p95 {}, p99 {}",
+                seconds(latency_ms.p50),
+                seconds(latency_ms.p95),
+                seconds(latency_ms.p99)
+            ),
+        );
+        for (event, count) in audit_warnings {
+            row("warnings", format!("{count} × {event}"));
+        }
+        format!("{rows}\n\n{}", self.projects.table())
+    }
+}

@@ -1,0 +1,347 @@
+//! The coordinator: accepts tasks, feeds them to workers, and sees that each ends exactly once.
+//!
+//! ```text
+//! Submit ─► accepted (durable) ─► queued ─► Perform ─► Finished ─► ended (durable) ─► told
+//!                                   ▲                      │
+//!                                   └── worker crashed ◄───┘
+//! ```
+
+mod endings;
+mod intake;
+mod report;
+mod roster;
+mod shutdown;
+mod supervise;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::agent::AgentSpec;
+use crate::clock::Timestamp;
+use crate::guard;
+use crate::permits::LimitMode;
+use crate::queue::{Line, Queue};
+use crate::supervision::Supervision;
+use crate::task::{Outcome, TaskId};
+use crate::worker::job::{Assignment, Tally};
+use crate::worker::services::{Services, lock};
+use crate::worker::{Perform, WorkerAgent, WorkerIndex};
+
+pub(crate) use endings::Subscribe;
+pub(crate) use intake::{Accepted, Restore, Submit, SubmitError};
+pub use report::{CallCounts, Latency, Summary, TaskCounts};
+pub(crate) use shutdown::{Ended, Shutdown};
+
+use report::Stats;
+use roster::{Roster, State};
+
+/// What the coordinator is told once.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) run_id: Arc<str>,
+    pub(crate) agents: Vec<Arc<AgentSpec>>,
+    pub(crate) supervision: Supervision,
+    /// Whether a task must name its project.
+    pub(crate) project_required: bool,
+}
+
+/// The actor that spawns, places, feeds and supervises the workers.
+pub struct Coordinator {
+    plan: Arc<Plan>,
+    services: Arc<Services>,
+    workers: Vec<Addr<WorkerAgent>>,
+    names: Vec<Arc<str>>,
+    /// What each worker is working on.
+    at_work: BTreeMap<WorkerIndex, TaskId>,
+    roster: Roster,
+    queue: Queue,
+    tasks: BTreeMap<TaskId, Entry>,
+    ended: BTreeSet<TaskId>,
+    next_order: u64,
+    stats: Stats,
+    subscribers: Vec<mpsc::UnboundedSender<Arc<Outcome>>>,
+    intake: Intake,
+    store_down: bool,
+    /// Outcomes on their way to the disk.
+    endings: usize,
+    /// When the timer for resting workers fires.
+    wake_at: Option<Timestamp>,
+    waiting_for_end: Vec<oneshot::Sender<Ended>>,
+}
+
+/// Whether work goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// Nothing is accepted or begun any more; what is in flight goes on.
+    Closed(Ended),
+}
+
+/// A task that has been accepted and has not ended.
+#[derive(Debug)]
+struct Entry {
+    assignment: Assignment,
+    agent: Option<u32>,
+    order: u64,
+    crashes: u32,
+    waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
+    /// Its place among the tasks that may be open at once.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("run_id", &self.plan.run_id)
+            .field("workers", &self.workers.len())
+            .field("tasks", &self.tasks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Coordinator {
+    pub(crate) fn new(plan: Plan, services: Arc<Services>) -> Coordinator {
+        let roster = Roster::new(plan.agents.len(), worker_agents(&plan));
+        Coordinator {
+            plan: Arc::new(plan),
+            services,
+            workers: Vec::new(),
+            names: Vec::new(),
+            at_work: BTreeMap::new(),
+            roster,
+            queue: Queue::default(),
+            tasks: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            next_order: 0,
+            stats: Stats::default(),
+            subscribers: Vec::new(),
+            intake: Intake::Open,
+            store_down: false,
+            endings: 0,
+            wake_at: None,
+            waiting_for_end: Vec::new(),
+        }
+    }
+
+    fn start_workers(&mut self, ctx: &mut Context<Self>) {
+        let plan = Arc::clone(&self.plan);
+        let coordinator = ctx.address();
+        let mut numbers = vec![0u32; plan.agents.len()];
+        for (index, agent) in (0..).zip(worker_agents(&plan)) {
+            let spec = &plan.agents[agent as usize];
+            numbers[agent as usize] += 1;
+            let name: Arc<str> = format!("{}-{}", spec.name, numbers[agent as usize]).into();
+            self.names.push(Arc::clone(&name));
+            let watch = supervise::Watch::new(
+                index,
+                spec.restart,
+                plan.supervision.clone(),
+                Arc::clone(&self.services),
+                coordinator.clone().recipient(),
+            );
+            let worker = WorkerAgent::new(
+                index,
+                name,
+                Arc::clone(spec),
+                Arc::clone(&plan.run_id),
+                Arc::clone(&self.services),
+                coordinator.clone().recipient(),
+            );
+            self.workers.push(guard::start(worker, watch, self.services.clock.clone()));
+        }
+    }
+
+    /// Whether tasks may be given to workers now.
+    fn feeds(&self) -> bool {
+        self.intake == Intake::Open && !self.store_down
+    }
+
+    fn line(&self, entry: &Entry) -> Line {
+        Line { agent: entry.agent, at_once: entry.assignment.mode == LimitMode::Reject }
+    }
+
+    /// Gives a task to a worker, or puts it into the queue.
+    fn place(&mut self, id: TaskId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&id) else { return };
+        let line = self.line(entry);
+        let worker = if self.feeds() { self.roster.take(line.agent, line.at_once) } else { None };
+        match worker {
+            Some(worker) => self.give(worker, id),
+            None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![id], ctx),
+            None => {
+                let priority = entry.assignment.task.priority;
+                self.queue.push(line, priority, entry.order, id);
+                self.arm_wake(ctx);
+            }
+        }
+    }
+
+    /// Gives a worker that has become idle its next task.
+    fn feed(&mut self, worker: WorkerIndex) {
+        if !self.feeds() {
+            return;
+        }
+        let may_call = match self.roster.state(worker) {
+            State::Ready => true,
+            State::Resting(_) => false,
+            State::Busy | State::Down | State::Gone => return,
+        };
+        if let Some(id) = self.queue.pop(self.roster.agent(worker), may_call) {
+            self.roster.engage(worker);
+            self.give(worker, id);
+        }
+    }
+
+    fn feed_all(&mut self) {
+        for worker in self.roster.ready() {
+            if self.queue.is_empty() {
+                break;
+            }
+            self.feed(worker);
+        }
+    }
+
+    fn give(&mut self, worker: WorkerIndex, id: TaskId) {
+        let Some(entry) = self.tasks.get(&id) else { return };
+        let mut assignment = entry.assignment.clone();
+        let spec = &self.plan.agents[self.roster.agent(worker) as usize];
+        if entry.agent.is_none() {
+            assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
+        }
+        self.at_work.insert(worker, id);
+        self.workers[worker as usize].do_send(Perform(assignment));
+    }
+
+    /// Arms the one timer for the earliest resting worker, where a task waits for it.
+    fn arm_wake(&mut self, ctx: &mut Context<Self>) {
+        let Some(at) = self.roster.next_wake().filter(|_| !self.queue.is_empty()) else { return };
+        if self.wake_at.is_some_and(|armed| armed <= at) {
+            return;
+        }
+        self.wake_at = Some(at);
+        self.notify_at(at, Wake, ctx);
+    }
+
+    /// Sends `notice` to this actor at `at`, without an item in its context.
+    fn notify_at<M>(&self, at: Timestamp, notice: M, ctx: &mut Context<Self>)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Self: Handler<M>,
+    {
+        let (clock, address) = (self.services.clock.clone(), ctx.address());
+        actix::spawn(async move {
+            clock.sleep_until(at).await;
+            address.do_send(notice);
+        });
+    }
+}
+
+/// The agent of each worker, in the order of the workers.
+fn worker_agents(plan: &Plan) -> impl Iterator<Item = u32> {
+    (0..).zip(&plan.agents).flat_map(|(agent, spec)| {
+        std::iter::repeat_n(agent, usize::try_from(spec.count.get()).unwrap_or(usize::MAX))
+    })
+}
+
+/// A tally of nothing, or what an earlier part of the run had taken.
+fn shared(tally: Tally) -> Arc<Mutex<Tally>> {
+    Arc::new(Mutex::new(tally))
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // Work arrives by `send` under the intake's own limit; what is told must not be refused.
+        ctx.set_mailbox_capacity(0);
+        self.start_workers(ctx);
+    }
+}
+
+// === Wake ===
+
+/// A resting worker may call again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Wake;
+
+impl Handler<Wake> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: Wake, ctx: &mut Context<Self>) {
+        self.wake_at = None;
+        for worker in self.roster.wake(self.services.clock.now()) {
+            self.feed(worker);
+        }
+        self.arm_wake(ctx);
+    }
+}
+
+/// Tries again to give out what waits.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct FeedAll;
+
+impl Handler<FeedAll> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: FeedAll, ctx: &mut Context<Self>) {
+        self.feed_all();
+        self.arm_wake(ctx);
+    }
+}
+
+// === GetSnapshot ===
+
+/// What a run has come to so far, and what it is doing.
+#[derive(Debug, Message)]
+#[rtype(result = "Snapshot")]
+pub(crate) struct GetSnapshot;
+
+/// What a run is doing at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// What it has come to so far.
+    pub summary: Summary,
+    /// Tasks that wait for a worker.
+    pub queued: usize,
+    /// Tasks that a worker is playing.
+    pub running: usize,
+    /// Attempts in flight.
+    pub in_flight: u64,
+}
+
+impl Handler<GetSnapshot> for Coordinator {
+    type Result = actix::MessageResult<GetSnapshot>;
+
+    fn handle(&mut self, _msg: GetSnapshot, _ctx: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(Snapshot {
+            summary: self.summary(),
+            queued: self.queue.len(),
+            running: self.roster.busy(),
+            in_flight: self.services.in_flight(),
+        })
+    }
+}
+
+impl Coordinator {
+    fn summary(&self) -> Summary {
+        let open = self.tasks.values().map(|entry| lock(&entry.assignment.tally).clone());
+        let warnings = self.services.warnings();
+        Summary {
+            run_id: self.plan.run_id.to_string(),
+            agents: self.workers.len() as u64,
+            audit_warnings: warnings.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            ..self.stats.summary(open)
+        }
+    }
+}
+
+/// How long the coordinator lets the provider and the store be before it tries again to give out a
+/// task that came back.
+const PAUSE: Duration = Duration::from_millis(200);

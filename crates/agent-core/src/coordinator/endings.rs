@@ -1,0 +1,144 @@
+//! How tasks end: once, durable, and then told.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler, Message};
+use tokio::sync::mpsc;
+
+use super::{Coordinator, Ended, FeedAll, Intake, PAUSE, State};
+use crate::permits::LimitMode;
+use crate::store;
+use crate::task::{ErrorCode, Outcome, TaskError, TaskId};
+use crate::worker::job::ended;
+use crate::worker::services::lock;
+use crate::worker::{Finish, Finished};
+
+// === Finished ===
+
+impl Handler<Finished> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, msg: Finished, ctx: &mut Context<Self>) {
+        let Finished { worker, free_at, ending } = msg;
+        let Some(id) = self.at_work.remove(&worker) else { return };
+        // A worker in mode `reject` never rests: it is given tasks to refuse them.
+        let spec = &self.plan.agents[self.roster.agent(worker) as usize];
+        let rejects = spec.rate_limit.as_ref().is_some_and(|l| l.mode == LimitMode::Reject);
+        let rests = free_at > self.services.clock.now() && !rejects;
+        self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
+        match ending {
+            Finish::Ended(outcome) => self.end(outcome, ctx),
+            Finish::Returned | Finish::Cancelled => self.put_back(id, ctx),
+        }
+        self.feed(worker);
+        self.arm_wake(ctx);
+        self.tell_if_idle();
+    }
+}
+
+impl Coordinator {
+    /// Ends a task: durable first, then its waiters are told.
+    pub(super) fn end(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
+        if !self.tasks.contains_key(&outcome.task_id) || !self.ended.insert(outcome.task_id.clone())
+        {
+            return;
+        }
+        self.endings += 1;
+        let outcome = Arc::new(outcome);
+        let run_id = self.plan.run_id.to_string();
+        let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
+        let (store, coordinator) = (self.services.store.clone(), ctx.address());
+        actix::spawn(async move {
+            if let Ok(Err(error)) = store.send(store::Write { entries }).await {
+                let task = &outcome.task_id;
+                tracing::error!(%error, %task, "outcome kept in memory until the store is back");
+            }
+            coordinator.do_send(Tell(outcome));
+        });
+    }
+
+    /// Puts a task that did not end back at its place in the queue.
+    pub(super) fn put_back(&mut self, id: TaskId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&id) else { return };
+        let (line, priority) = (self.line(entry), entry.assignment.task.priority);
+        self.queue.push(line, priority, entry.order, id);
+        // Not at once: what sent it back may not have been told here yet.
+        let at = self.services.clock.now() + PAUSE;
+        self.notify_at(at, FeedAll, ctx);
+    }
+
+    /// Ends tasks that no worker is left for.
+    pub(super) fn end_unplayable(&mut self, tasks: Vec<TaskId>, ctx: &mut Context<Self>) {
+        for id in tasks {
+            let Some(entry) = self.tasks.get(&id) else { continue };
+            let whose = match &entry.assignment.task.agent {
+                Some(agent) => format!("agent {agent}"),
+                None => "any agent".to_owned(),
+            };
+            let message = format!("no worker of {whose} is left: all crashed too often");
+            let error = TaskError::new(ErrorCode::WorkerCrashed, message);
+            let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
+            self.end(outcome, ctx);
+        }
+    }
+
+    /// Tells those who wait for the end of the run, where nothing is in flight any more
+    /// and every outcome is durable.
+    pub(super) fn tell_if_idle(&mut self) {
+        let Intake::Closed(how) = self.intake else { return };
+        if self.roster.busy() > 0 || self.endings > 0 {
+            return;
+        }
+        for waiting in self.waiting_for_end.drain(..) {
+            // Who does not wait any more need not be told.
+            drop(waiting.send(how));
+        }
+    }
+
+    /// Stops giving out tasks; what is in flight goes on.
+    pub(super) fn close(&mut self, how: Ended) {
+        if self.intake == Intake::Open {
+            self.intake = Intake::Closed(how);
+            self.subscribers.retain(|subscriber| !subscriber.is_closed());
+        }
+    }
+}
+
+// === Tell ===
+
+/// An outcome is durable and can be told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Tell(Arc<Outcome>);
+
+impl Handler<Tell> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Tell(outcome): Tell, _ctx: &mut Context<Self>) {
+        self.endings -= 1;
+        let Some(entry) = self.tasks.remove(&outcome.task_id) else { return };
+        self.stats.count(&outcome, &lock(&entry.assignment.tally));
+        for waiter in entry.waiters {
+            // Who does not wait any more need not be told.
+            drop(waiter.send(Arc::clone(&outcome)));
+        }
+        self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&outcome)).is_ok());
+        self.tell_if_idle();
+    }
+}
+
+// === Subscribe ===
+
+/// Asks for every outcome from now on. What is not taken yet is bounded by the tasks that may be
+/// open at once, as long as the subscriber keeps up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Subscribe(pub(crate) mpsc::UnboundedSender<Arc<Outcome>>);
+
+impl Handler<Subscribe> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, _ctx: &mut Context<Self>) {
+        self.subscribers.push(subscriber);
+    }
+}

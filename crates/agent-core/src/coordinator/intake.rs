@@ -1,0 +1,222 @@
+//! Taking tasks in: checked, made durable, then queued.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Coordinator, Entry, Intake, shared};
+use crate::clock::Timestamp;
+use crate::ledger::ScopeKind;
+use crate::permits::LimitMode;
+use crate::store::{self, StoreError};
+use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
+use crate::worker::job::{Assignment, Tally, ended};
+use crate::worker::services::lock;
+
+/// Why a task was not accepted.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// A task of this id was accepted before.
+    #[error("task {0} was submitted before; give each task an id of its own")]
+    Duplicate(TaskId),
+    /// As many tasks are open as may be.
+    #[error("{limit} tasks are open, which is the limit; submit again when some have ended")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The run is ending.
+    #[error("the run is ending and accepts no more tasks")]
+    Closed,
+    /// The store could not make it durable.
+    #[error("the task could not be made durable")]
+    Store(#[source] Arc<StoreError>),
+}
+
+/// A task was accepted: it is on disk, and will end exactly once.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) outcome: oneshot::Receiver<Arc<Outcome>>,
+}
+
+// === Submit ===
+
+/// Accepts a task. Answers when it is durable.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Accepted, SubmitError>")]
+pub(crate) struct Submit {
+    pub(crate) task: Task,
+    /// Sent straight to its agent: refused where its worker may not call, rather than queued.
+    pub(crate) direct: bool,
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
+impl Handler<Submit> for Coordinator {
+    type Result = ResponseFuture<Result<Accepted, SubmitError>>;
+
+    fn handle(&mut self, msg: Submit, ctx: &mut Context<Self>) -> Self::Result {
+        let Submit { task, direct, place } = msg;
+        if self.intake != Intake::Open {
+            return Box::pin(std::future::ready(Err(SubmitError::Closed)));
+        }
+        if self.tasks.contains_key(&task.id) || self.ended.contains(&task.id) {
+            return Box::pin(std::future::ready(Err(SubmitError::Duplicate(task.id))));
+        }
+        let id = task.id.clone();
+        let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
+        let order = self.next_order;
+        let entry = self.enter(task, order, mode, Tally::default(), self.services.clock.now());
+        let (tell, outcome) = oneshot::channel();
+        entry.waiters.push(tell);
+        entry._place = place;
+        let accepted = store::Entry::TaskAccepted {
+            run_id: self.plan.run_id.to_string(),
+            at: self.services.clock.now(),
+            seq: order,
+            task: Arc::clone(&self.tasks[&id].assignment.task),
+        };
+        let (store, coordinator) = (self.services.store.clone(), ctx.address());
+        Box::pin(async move {
+            let written = store.send(store::Write { entries: vec![accepted] }).await;
+            let error = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(SubmitError::Store(Arc::new(error))),
+                Err(_) => Some(SubmitError::Closed),
+            };
+            coordinator.do_send(Written { id, durable: error.is_none() });
+            error.map_or(Ok(Accepted { outcome }), Err)
+        })
+    }
+}
+
+impl Coordinator {
+    /// Enters a task into the books; it is not in the queue yet.
+    fn enter(
+        &mut self,
+        task: Task,
+        order: u64,
+        mode: LimitMode,
+        tally: Tally,
+        submitted: Timestamp,
+    ) -> &mut Entry {
+        self.next_order = self.next_order.max(order + 1);
+        let deadline = task.deadline.map_or(Timestamp::NEVER, |d| d.moment(submitted));
+        let agent = task.agent.as_deref().and_then(|name| self.agent(name));
+        let id = task.id.clone();
+        let mode = match agent {
+            // An agent in mode `reject` refuses queued tasks too.
+            Some(agent) if mode == LimitMode::Wait => {
+                self.plan.agents[agent as usize].rate_limit.clone().unwrap_or_default().mode
+            }
+            _ => mode,
+        };
+        let assignment = Assignment { task: Arc::new(task), tally: shared(tally), deadline, mode };
+        let entry =
+            Entry { assignment, agent, order, crashes: 0, waiters: Vec::new(), _place: None };
+        self.tasks.entry(id).or_insert(entry)
+    }
+
+    fn agent(&self, name: &str) -> Option<u32> {
+        (0..).zip(&self.plan.agents).find(|(_, spec)| spec.name == name).map(|(agent, _)| agent)
+    }
+
+    /// What is wrong with a task, before anything is taken for it.
+    fn fault(&self, task: &Task) -> Option<TaskError> {
+        let invalid = |message: String| Some(TaskError::new(ErrorCode::InvalidTask, message));
+        let blank = |text: &Option<String>| text.as_ref().is_none_or(|t| t.trim().is_empty());
+        if blank(&task.title) && blank(&task.description) {
+            return invalid(format!("task {} has neither a title nor a description", task.id));
+        }
+        if self.plan.project_required && blank(&task.project_id) {
+            return invalid(format!(
+                "task {} has no project_id, and the fleet has a budget of {} scope; name the \
+                 project that pays",
+                task.id,
+                ScopeKind::Project.as_str()
+            ));
+        }
+        if let Some(name) = &task.agent
+            && self.agent(name).is_none()
+        {
+            let known: Vec<_> = self.plan.agents.iter().map(|spec| spec.name.as_str()).collect();
+            return invalid(format!(
+                "task {} names the agent {name:?}, and there is none; known: {}",
+                task.id,
+                known.join(", ")
+            ));
+        }
+        if task.max_tokens == Some(0) {
+            return invalid(format!("task {} has max_tokens 0; at least 1 is needed", task.id));
+        }
+        None
+    }
+}
+
+// === Written ===
+
+/// A task that was submitted is durable, or could not be made so.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Written {
+    id: TaskId,
+    durable: bool,
+}
+
+impl Handler<Written> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Written { id, durable }: Written, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&id) else { return };
+        if !durable {
+            self.tasks.remove(&id);
+            return;
+        }
+        let assignment = entry.assignment.clone();
+        match self.fault(&assignment.task) {
+            Some(fault) => {
+                let outcome = ended(&assignment, self.services.clock.now(), Err(fault));
+                self.end(outcome, ctx);
+            }
+            None => self.place(id, ctx),
+        }
+    }
+}
+
+// === Restore ===
+
+/// Takes over what an earlier part of this run left, before anything is submitted.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Restore {
+    /// Tasks not ended: their order, and what they have taken.
+    pub(crate) open: Vec<(u64, Task, Tally, Timestamp)>,
+    /// Tasks that ended, with what they took.
+    pub(crate) ended: Vec<(Outcome, Tally)>,
+}
+
+impl Handler<Restore> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, msg: Restore, ctx: &mut Context<Self>) {
+        for (outcome, tally) in msg.ended {
+            self.stats.count(&outcome, &tally);
+            self.ended.insert(outcome.task_id);
+        }
+        for (order, task, tally, submitted) in msg.open {
+            let id = task.id.clone();
+            self.enter(task, order, LimitMode::Wait, tally, submitted);
+            let assignment = self.tasks[&id].assignment.clone();
+            match self.fault(&assignment.task) {
+                Some(fault) => {
+                    let now = self.services.clock.now();
+                    self.end(ended(&assignment, now, Err(fault)), ctx);
+                }
+                None => self.place(id, ctx),
+            }
+            debug_assert!(lock(&assignment.tally).started.is_none_or(|at| at >= submitted));
+        }
+    }
+}

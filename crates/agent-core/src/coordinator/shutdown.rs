@@ -1,0 +1,166 @@
+//! How a run ends: intake closes, what is in flight gets a grace period, then is cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Context, Handler, Message, ResponseFuture};
+use tokio::sync::oneshot;
+
+use super::{Coordinator, FeedAll};
+use crate::audit::AuditKind;
+use crate::budget::BudgetNotice;
+use crate::ledger::Scope;
+use crate::record::Subject;
+use crate::store::StoreNotice;
+use crate::worker::Cancel;
+
+/// Longest that the store may be down before the run stops.
+const STORE_GRACE: Duration = Duration::from_secs(30);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// Every task ended.
+    Finished,
+    /// It was told to end before that; what was accepted is kept.
+    Interrupted,
+    /// It stopped itself: a budget with `stop_run`, or the store; what was accepted is kept.
+    Stopped,
+}
+
+// === Shutdown ===
+
+/// Closes the intake and waits for what is in flight: until `grace` is over, then it is cancelled.
+#[derive(Debug, Message)]
+#[rtype(result = "Ended")]
+pub(crate) struct Shutdown {
+    pub(crate) how: Ended,
+    pub(crate) grace: Duration,
+}
+
+impl Handler<Shutdown> for Coordinator {
+    type Result = ResponseFuture<Ended>;
+
+    fn handle(&mut self, msg: Shutdown, ctx: &mut Context<Self>) -> Self::Result {
+        let Shutdown { how, grace } = msg;
+        self.close(how);
+        let (tell, told) = oneshot::channel();
+        self.waiting_for_end.push(tell);
+        let at = self.services.clock.now() + grace;
+        self.notify_at(at, CancelAll, ctx);
+        self.tell_if_idle();
+        Box::pin(async move { told.await.unwrap_or(how) })
+    }
+}
+
+/// The grace period is over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct CancelAll;
+
+impl Handler<CancelAll> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: CancelAll, _ctx: &mut Context<Self>) {
+        for worker in self.roster.all_busy() {
+            self.workers[worker as usize].do_send(Cancel);
+        }
+    }
+}
+
+// === WaitForStop ===
+
+/// Answers when the run has stopped itself or was told to, and nothing is in flight any more.
+#[derive(Debug, Message)]
+#[rtype(result = "Ended")]
+pub(crate) struct WaitForStop;
+
+impl Handler<WaitForStop> for Coordinator {
+    type Result = ResponseFuture<Ended>;
+
+    fn handle(&mut self, _msg: WaitForStop, _ctx: &mut Context<Self>) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        self.waiting_for_end.push(tell);
+        self.tell_if_idle();
+        Box::pin(async move { told.await.unwrap_or(Ended::Stopped) })
+    }
+}
+
+// === notices ===
+
+impl Handler<BudgetNotice> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, notice: BudgetNotice, _ctx: &mut Context<Self>) {
+        match notice {
+            BudgetNotice::Threshold(threshold) => {
+                let event = AuditKind::BudgetThreshold {
+                    scope: threshold.scope.to_string(),
+                    limit: threshold.limit,
+                    spent: threshold.spent,
+                    reserved: threshold.reserved,
+                    percent: threshold.percent,
+                };
+                self.audit_scope(&threshold.scope, event);
+            }
+            BudgetNotice::Overrun { scope, limit, spent, by, .. } => {
+                let event =
+                    AuditKind::BudgetOverrun { scope: scope.to_string(), limit, spent, by };
+                self.audit_scope(&scope, event);
+            }
+            BudgetNotice::StopRun(no_room) => {
+                tracing::error!(scope = %no_room.scope, limit = %no_room.limit, "budget used up");
+                self.close(Ended::Stopped);
+                self.tell_if_idle();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Coordinator {
+    fn audit_scope(&self, _scope: &Scope, event: AuditKind) {
+        let run_id = self.plan.run_id.to_string();
+        let subject = Arc::new(Subject { run_id, ..Subject::default() });
+        self.services.audit(None, &subject, event);
+    }
+}
+
+impl Handler<StoreNotice> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, notice: StoreNotice, ctx: &mut Context<Self>) {
+        match notice {
+            StoreNotice::Down { reason } => {
+                tracing::error!(%reason, "the store is down: no new attempt starts");
+                self.store_down = true;
+                let at = self.services.clock.now() + STORE_GRACE;
+                self.notify_at(at, GiveUpOnStore, ctx);
+            }
+            StoreNotice::Back => {
+                tracing::warn!("the store is back, and has what was kept for it");
+                self.store_down = false;
+                self.notify_at(self.services.clock.now(), FeedAll, ctx);
+            }
+            StoreNotice::Slow { .. } => {}
+        }
+    }
+}
+
+/// The store has been down for long, unless it came back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct GiveUpOnStore;
+
+impl Handler<GiveUpOnStore> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: GiveUpOnStore, _ctx: &mut Context<Self>) {
+        if self.store_down {
+            tracing::error!("the store stayed down: the run stops");
+            self.close(Ended::Stopped);
+            self.tell_if_idle();
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What happens when a worker panics: it pauses and goes on, and its task is queued again.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Context, Handler, Message, Recipient};
+
+use super::{Coordinator, State};
+use crate::audit::AuditKind;
+use crate::guard::Watcher;
+use crate::record::Subject;
+use crate::supervision::{Restart, RestartHistory, Supervision};
+use crate::task::{ErrorCode, TaskError};
+use crate::worker::WorkerIndex;
+use crate::worker::job::{ended, millis};
+use crate::worker::services::Services;
+
+/// Watches one worker: decides on its restarts, and reports them to the coordinator.
+pub(super) struct Watch {
+    worker: WorkerIndex,
+    restart: Restart,
+    policy: Supervision,
+    history: RefCell<RestartHistory>,
+    services: Arc<Services>,
+    coordinator: Recipient<Down>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(
+        worker: WorkerIndex,
+        restart: Restart,
+        policy: Supervision,
+        services: Arc<Services>,
+        coordinator: Recipient<Down>,
+    ) -> Watch {
+        let history = RefCell::default();
+        Watch { worker, restart, policy, history, services, coordinator }
+    }
+
+    fn report(&self, what: What) {
+        self.coordinator.do_send(Down { worker: self.worker, what });
+    }
+}
+
+impl Watcher for Watch {
+    fn panicked(&self, reason: &str) -> Option<Duration> {
+        let pause = match self.restart {
+            Restart::Temporary => None,
+            Restart::Permanent | Restart::Transient => self.history.borrow_mut().restart(
+                self.services.clock.now(),
+                &self.policy,
+                self.services.jitter(),
+            ),
+        };
+        self.report(What::Panicked { reason: crate::llm::redact(reason), pause });
+        pause
+    }
+
+    fn resumed(&self) {
+        self.report(What::Resumed);
+    }
+
+    fn ended(&self) {
+        self.report(What::Ended);
+    }
+}
+
+// === Down ===
+
+/// Something happened to a worker.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Down {
+    worker: WorkerIndex,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// It panicked; it goes on after the pause, if there is one.
+    Panicked { reason: String, pause: Option<Duration> },
+    Resumed,
+    Ended,
+}
+
+impl Handler<Down> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Down { worker, what }: Down, ctx: &mut Context<Self>) {
+        match what {
+            What::Panicked { reason, pause } => {
+                self.roster.set(worker, State::Down);
+                self.audit_panic(worker, &reason, pause);
+                self.requeue_after_crash(worker, &reason, ctx);
+            }
+            What::Resumed => {
+                self.roster.set(worker, State::Ready);
+                self.feed(worker);
+            }
+            What::Ended => {
+                self.roster.set(worker, State::Gone);
+                let agent = self.roster.agent(worker);
+                for agent in [Some(agent), None] {
+                    if self.roster.alive(agent) == 0 {
+                        let stranded = self.queue.take_line(agent);
+                        self.end_unplayable(stranded, ctx);
+                    }
+                }
+            }
+        }
+        self.tell_if_idle();
+    }
+}
+
+impl Coordinator {
+    fn audit_panic(&mut self, worker: WorkerIndex, reason: &str, pause: Option<Duration>) {
+        let spec = &self.plan.agents[self.roster.agent(worker) as usize];
+        let task = self.at_work.get(&worker);
+        let subject = Arc::new(Subject {
+            run_id: self.plan.run_id.to_string(),
+            agent: Some(spec.name.clone()),
+            agent_id: Some(self.names[worker as usize].to_string()),
+            agent_type: Some(spec.agent_type.clone()),
+            task_id: task.map(ToString::to_string),
+            ..Subject::default()
+        });
+        let restarts = u32::try_from(self.stats.restarts).unwrap_or(u32::MAX);
+        let reason = reason.to_owned();
+        let event = match pause {
+            Some(pause) => {
+                self.stats.restarts += 1;
+                let restarts = restarts.saturating_add(1);
+                AuditKind::WorkerRestarted { reason, restarts, backoff_ms: millis(pause) }
+            }
+            None => AuditKind::WorkerGaveUp { reason, restarts },
+        };
+        self.services.audit(None, &subject, event);
+    }
+
+    fn requeue_after_crash(
+        &mut self,
+        worker: WorkerIndex,
+        reason: &str,
+        ctx: &mut Context<Self>,
+    ) {
+        let name = self.names[worker as usize].to_string();
+        let Some(id) = self.at_work.remove(&worker) else { return };
+        let limit = self.plan.supervision.poison_limit.get();
+        let Some(entry) = self.tasks.get_mut(&id) else { return };
+        entry.crashes += 1;
+        if entry.crashes <= limit {
+            return self.place(id, ctx);
+        }
+        let message = format!(
+            "worker {name} panicked ({reason}), the {}th crash over this task; poison_limit is \
+             {limit}",
+            entry.crashes
+        );
+        let error = TaskError::new(ErrorCode::WorkerCrashed, message);
+        let mut outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
+        outcome.agent_id = Some(name);
+        self.end(outcome, ctx);
+    }
+}

@@ -1,0 +1,119 @@
+//! A guard around an actor: a panic costs it its state, not its address or its mailbox.
+//!
+//! `actix::Supervisor` restarts an actor that stops, but not one that panics. The guard owns the
+//! actor's future and polls it under `catch_unwind`; after a panic it drops what the actor was
+//! doing at once, so that money and permits go back, pauses, and goes on with the next message.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+use actix::dev::ContextFut;
+use actix::{Actor, Addr, AsyncContext, Context, Supervised};
+use futures_util::future::LocalBoxFuture;
+
+use crate::clock::Clock;
+
+/// Is told what becomes of a guarded actor, and decides whether it goes on.
+pub(crate) trait Watcher: 'static {
+    /// It panicked. The pause before it goes on, or `None` where it must end.
+    fn panicked(&self, reason: &str) -> Option<Duration>;
+    /// It goes on after a pause.
+    fn resumed(&self);
+    /// It ended for good.
+    fn ended(&self);
+}
+
+/// Starts `actor` under a guard on this thread.
+pub(crate) fn start<A>(actor: A, watcher: impl Watcher, clock: Clock) -> Addr<A>
+where
+    A: Actor<Context = Context<A>> + Supervised,
+{
+    let ctx = Context::new();
+    let address = ctx.address();
+    let running = Some(ctx.into_future(actor));
+    actix::spawn(Guard { running, watcher, clock, pause: None });
+    address
+}
+
+struct Guard<A: Actor<Context = Context<A>>, W> {
+    running: Option<ContextFut<A, Context<A>>>,
+    watcher: W,
+    clock: Clock,
+    pause: Option<LocalBoxFuture<'static, ()>>,
+}
+
+impl<A: Actor<Context = Context<A>>, W> fmt::Debug for Guard<A, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("paused", &self.pause.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<A: Actor<Context = Context<A>>, W> Unpin for Guard<A, W> {}
+
+impl<A, W> Guard<A, W>
+where
+    A: Actor<Context = Context<A>> + Supervised,
+    W: Watcher,
+{
+    /// Drops what the actor was doing and pauses it, or ends it.
+    fn panicked(&mut self, reason: &str) -> Poll<()> {
+        let Some(pause) = self.watcher.panicked(reason) else { return self.end() };
+        let Some(running) = self.running.as_mut() else { return self.end() };
+        match catch_unwind(AssertUnwindSafe(|| running.restart())) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return self.end(),
+        }
+        let clock = self.clock.clone();
+        self.pause = Some(Box::pin(async move { clock.sleep(pause).await }));
+        Poll::Pending
+    }
+
+    fn end(&mut self) -> Poll<()> {
+        let running = self.running.take();
+        // Its fields may panic when dropped; there is nobody left to be told.
+        drop(catch_unwind(AssertUnwindSafe(move || drop(running))));
+        self.watcher.ended();
+        Poll::Ready(())
+    }
+}
+
+impl<A, W> Future for Guard<A, W>
+where
+    A: Actor<Context = Context<A>> + Supervised,
+    W: Watcher,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            if let Some(pause) = this.pause.as_mut() {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+                this.watcher.resumed();
+            }
+            let Some(running) = this.running.as_mut() else { return Poll::Ready(()) };
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => return this.end(),
+                Err(payload) => {
+                    if this.panicked(&reason(payload.as_ref())).is_ready() {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a panic said.
+fn reason(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without words").to_owned()
+}

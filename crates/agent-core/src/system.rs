@@ -1,0 +1,9 @@
+//! The composition root: builds every actor, wires them together, and hands out the handle.
+
+mod builder;
+mod handle;
+mod start;
+
+pub use builder::{AgentSystemBuilder, Unfinished};
+pub use handle::{AgentHandle, AgentSystem, Outcomes, Resumed, TaskHandle};
+pub use start::StartError;

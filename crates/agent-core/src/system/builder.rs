@@ -1,0 +1,182 @@
+//! What a system is built from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::AgentSpec;
+use crate::clock::Clock;
+use crate::config::{Fleet, Guards};
+use crate::ledger::BudgetSpec;
+use crate::llm::LlmClient;
+use crate::permits::ProviderLimits;
+use crate::pricing::Catalogue;
+use crate::retry::{AttemptTimeout, RetryPolicy};
+use crate::supervision::Supervision;
+use crate::system::handle::AgentSystem;
+use crate::system::start::{StartError, start};
+
+/// What happens where the store's last run did not finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfinished {
+    /// The system does not start: [`StartError::Unfinished`].
+    #[default]
+    Refuse,
+    /// That run goes on.
+    Resume,
+    /// Its open tasks are given up; what they spent stays on the books.
+    Discard,
+}
+
+/// Collects the parts of an [`AgentSystem`]. Each part has a default but the provider and the
+/// agents.
+#[must_use = "a builder does nothing until `start` is called"]
+#[derive(Debug, Clone)]
+pub struct AgentSystemBuilder {
+    pub(super) client: Arc<dyn LlmClient>,
+    pub(super) agents: Vec<AgentSpec>,
+    pub(super) budgets: Vec<BudgetSpec>,
+    pub(super) limits: ProviderLimits,
+    pub(super) retry: RetryPolicy,
+    pub(super) timeouts: AttemptTimeout,
+    pub(super) guards: Guards,
+    pub(super) supervision: Supervision,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) unfinished: Unfinished,
+    pub(super) clock: Clock,
+    pub(super) seed: Option<u64>,
+    pub(super) max_open_tasks: usize,
+    pub(super) grace: Duration,
+}
+
+impl AgentSystemBuilder {
+    pub(super) fn new(client: Arc<dyn LlmClient>) -> AgentSystemBuilder {
+        AgentSystemBuilder {
+            client,
+            agents: Vec::new(),
+            budgets: Vec::new(),
+            limits: ProviderLimits::default(),
+            retry: RetryPolicy::default(),
+            timeouts: AttemptTimeout::default(),
+            guards: Guards::default(),
+            supervision: Supervision::default(),
+            catalogue: Catalogue::builtin(),
+            store: None,
+            unfinished: Unfinished::default(),
+            clock: Clock::real(),
+            seed: None,
+            max_open_tasks: 100_000,
+            grace: Duration::from_secs(30),
+        }
+    }
+
+    /// Takes everything that a fleet file says, but the provider and the tasks.
+    pub fn fleet(mut self, fleet: &Fleet) -> AgentSystemBuilder {
+        self.agents.extend(fleet.agent.iter().cloned());
+        self.budgets.extend(fleet.budget.iter().cloned());
+        self.limits = fleet.limits.clone();
+        self.retry = fleet.retry.clone();
+        self.timeouts = fleet.timeouts.clone();
+        self.guards = fleet.guards.clone();
+        self.supervision = fleet.supervision.clone();
+        self
+    }
+
+    /// Adds an agent, played by as many workers as its `count` says.
+    pub fn agent(mut self, agent: AgentSpec) -> AgentSystemBuilder {
+        self.agents.push(agent);
+        self
+    }
+
+    /// Adds a budget. Default: none.
+    pub fn budget(mut self, budget: BudgetSpec) -> AgentSystemBuilder {
+        self.budgets.push(budget);
+        self
+    }
+
+    /// Replaces the provider's limits. Default: 64 attempts at once, no other limit.
+    pub fn limits(mut self, limits: ProviderLimits) -> AgentSystemBuilder {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces the retry policy. Default: 3 attempts.
+    pub fn retry(mut self, retry: RetryPolicy) -> AgentSystemBuilder {
+        self.retry = retry;
+        self
+    }
+
+    /// Replaces the timeout of an attempt. Default: 30 s and 15 s for each 1,000 of `max_tokens`.
+    pub fn timeouts(mut self, timeouts: AttemptTimeout) -> AgentSystemBuilder {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Replaces the guards. Default: $1.00 a task, a warning at injection signals.
+    pub fn guards(mut self, guards: Guards) -> AgentSystemBuilder {
+        self.guards = guards;
+        self
+    }
+
+    /// Replaces the supervision of workers. Default: 5 restarts a minute.
+    pub fn supervision(mut self, supervision: Supervision) -> AgentSystemBuilder {
+        self.supervision = supervision;
+        self
+    }
+
+    /// Replaces the prices. Default: those that come with this crate.
+    pub fn catalogue(mut self, catalogue: Arc<Catalogue>) -> AgentSystemBuilder {
+        self.catalogue = catalogue;
+        self
+    }
+
+    /// Keeps records, tasks and the audit trail in this folder. Default: in memory, gone with the
+    /// process.
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> AgentSystemBuilder {
+        self.store = Some(folder.into());
+        self
+    }
+
+    /// What happens where the store's last run did not finish. Default: the system does not start.
+    pub fn unfinished(mut self, unfinished: Unfinished) -> AgentSystemBuilder {
+        self.unfinished = unfinished;
+        self
+    }
+
+    /// Replaces the clock. Default: the real one.
+    pub fn clock(mut self, clock: Clock) -> AgentSystemBuilder {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes ids and jitter a function of `seed`. Default: of the operating system's randomness.
+    pub fn seed(mut self, seed: u64) -> AgentSystemBuilder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Tasks that may be open at once; `submit` waits beyond it. Default: 100,000.
+    pub fn max_open_tasks(mut self, limit: usize) -> AgentSystemBuilder {
+        self.max_open_tasks = limit;
+        self
+    }
+
+    /// How long what is in flight may go on at a shutdown. Default: 30 s.
+    pub fn grace(mut self, grace: Duration) -> AgentSystemBuilder {
+        self.grace = grace;
+        self
+    }
+
+    /// Checks every part, opens the store, and starts the actors, dependencies first.
+    ///
+    /// Inside an actix system they run on its thread; elsewhere (a plain tokio program, say) on a
+    /// thread of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names the first part that cannot be used; nothing has been started then.
+    pub async fn start(self) -> Result<AgentSystem, StartError> {
+        start(self).await
+    }
+}

@@ -1,0 +1,228 @@
+//! The handle to a running system.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
+
+use crate::coordinator::{
+    Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, SubmitError, Submit, Subscribe, WaitForStop,
+};
+use crate::llm::LlmClient;
+use crate::store::{self, Store, StoreError, UsageQuery, UsageReport};
+use crate::system::builder::AgentSystemBuilder;
+use crate::task::{Outcome, Task};
+
+/// A running system; cheap to clone, and usable from any thread.
+///
+/// Where it has a thread of its own, that thread lives as long as a handle does.
+#[derive(Debug, Clone)]
+pub struct AgentSystem {
+    pub(super) coordinator: Addr<Coordinator>,
+    pub(super) store: Addr<Store>,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) max_open_tasks: usize,
+    pub(super) run_id: Arc<str>,
+    pub(super) grace: Duration,
+    pub(super) resumed: Arc<Resumed>,
+    pub(super) agents: Arc<[String]>,
+    pub(super) _thread: Option<Arc<super::start::Thread>>,
+}
+
+/// What an earlier part of a resumed run had come to.
+#[derive(Debug, Default)]
+pub struct Resumed {
+    /// Outcomes of the tasks that had ended.
+    pub ended: Vec<Outcome>,
+    /// Ids of the tasks that had been accepted and had not ended; they go on by themselves.
+    pub open: Vec<crate::task::TaskId>,
+}
+
+impl AgentSystem {
+    /// Starts to build a system that calls `client`.
+    pub fn builder(client: impl LlmClient + 'static) -> AgentSystemBuilder {
+        AgentSystemBuilder::new(Arc::new(client))
+    }
+
+    /// Starts to build a system that calls a client shared with others.
+    pub fn builder_shared(client: Arc<dyn LlmClient>) -> AgentSystemBuilder {
+        AgentSystemBuilder::new(client)
+    }
+
+    /// The run's name in records.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// What an earlier part of this run had come to, where it was resumed.
+    pub fn resumed(&self) -> &Resumed {
+        &self.resumed
+    }
+
+    /// Submits a task; when this returns, it is on disk and will end exactly once.
+    ///
+    /// Waits while as many tasks are open as may be: that is the back-pressure.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] where its id was used before, the run is ending or the store is down.
+    pub async fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| SubmitError::Closed)?;
+        self.send(Submit { task, direct: false, place: Some(place) }).await
+    }
+
+    /// Submits a task, or refuses it where as many tasks are open as may be.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`], and those of [`submit`](AgentSystem::submit).
+    pub async fn try_submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => SubmitError::Full { limit: self.max_open_tasks },
+            TryAcquireError::Closed => SubmitError::Closed,
+        })?;
+        self.send(Submit { task, direct: false, place: Some(place) }).await
+    }
+
+    async fn send(&self, submit: Submit) -> Result<TaskHandle, SubmitError> {
+        let accepted = self.coordinator.send(submit).await.map_err(|_| SubmitError::Closed)??;
+        Ok(TaskHandle { outcome: accepted.outcome })
+    }
+
+    /// Submits a task and waits for its outcome.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](AgentSystem::submit); [`SubmitError::Closed`] too where the run ended
+    /// before the task did.
+    pub async fn run(&self, task: Task) -> Result<Arc<Outcome>, SubmitError> {
+        self.submit(task).await?.outcome().await
+    }
+
+    /// A handle to the agent of this name, where there is one.
+    pub fn agent(&self, name: &str) -> Option<AgentHandle> {
+        let name = self.agents.iter().find(|agent| *agent == name)?.clone();
+        Some(AgentHandle { system: self.clone(), name })
+    }
+
+    /// Every outcome from now on, each after it is durable.
+    pub fn outcomes(&self) -> Outcomes {
+        let (subscriber, outcomes) = mpsc::unbounded_channel();
+        self.coordinator.do_send(Subscribe(subscriber));
+        Outcomes(outcomes)
+    }
+
+    /// What the run has come to so far, and what it is doing.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the system is gone.
+    pub async fn snapshot(&self) -> Result<Snapshot, SubmitError> {
+        self.coordinator.send(GetSnapshot).await.map_err(|_| SubmitError::Closed)
+    }
+
+    /// What was spent and used, from the store's totals.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    pub async fn usage(&self, query: UsageQuery) -> Result<UsageReport, StoreError> {
+        match self.store.send(store::Query(query)).await {
+            Ok(report) => report,
+            Err(_) => Err(StoreError::gone()),
+        }
+    }
+
+    /// Waits until the run stops itself: a budget with `stop_run` is used up, or the store stays
+    /// down. Nothing is in flight any more then.
+    pub async fn stopped(&self) -> Ended {
+        self.coordinator.send(WaitForStop).await.unwrap_or(Ended::Stopped)
+    }
+
+    /// Ends the run as finished: every accepted task must have ended. See
+    /// [`interrupt`](AgentSystem::interrupt) for what happens to those that have not.
+    pub async fn finish(&self) -> Ended {
+        self.shutdown(Ended::Finished, self.grace).await
+    }
+
+    /// Ends the run before its tasks have: nothing new begins, what is in flight gets the grace
+    /// period and is then cancelled and charged at its bound, and everything is flushed. What was
+    /// accepted is kept, and goes on where the run is resumed.
+    pub async fn interrupt(&self) -> Ended {
+        self.shutdown(Ended::Interrupted, self.grace).await
+    }
+
+    /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own.
+    pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
+        self.places.close();
+        let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(how);
+        if how == Ended::Finished {
+            let finished = store::Entry::RunFinished {
+                run_id: self.run_id.to_string(),
+                at: crate::clock::Clock::real().now(),
+                status: store::RunStatus::Finished,
+            };
+            if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await {
+                tracing::error!(%error, "the run's end could not be recorded");
+            }
+        }
+        if let Ok(Err(error)) = self.store.send(store::Flush).await {
+            tracing::error!(%error, "the store could not be flushed");
+        }
+        how
+    }
+}
+
+/// A task that was accepted.
+#[derive(Debug)]
+pub struct TaskHandle {
+    outcome: oneshot::Receiver<Arc<Outcome>>,
+}
+
+impl TaskHandle {
+    /// Waits for its outcome.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the run ended before the task did.
+    pub async fn outcome(self) -> Result<Arc<Outcome>, SubmitError> {
+        self.outcome.await.map_err(|_| SubmitError::Closed)
+    }
+}
+
+/// One agent, played by whichever of its workers may call. Survives their restarts.
+#[derive(Debug, Clone)]
+pub struct AgentHandle {
+    system: AgentSystem,
+    name: String,
+}
+
+impl AgentHandle {
+    /// Sends a task straight to this agent and waits for its outcome.
+    ///
+    /// Where none of its workers may call by its own limit, the task does not wait: it fails with
+    /// `AGENT_RATE_LIMIT_EXCEEDED`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AgentSystem::run`].
+    pub async fn execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
+        task.agent = Some(self.name.clone());
+        let place = Arc::clone(&self.system.places).acquire_owned().await;
+        let place = place.map_err(|_| SubmitError::Closed)?;
+        self.system.send(Submit { task, direct: true, place: Some(place) }).await?.outcome().await
+    }
+}
+
+/// Every outcome of a run, as tasks end.
+#[derive(Debug)]
+pub struct Outcomes(mpsc::UnboundedReceiver<Arc<Outcome>>);
+
+impl Outcomes {
+    /// Waits for the next; `None` where the system is gone.
+    pub async fn next(&mut self) -> Option<Arc<Outcome>> {
+        self.0.recv().await
+    }
+}

@@ -1,0 +1,226 @@
+//! One attempt after it was opened: settled and recorded once, whatever happens to its worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::AuditKind;
+use crate::budget::InFlight;
+use crate::clock::Timestamp;
+use crate::llm::{Answer, Fate, LlmError};
+use crate::money::NanoUsd;
+use crate::permits::RateHeaders;
+use crate::rate_limiter::{Departed, Feedback};
+use crate::record::{OpenAttempt, UsageRecord};
+use crate::store::{Entry, Note};
+use crate::usage::Usage;
+use crate::worker::job::{Job, millis};
+use crate::worker::services::Services;
+
+/// Waits before an attempt left.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waits {
+    pub(super) permit: Duration,
+    pub(super) money: Duration,
+}
+
+/// An attempt that has left. Dropped unanswered (its worker died, or its task was cancelled), it
+/// is recorded at its bound: it may have been billed.
+pub(super) struct Attempt<'a> {
+    services: &'a Services,
+    job: &'a Job,
+    open: OpenAttempt,
+    max_tokens: u32,
+    waits: Waits,
+    money: Option<InFlight>,
+    permit: Option<Departed>,
+}
+
+/// What is charged for an attempt, and what it used as far as that is known.
+#[derive(Debug, Default)]
+struct Charge {
+    cost: NanoUsd,
+    presumed: NanoUsd,
+    usage: Usage,
+    priced: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        job: &'a Job,
+        open: OpenAttempt,
+        max_tokens: u32,
+        waits: Waits,
+        money: InFlight,
+        permit: Departed,
+    ) -> Attempt<'a> {
+        services.departed();
+        let (money, permit) = (Some(money), Some(permit));
+        Attempt { services, job, open, max_tokens, waits, money, permit }
+    }
+
+    /// Settles an answer: the entries that record it, to be made durable before it is shown.
+    pub(super) fn answered(mut self, answer: &Answer) -> Vec<Entry> {
+        let now = self.services.clock.now();
+        let charge = self.price(&answer.usage);
+        if let Some(money) = self.money.take() {
+            money.settle(charge.cost);
+        }
+        self.return_permit(Some(&answer.usage), &answer.limits, None);
+        let mut record = self.record(now, &charge);
+        record.stop_reason = answer.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
+        record.request_id.clone_from(&answer.request_id);
+        let answered_by = (!answer.model.is_empty() && *answer.model != *self.job.model)
+            .then(|| answer.model.clone());
+        record.answered_by = answered_by;
+        self.tally(&record, true);
+        let success = AuditKind::CallSuccess {
+            attempt: record.attempt,
+            usage: record.usage,
+            cost: record.cost,
+            duration_ms: record.duration_ms,
+            stop_reason: record.stop_reason.clone(),
+            provider_request_id: record.request_id.clone(),
+        };
+        self.entries(record, success)
+    }
+
+    /// Settles a failure by its fate: the entries that record it.
+    pub(super) fn failed(
+        mut self,
+        error: &LlmError,
+        will_retry: bool,
+        pause: Option<Duration>,
+        out_of_service: Option<Timestamp>,
+    ) -> Vec<Entry> {
+        let now = self.services.clock.now();
+        let charge = self.charge(error);
+        if let Some(money) = self.money.take() {
+            if charge.cost.is_zero() && charge.presumed.is_zero() && error.fate() == Fate::NotBilled
+            {
+                money.release();
+            } else {
+                money.settle_partly(charge.cost, charge.presumed);
+            }
+        }
+        self.return_permit(error.seen.as_ref(), &error.limits, Some((error, pause, out_of_service)));
+        let mut record = self.record(now, &charge);
+        record.error = Some(error.kind.as_str().to_owned());
+        record.status = error.status;
+        record.request_id.clone_from(&error.request_id);
+        self.tally(&record, false);
+        let failure = AuditKind::CallFailure {
+            attempt: record.attempt,
+            error_type: error.kind.as_str().to_owned(),
+            error_message: error.message.clone(),
+            status: error.status,
+            will_retry,
+            retry_after_ms: error.retry_after.map(millis),
+            duration_ms: record.duration_ms,
+            presumed: !charge.presumed.is_zero(),
+        };
+        self.entries(record, failure)
+    }
+
+    fn price(&self, usage: &Usage) -> Charge {
+        let cost = self.services.catalogue.cost(&self.job.model, usage);
+        let priced = cost.is_ok();
+        Charge { cost: cost.unwrap_or_default(), usage: usage.clone(), priced, ..Charge::default() }
+    }
+
+    fn charge(&self, error: &LlmError) -> Charge {
+        let unknown = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };
+        match error.fate() {
+            Fate::NotBilled => Charge { priced: true, ..Charge::default() },
+            Fate::Unknown => unknown,
+            Fate::AtLeast(usage) => {
+                let seen = self.price(&usage);
+                let rest = self.open.bound.saturating_sub(seen.cost);
+                Charge { presumed: rest, ..seen }
+            }
+        }
+    }
+
+    fn return_permit(
+        &mut self,
+        usage: Option<&Usage>,
+        headers: &RateHeaders,
+        failure: Option<(&LlmError, Option<Duration>, Option<Timestamp>)>,
+    ) {
+        let Some(permit) = self.permit.take() else { return };
+        let counts = usage.map(Usage::counts);
+        permit.settle(Feedback {
+            input_tokens: counts.map(|n| n.input_tokens + n.cache_creation_input_tokens),
+            output_tokens: counts.map(|n| n.output_tokens),
+            headers: *headers,
+            pause: failure.and_then(|(_, pause, _)| pause),
+            congested: failure.is_some_and(|(error, _, _)| error.kind.is_congestion()),
+            out_of_service: failure.and_then(|(_, _, until)| until),
+        });
+    }
+
+    fn record(&self, now: Timestamp, charge: &Charge) -> UsageRecord {
+        let open = &self.open;
+        UsageRecord {
+            call_id: open.call_id,
+            attempt: open.attempt,
+            at: now,
+            opened_at: open.at,
+            duration_ms: millis(now.since(open.at)),
+            permit_wait_ms: millis(self.waits.permit),
+            money_wait_ms: millis(self.waits.money),
+            usage: charge.usage.counts(),
+            max_tokens: self.max_tokens,
+            cost: charge.cost,
+            presumed: charge.presumed,
+            priced: charge.priced,
+            error: None,
+            status: None,
+            stop_reason: None,
+            request_id: None,
+            answered_by: None,
+            account: open.account.clone(),
+            provider: open.provider.clone(),
+            subject: Arc::clone(&open.subject),
+        }
+    }
+
+    fn tally(&self, record: &UsageRecord, succeeded: bool) {
+        self.job.tally(|tally| {
+            *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
+            tally.usage += record.usage;
+            tally.cost = tally.cost.saturating_add(record.cost);
+            tally.presumed = tally.presumed.saturating_add(record.presumed);
+        });
+    }
+
+    fn entries(&self, record: UsageRecord, event: AuditKind) -> Vec<Entry> {
+        let event = self.services.event(Some(record.call_id), &self.open.subject, event);
+        vec![Entry::AttemptClosed(record), event]
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.services.arrived();
+        // Taken where the attempt was settled.
+        let Some(money) = self.money.take() else { return };
+        money.presume();
+        let charge = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };
+        let mut record = self.record(self.services.clock.now(), &charge);
+        record.error = Some("abandoned".to_owned());
+        self.tally(&record, false);
+        let failure = AuditKind::CallFailure {
+            attempt: record.attempt,
+            error_type: "abandoned".to_owned(),
+            error_message: "the worker ended before the answer came".to_owned(),
+            status: None,
+            will_retry: false,
+            retry_after_ms: None,
+            duration_ms: record.duration_ms,
+            presumed: true,
+        };
+        let entries = self.entries(record, failure);
+        self.services.store.do_send(Note { entries });
+    }
+}

@@ -1,0 +1,371 @@
+//! One call: permit, money, journal, attempt, settlement, record; again where it may be retried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::AuditKind;
+use crate::budget::{AwaitRoom, Reservation, Reserve, ReserveError, Ticket};
+use crate::clock::Timestamp;
+use crate::ledger::{NoRoom, OnExhausted, When};
+use crate::llm::{Answer, LlmError, LlmErrorKind, Request};
+use crate::money::NanoUsd;
+use crate::permits::AgentRateLimit;
+use crate::pricing::BoundInput;
+use crate::rate_limiter::{Acquire, Permit};
+use crate::record::{CallId, OpenAttempt};
+use crate::retry::{Failure, Retry};
+use crate::store::{Entry, Write};
+use crate::task::TaskError;
+use crate::worker::attempt::{Attempt, Waits};
+use crate::worker::job::{Job, millis};
+use crate::worker::refusal;
+use crate::worker::services::Services;
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The task fails.
+    Failed(TaskError),
+    /// The task goes back to the queue untouched: the store is down, or the run stops.
+    Returned,
+}
+
+impl From<TaskError> for Ending {
+    fn from(error: TaskError) -> Ending {
+        Ending::Failed(error)
+    }
+}
+
+/// One completion wanted.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    services: &'a Services,
+    job: &'a Job,
+    id: CallId,
+    /// Bytes that are sent.
+    bytes: u64,
+    /// The bound on the input that is sent, in tokens.
+    input_bound: u64,
+    /// The bound on the input if nothing had been cut from it, in tokens.
+    full_input_bound: u64,
+    waits: Waits,
+}
+
+/// A permit and money, both in hand.
+struct Admission {
+    permit: Permit,
+    money: Reservation,
+}
+
+impl<'a> Call<'a> {
+    /// A call of which `input_bound` bounds the input that is sent, and `full_input_bound` the
+    /// input with nothing cut from it.
+    pub(super) fn new(
+        services: &'a Services,
+        job: &'a Job,
+        request: &Request,
+        input_bound: u64,
+        full_input_bound: u64,
+    ) -> Call<'a> {
+        let (id, bytes) = (services.call_id(), request.text_bytes());
+        Call { services, job, id, bytes, input_bound, full_input_bound, waits: Waits::default() }
+    }
+
+    /// Attempts the call until there is an answer, or none is to be had.
+    pub(super) async fn complete(mut self, mut request: Request) -> Result<Answer, Ending> {
+        let mut attempt = 1;
+        loop {
+            self.guard_cost(&request)?;
+            let admission = self.admit(&mut request).await?;
+            let error = match self.attempt(attempt, &request, admission).await? {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match error.next {
+                Next::After(wait) => self.services.clock.sleep(wait).await,
+                Next::GiveUp => return Err(refusal::provider(&error.error, attempt).into()),
+                Next::Deadline => return Err(refusal::deadline(self.job).into()),
+            }
+            self.job.tally(|tally| tally.retried += 1);
+            attempt += 1;
+        }
+    }
+
+    /// Refuses what could cost the task more than it may, before anything is taken.
+    fn guard_cost(&self, request: &Request) -> Result<(), TaskError> {
+        let bound = self.bound(self.full_input_bound, request)?;
+        let limit = self.services.rules.max_cost_per_task;
+        let estimated = bound.saturating_add(self.job.tally(|tally| tally.charged()));
+        if estimated <= limit {
+            return Ok(());
+        }
+        let event = AuditKind::CostLimitExceeded { estimated, limit };
+        self.services.audit(Some(self.id), &self.job.subject, event);
+        Err(refusal::cost(estimated, limit))
+    }
+
+    fn bound(&self, input_tokens: u64, request: &Request) -> Result<NanoUsd, TaskError> {
+        let input = BoundInput {
+            input_tokens,
+            max_tokens: request.max_tokens,
+            caching: false,
+            server_tools: false,
+        };
+        self.services.catalogue.bound(&request.model, &input).map_err(|e| refusal::unpriced(&e))
+    }
+
+    /// The moment at which a wait that begins now must have ended.
+    fn wait_deadline(&self) -> Timestamp {
+        let clock = &self.services.clock;
+        self.job.assignment.deadline.min(clock.now() + self.services.rules.max_wait)
+    }
+
+    /// Waits for a permit and then for money; never holds one while it waits for the other.
+    async fn admit(&mut self, request: &mut Request) -> Result<Admission, Ending> {
+        let mut ticket = None;
+        loop {
+            let permit = self.permit(request).await?;
+            let amount = self.bound(self.input_bound, request)?;
+            match self.reserve(amount, ticket.take()).await? {
+                Ok(money) => return Ok(Admission { permit, money }),
+                Err(ReserveError::MustWait(turn, _)) => {
+                    drop(permit);
+                    ticket = Some(self.await_room(turn).await?);
+                }
+                Err(ReserveError::Refused(no_room)) => {
+                    drop(permit);
+                    match self.clamped(request, &no_room) {
+                        Some(max_tokens) => request.max_tokens = max_tokens,
+                        None => return Err(self.no_room(&no_room)),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn permit(&mut self, request: &Request) -> Result<Permit, Ending> {
+        let estimated = self.services.estimator().estimate(&self.job.model, 0, self.bytes);
+        let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
+        let deadline = self.wait_deadline();
+        let acquire = Acquire {
+            account: self.services.client.account().into(),
+            model: Arc::clone(&self.job.model),
+            worker: Arc::clone(&self.job.worker),
+            worker_limit: AgentRateLimit {
+                mode: self.job.assignment.mode,
+                ..spec_limit
+            },
+            priority: self.job.task().priority,
+            input_tokens: estimated.min(self.input_bound),
+            output_tokens: u64::from(request.max_tokens),
+            deadline,
+        };
+        let Ok(answer) = self.services.limiter.send(acquire).await else {
+            return Err(Ending::Returned);
+        };
+        match answer {
+            Ok(permit) => {
+                self.waits.permit += permit.waited();
+                self.job.tally(|tally| tally.worker_free_at = permit.worker_free_at());
+                Ok(permit)
+            }
+            Err(error) => {
+                if let Some(event) = refusal::permit_event(&error, &self.job.worker) {
+                    self.services.audit(Some(self.id), &self.job.subject, event);
+                }
+                let now = self.services.clock.now();
+                if self.job.assignment.deadline <= now {
+                    return Err(refusal::deadline(self.job).into());
+                }
+                Err(refusal::permit(&error, &self.job.worker).into())
+            }
+        }
+    }
+
+    async fn reserve(
+        &self,
+        amount: NanoUsd,
+        ticket: Option<Ticket>,
+    ) -> Result<Result<Reservation, ReserveError>, Ending> {
+        let scopes = Arc::clone(&self.job.scopes);
+        let deadline = self.wait_deadline();
+        let reserve = Reserve { scopes, amount, ticket, deadline };
+        self.services.budget.send(reserve).await.map_err(|_| Ending::Returned)
+    }
+
+    async fn await_room(&mut self, ticket: Ticket) -> Result<Ticket, Ending> {
+        let began = self.services.clock.now();
+        let deadline = self.wait_deadline();
+        let room = self.services.budget.send(AwaitRoom { ticket, deadline }).await;
+        self.waits.money += self.services.clock.now().since(began);
+        match room {
+            Ok(Ok(ticket)) => Ok(ticket),
+            Ok(Err(ReserveError::Refused(no_room) | ReserveError::MustWait(_, no_room))) => {
+                if self.job.assignment.deadline <= self.services.clock.now() {
+                    return Err(refusal::deadline(self.job).into());
+                }
+                Err(self.no_room(&no_room))
+            }
+            Err(_) => Err(Ending::Returned),
+        }
+    }
+
+    fn no_room(&self, no_room: &NoRoom) -> Ending {
+        let event = AuditKind::BudgetExceeded {
+            scope: no_room.scope.to_string(),
+            limit: no_room.limit,
+            spent: no_room.spent,
+            reserved: no_room.reserved,
+        };
+        self.services.audit(Some(self.id), &self.job.subject, event);
+        if no_room.on_exhausted == OnExhausted::StopRun {
+            return Ending::Returned;
+        }
+        let mut error = refusal::budget(no_room);
+        if let When::Turns(at) = no_room.when {
+            error = error.retry_after(at.since(self.services.clock.now()));
+        }
+        error.into()
+    }
+
+    /// The most output that the budget has room for, where the agent allows less than it asked.
+    fn clamped(&self, request: &Request, no_room: &NoRoom) -> Option<u32> {
+        if !self.job.spec.clamp_max_tokens || no_room.on_exhausted == OnExhausted::StopRun {
+            return None;
+        }
+        let fits = |max_tokens: u32| {
+            let request = Request {
+                model: request.model.clone(),
+                max_tokens,
+                ..Request::default()
+            };
+            self.bound(self.input_bound, &request).is_ok_and(|bound| bound <= no_room.available)
+        };
+        let (mut most, mut too_many) = (0, request.max_tokens);
+        while most + 1 < too_many {
+            let middle = most + (too_many - most) / 2;
+            *if fits(middle) { &mut most } else { &mut too_many } = middle;
+        }
+        (most > 0).then_some(most)
+    }
+
+    async fn attempt(
+        &mut self,
+        number: u32,
+        request: &Request,
+        admission: Admission,
+    ) -> Result<Result<Answer, Failed>, Ending> {
+        let services = self.services;
+        let Admission { permit, money } = admission;
+        let timeout = services.rules.timeout.of(request.max_tokens);
+        let open = OpenAttempt {
+            call_id: self.id,
+            attempt: number,
+            at: services.clock.now(),
+            bound: money.amount(),
+            account: services.client.account(),
+            provider: services.client.provider().to_owned(),
+            subject: Arc::clone(&self.job.subject),
+        };
+        let start = services.event(
+            Some(self.id),
+            &self.job.subject,
+            AuditKind::CallStart {
+                task_title: self.job.task().title().to_owned(),
+                max_tokens: request.max_tokens,
+                attempt: number,
+                estimated_input_tokens: self.input_bound,
+                reserved: open.bound,
+                timeout_ms: millis(timeout),
+            },
+        );
+        let journal = Write { entries: vec![Entry::AttemptOpened(open.clone()), start] };
+        if !matches!(services.store.send(journal).await, Ok(Ok(()))) {
+            // Nothing has left: permit and money go back.
+            return Err(Ending::Returned);
+        }
+        self.job.tally(|tally| tally.attempts += 1);
+        let waits = std::mem::take(&mut self.waits);
+        let (permit, money) = (permit.depart(), money.depart());
+        let attempt =
+            Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);
+
+        let deadline = services.clock.now() + timeout;
+        let task_deadline = self.job.assignment.deadline;
+        let result =
+            services.clock.timeout(deadline.min(task_deadline), services.client.complete(request));
+        let error = match result.await {
+            Ok(Ok(answer)) => {
+                let input = answer.usage.counts().all_input();
+                services.estimator().learn(&self.job.model, 0, self.bytes, input);
+                self.write(attempt.answered(&answer)).await;
+                return Ok(Ok(answer));
+            }
+            Ok(Err(error)) => error,
+            Err(_) => refusal::timed_out(timeout),
+        };
+        let (next, pause) = self.next(number, &error);
+        let out_of_service = (error.kind == LlmErrorKind::Billing)
+            .then(|| refusal::month_turn(services.clock.now()));
+        let will_retry = matches!(next, Next::After(_));
+        self.write(attempt.failed(&error, will_retry, pause, out_of_service)).await;
+        Ok(Err(Failed { error, next }))
+    }
+
+    /// Decides what follows a failure, and for how long everyone's calls to this model pause.
+    fn next(&self, number: u32, error: &LlmError) -> (Next, Option<Duration>) {
+        let services = self.services;
+        let now = services.clock.now();
+        if self.job.assignment.deadline <= now {
+            return (Next::Deadline, None);
+        }
+        if error.kind == LlmErrorKind::Authentication
+            && let Some(key) = services.client.rotate()
+        {
+            let event = AuditKind::KeyRotated { key, source: "401".to_owned() };
+            services.audit(None, &self.job.subject, event);
+            if number < services.rules.retry.max_attempts.get() {
+                return (Next::After(Duration::ZERO), None);
+            }
+        }
+        let failure = Failure {
+            transient: error.kind.is_transient(),
+            retry_after: error.retry_after,
+            should_retry: error.should_retry,
+        };
+        let jitter = services.jitter();
+        let retry =
+            services.rules.retry.decide(number, &failure, now, self.wait_deadline(), jitter);
+        let wait = match retry {
+            Retry::After(wait) => Some(wait),
+            Retry::GiveUp(_) => None,
+        };
+        let pauses = matches!(error.kind, LlmErrorKind::RateLimited | LlmErrorKind::Overloaded);
+        let pause = pauses.then(|| {
+            error.retry_after.or(wait).unwrap_or(services.rules.retry.initial_backoff)
+        });
+        (wait.map_or(Next::GiveUp, Next::After), pause)
+    }
+
+    /// Makes the record of an attempt durable before the answer is handed over. Where the store is
+    /// down it keeps the record and writes it later: the answer that is there does not fail.
+    async fn write(&self, entries: Vec<Entry>) {
+        if let Ok(Err(error)) = self.services.store.send(Write { entries }).await {
+            tracing::error!(%error, call = %self.id, "record kept in memory until the store is back");
+        }
+    }
+}
+
+/// A failed attempt, and what follows.
+struct Failed {
+    error: LlmError,
+    next: Next,
+}
+
+/// What follows a failed attempt.
+enum Next {
+    After(Duration),
+    GiveUp,
+    /// The task's own deadline passed.
+    Deadline,
+}

@@ -1,0 +1,156 @@
+//! A task on its way through the workers, and what it has taken so far.
+
+use std::sync::{Arc, Mutex};
+
+use crate::agent::AgentSpec;
+use crate::clock::Timestamp;
+use crate::ledger::Scope;
+use crate::money::NanoUsd;
+use crate::permits::LimitMode;
+use crate::record::Subject;
+use crate::task::{Outcome, Status, Task, TaskError};
+use crate::usage::TokenCounts;
+use crate::worker::services::lock;
+
+/// What a task has taken so far; it outlives the workers that it crashes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    /// When work on it first began.
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) attempts: u32,
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    pub(crate) retried: u32,
+    pub(crate) usage: TokenCounts,
+    pub(crate) cost: NanoUsd,
+    pub(crate) presumed: NanoUsd,
+    /// When the worker at hand may call again, by its own limit.
+    pub(crate) worker_free_at: Timestamp,
+}
+
+impl Tally {
+    /// Adds what another task has taken.
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.attempts += other.attempts;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.retried += other.retried;
+        self.usage += other.usage;
+        self.cost = self.cost.saturating_add(other.cost);
+        self.presumed = self.presumed.saturating_add(other.presumed);
+    }
+
+    /// What counts towards `max_cost_per_task`.
+    pub(crate) fn charged(&self) -> NanoUsd {
+        self.cost.saturating_add(self.presumed)
+    }
+}
+
+/// A task as the coordinator hands it to a worker, and takes it back if the worker crashes.
+#[derive(Debug, Clone)]
+pub(crate) struct Assignment {
+    pub(crate) task: Arc<Task>,
+    pub(crate) tally: Arc<Mutex<Tally>>,
+    /// When it must have ended.
+    pub(crate) deadline: Timestamp,
+    /// What happens where the worker's own limit does not admit a call.
+    pub(crate) mode: LimitMode,
+}
+
+/// An assignment in the hands of one worker.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) assignment: Assignment,
+    pub(crate) spec: Arc<AgentSpec>,
+    pub(crate) worker: Arc<str>,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) model: Arc<str>,
+    /// Those of the subject, paid with the account in use when the job began.
+    pub(crate) scopes: Arc<[Scope]>,
+}
+
+impl Job {
+    pub(crate) fn new(
+        assignment: Assignment,
+        spec: Arc<AgentSpec>,
+        worker: Arc<str>,
+        run_id: &str,
+        account: &str,
+    ) -> Job {
+        let task = &assignment.task;
+        let model = task.model.as_deref().unwrap_or(&spec.model);
+        let subject = Subject {
+            run_id: run_id.to_owned(),
+            agent_id: Some(worker.to_string()),
+            agent: Some(spec.name.clone()),
+            agent_type: Some(spec.agent_type.clone()),
+            task_id: Some(task.id.to_string()),
+            project_id: task.project_id.clone(),
+            user_id: task.user_id.clone(),
+            model: Some(model.to_owned()),
+        };
+        let (model, scopes) = (model.into(), subject.scopes(account).into());
+        Job { subject: Arc::new(subject), model, scopes, assignment, spec, worker }
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.assignment.task
+    }
+
+    pub(crate) fn max_tokens(&self) -> u32 {
+        self.task().max_tokens.unwrap_or(self.spec.max_tokens)
+    }
+
+    pub(crate) fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut lock(&self.assignment.tally))
+    }
+
+    pub(crate) fn outcome(&self, now: Timestamp, result: Result<Text, TaskError>) -> Outcome {
+        let mut outcome = ended(&self.assignment, now, result);
+        outcome.agent_id = Some(self.worker.to_string());
+        outcome.model = Some(self.model.to_string());
+        outcome
+    }
+}
+
+/// The text of an answer, and why the model stopped.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) stop_reason: Option<String>,
+}
+
+/// The outcome of a task that ended at `now`, no worker named.
+pub(crate) fn ended(
+    assignment: &Assignment,
+    now: Timestamp,
+    result: Result<Text, TaskError>,
+) -> Outcome {
+    let task = &assignment.task;
+    let tally = lock(&assignment.tally).clone();
+    let (status, output, error, stop_reason) = match result {
+        Ok(Text { text, stop_reason }) => (Status::Completed, Some(text), None, stop_reason),
+        Err(error) => (Status::Failed, None, Some(error), None),
+    };
+    Outcome {
+        task_id: task.id.clone(),
+        status,
+        output,
+        error,
+        agent_id: None,
+        project_id: task.project_id.clone(),
+        model: task.model.clone(),
+        attempts: tally.attempts,
+        usage: tally.usage,
+        cost_usd: tally.cost,
+        presumed_cost_usd: tally.presumed,
+        duration_ms: tally.started.map_or(0, |started| millis(now.since(started))),
+        finished_at: now,
+        stop_reason,
+    }
+}
+
+/// A duration in whole milliseconds, saturating.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

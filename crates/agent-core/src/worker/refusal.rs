@@ -1,0 +1,133 @@
+//! Refusals in words: what is wrong, where, and what would be right.
+
+use std::time::Duration;
+
+use crate::audit::AuditKind;
+use crate::clock::Timestamp;
+use crate::ledger::NoRoom;
+use crate::llm::{LlmError, LlmErrorKind};
+use crate::money::NanoUsd;
+use crate::pricing::PricingError;
+use crate::rate_limiter::PermitError;
+use crate::task::{ErrorCode, TaskError};
+use crate::worker::job::{Job, millis};
+
+pub(super) fn cost(estimated: NanoUsd, limit: NanoUsd) -> TaskError {
+    let message = format!(
+        "the task could cost up to ${estimated}, above max_cost_per_task (${limit}); lower \
+         max_tokens, shorten the task, or raise max_cost_per_task"
+    );
+    TaskError::new(ErrorCode::CostLimitExceeded, message)
+}
+
+pub(super) fn unpriced(error: &PricingError) -> TaskError {
+    TaskError::new(ErrorCode::InvalidTask, error.to_string())
+}
+
+pub(super) fn budget(no_room: &NoRoom) -> TaskError {
+    let NoRoom { scope, window, limit, spent, reserved, requested, .. } = no_room;
+    let message = format!(
+        "budget {scope} ({window}) has no room for ${requested}: limit ${limit}, spent ${spent}, \
+         reserved ${reserved}"
+    );
+    TaskError::new(ErrorCode::BudgetExceeded, message)
+}
+
+pub(super) fn deadline(job: &Job) -> TaskError {
+    let message = format!("the task's deadline {} passed", job.assignment.deadline);
+    TaskError::new(ErrorCode::DeadlineExceeded, message)
+}
+
+pub(super) fn permit(error: &PermitError, worker: &str) -> TaskError {
+    match error {
+        PermitError::WorkerLimit { calls, per, retry_after } => TaskError::new(
+            ErrorCode::AgentRateLimitExceeded,
+            format!(
+                "worker {worker} has made its {calls} calls in {}; it may call again in {}",
+                humantime::format_duration(*per),
+                humantime::format_duration(whole_millis(*retry_after)),
+            ),
+        )
+        .retry_after(*retry_after),
+        PermitError::WaitExceeded { scope, limit, window, waited, retry_after } => TaskError::new(
+            ErrorCode::RateLimitWaitExceeded,
+            format!(
+                "no permit of {scope} ({limit} in {}) after {}",
+                humantime::format_duration(*window),
+                humantime::format_duration(whole_millis(*waited)),
+            ),
+        )
+        .retry_after(*retry_after),
+        PermitError::OutOfService { account, until } => TaskError::new(
+            ErrorCode::Billing,
+            format!(
+                "key {account} is out of service until {until}: the provider reported that its \
+                 credit or spend limit is used up"
+            ),
+        ),
+        error => TaskError::new(ErrorCode::RateLimitWaitExceeded, error.to_string()),
+    }
+}
+
+/// The event of a refused permit.
+pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKind> {
+    match error {
+        PermitError::WorkerLimit { calls, per, .. } => Some(AuditKind::RateLimitExceeded {
+            scope: format!("agent:{worker}"),
+            limit: u64::from(*calls),
+            window_ms: millis(*per),
+            waited_ms: 0,
+        }),
+        PermitError::WaitExceeded { scope, limit, window, waited, .. } => {
+            Some(AuditKind::RateLimitExceeded {
+                scope: scope.clone(),
+                limit: *limit,
+                window_ms: millis(*window),
+                waited_ms: millis(*waited),
+            })
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn provider(error: &LlmError, attempts: u32) -> TaskError {
+    let times = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    let task_error =
+        TaskError::new(error.kind.code(), format!("{} (after {times})", error.message));
+    match error.retry_after {
+        Some(wait) => task_error.retry_after(wait),
+        None => task_error,
+    }
+}
+
+pub(super) fn timed_out(timeout: Duration) -> LlmError {
+    let message = format!("no whole answer within {}", humantime::format_duration(timeout));
+    LlmError::new(LlmErrorKind::Timeout, message)
+}
+
+/// The start of the next month, UTC: when a provider's spend limit is reset.
+pub(super) fn month_turn(now: Timestamp) -> Timestamp {
+    let today = now.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let next = today.first_of_month().saturating_add(jiff::Span::new().months(1));
+    let turn = next.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp().as_nanosecond());
+    let turn = turn.ok().and_then(|nanos| u64::try_from(nanos).ok());
+    turn.map_or(Timestamp::NEVER, Timestamp::from_nanos)
+}
+
+/// Rounded up, so that who waits as long as it says does not come too early.
+fn whole_millis(duration: Duration) -> Duration {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spend_limit_is_over_when_the_month_turns() {
+        let turn = |text: &str| month_turn(text.parse().unwrap()).to_string();
+        assert_eq!(turn("2026-11-24T15:00:00Z"), "2026-12-01T00:00:00.000Z");
+        assert_eq!(turn("2026-12-31T23:59:59Z"), "2027-01-01T00:00:00.000Z");
+    }
+}

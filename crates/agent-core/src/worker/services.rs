@@ -1,0 +1,143 @@
+//! What every worker shares: one allocation for all of them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::Addr;
+
+use crate::audit::{AuditEvent, AuditKind};
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::estimate::Estimator;
+use crate::llm::LlmClient;
+use crate::money::NanoUsd;
+use crate::pricing::Catalogue;
+use crate::prompt::PromptPolicy;
+use crate::rate_limiter::RateLimiter;
+use crate::record::{CallId, Subject};
+use crate::retry::{AttemptTimeout, RetryPolicy};
+use crate::store::{Entry, Note, Store};
+
+/// The rules that every call follows.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeout: AttemptTimeout,
+    /// Longest wait for a permit, for money, or for a retry.
+    pub(crate) max_wait: Duration,
+    pub(crate) max_cost_per_task: NanoUsd,
+    pub(crate) prompt: PromptPolicy,
+}
+
+/// The actors, the provider and the rules.
+pub(crate) struct Services {
+    pub(crate) clock: Clock,
+    pub(crate) client: Arc<dyn LlmClient>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) budget: Addr<Budget>,
+    pub(crate) limiter: Addr<RateLimiter>,
+    pub(crate) store: Addr<Store>,
+    pub(crate) rules: Rules,
+    estimator: Mutex<Estimator>,
+    random: Mutex<fastrand::Rng>,
+    warnings: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    in_flight: AtomicU64,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    #[expect(clippy::too_many_arguments, reason = "the composition root names each part once")]
+    pub(crate) fn new(
+        clock: Clock,
+        client: Arc<dyn LlmClient>,
+        catalogue: Arc<Catalogue>,
+        budget: Addr<Budget>,
+        limiter: Addr<RateLimiter>,
+        store: Addr<Store>,
+        rules: Rules,
+        seed: u64,
+    ) -> Services {
+        Services {
+            clock,
+            client,
+            catalogue,
+            budget,
+            limiter,
+            store,
+            rules,
+            estimator: Mutex::new(Estimator::default()),
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            warnings: Mutex::default(),
+            in_flight: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn estimator(&self) -> MutexGuard<'_, Estimator> {
+        lock(&self.estimator)
+    }
+
+    pub(crate) fn call_id(&self) -> CallId {
+        let random = lock(&self.random).u128(..);
+        CallId::new(self.clock.now(), random)
+    }
+
+    /// A fraction from 0 to 1, for jitter.
+    pub(crate) fn jitter(&self) -> f64 {
+        lock(&self.random).f64()
+    }
+
+    /// Makes an event, counts it where it is a warning, and emits it; it is not stored yet.
+    pub(crate) fn event(
+        &self,
+        call_id: Option<CallId>,
+        subject: &Arc<Subject>,
+        kind: AuditKind,
+    ) -> Entry {
+        let event = AuditEvent {
+            timestamp: self.clock.now(),
+            call_id,
+            subject: Arc::clone(subject),
+            kind,
+        };
+        if event.kind.is_warning() {
+            *lock(&self.warnings).entry(event.kind.name()).or_default() += 1;
+        }
+        event.trace();
+        Entry::Audit(event)
+    }
+
+    /// Makes an event and stores it, without waiting for it to be durable.
+    pub(crate) fn audit(&self, call_id: Option<CallId>, subject: &Arc<Subject>, kind: AuditKind) {
+        let entry = self.event(call_id, subject, kind);
+        self.store.do_send(Note { entries: vec![entry] });
+    }
+
+    /// How many events of each kind a person should look at.
+    pub(crate) fn warnings(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        lock(&self.warnings).clone()
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn departed(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn arrived(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Locks what holds no promise across a panic: each critical section is one assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
