@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod money;
 pub mod permits;
 pub mod pricing;
+pub mod prompt;
 pub mod retry;
 pub mod supervision;
 pub mod task;
