@@ -2,10 +2,14 @@
 
 pub mod audit;
 pub mod clock;
+pub mod estimate;
 pub mod ledger;
 pub mod llm;
 pub mod money;
 pub mod permits;
+pub mod pricing;
+pub mod prompt;
+pub mod queue;
 pub mod record;
 pub mod retry;
 pub mod supervision;
