@@ -33,9 +33,11 @@ use crate::worker::services::{Services, lock};
 use crate::worker::{Perform, WorkerAgent, WorkerIndex};
 
 pub(crate) use endings::Subscribe;
-pub(crate) use intake::{Accepted, Restore, Submit, SubmitError};
+pub use intake::SubmitError;
+pub(crate) use intake::{Restore, Submit};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
-pub(crate) use shutdown::{Ended, Shutdown};
+pub use shutdown::Ended;
+pub(crate) use shutdown::{Shutdown, WaitForStop};
 
 use report::Stats;
 use roster::{Roster, State};

@@ -4,6 +4,7 @@ mod builder;
 mod handle;
 mod start;
 
+pub use crate::coordinator::{Ended, SubmitError};
 pub use builder::{AgentSystemBuilder, Unfinished};
 pub use handle::{AgentHandle, AgentSystem, Outcomes, Resumed, TaskHandle};
 pub use start::StartError;

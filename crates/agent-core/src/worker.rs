@@ -189,7 +189,7 @@ fn note_prompt(services: &Services, job: &Job, rendered: &Rendered) -> Result<()
         };
         services.audit(None, &job.subject, event);
     }
-    let Some(injection) = &rendered.injection else { return Ok(()) };
+    let Some(injection) = &rendered.signals else { return Ok(()) };
     let policy = services.rules.prompt.injection;
     if policy == InjectionPolicy::Ignore {
         return Ok(());

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use agent_core::task::{Outcome, TaskId};
+use agent_core::task::{Outcome, TaskError, TaskId};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -25,6 +25,17 @@ pub(crate) struct OutFile {
     path: PathBuf,
     file: BufWriter<File>,
     present: BTreeSet<TaskId>,
+    /// Lines of tasks whose id was used before, by id and error.
+    rejected: BTreeSet<(TaskId, Option<String>)>,
+}
+
+/// What a file of outcomes holds.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The length of the whole lines, in bytes.
+    length: u64,
+    present: BTreeSet<TaskId>,
+    rejected: BTreeSet<(TaskId, Option<String>)>,
 }
 
 impl OutFile {
@@ -41,13 +52,16 @@ impl OutFile {
             .truncate(false)
             .open(path)
             .map_err(fail("open it for appending"))?;
-        let (whole, present) = read(&mut file).map_err(fail("read it"))?;
-        if repair {
-            file.set_len(whole).map_err(fail("cut its torn last line"))?;
-        }
+        let lines = if repair {
+            let lines = read(&mut file).map_err(fail("read it"))?;
+            file.set_len(lines.length).map_err(fail("cut its torn last line"))?;
+            lines
+        } else {
+            Lines::default()
+        };
         file.seek(SeekFrom::End(0)).map_err(fail("find its end"))?;
-        let present = if repair { present } else { BTreeSet::new() };
-        Ok(OutFile { path: path.to_owned(), file: BufWriter::new(file), present })
+        let Lines { present, rejected, .. } = lines;
+        Ok(OutFile { path: path.to_owned(), file: BufWriter::new(file), present, rejected })
     }
 
     /// Appends an outcome, unless the file had it when it was repaired.
@@ -55,10 +69,23 @@ impl OutFile {
         if self.present.contains(&outcome.task_id) {
             return Ok(());
         }
+        self.write(outcome)
+    }
+
+    fn write(&mut self, outcome: &Outcome) -> Result<(), OutError> {
         serde_json::to_writer(&mut self.file, outcome)
             .map_err(io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
             .map_err(|source| self.failed("append to it", source))
+    }
+
+    /// Appends the outcome of a task whose id was used before, unless the file has the same line.
+    pub(crate) fn append_again(&mut self, outcome: &Outcome) -> Result<(), OutError> {
+        let error = outcome.error.as_ref().map(|error| error.message.clone());
+        if !self.rejected.insert((outcome.task_id.clone(), error)) {
+            return Ok(());
+        }
+        self.write(outcome)
     }
 
     /// Hands what was appended to the operating system.
@@ -77,23 +104,24 @@ impl OutFile {
     }
 }
 
-/// The length of the whole lines, and the tasks that they are about.
-fn read(file: &mut File) -> io::Result<(u64, BTreeSet<TaskId>)> {
+fn read(file: &mut File) -> io::Result<Lines> {
     #[derive(Deserialize)]
     struct Line {
         task_id: TaskId,
+        error: Option<TaskError>,
     }
     let mut reader = BufReader::new(file);
-    let (mut whole, mut present, mut line) = (0, BTreeSet::new(), Vec::new());
+    let (mut lines, mut line) = (Lines::default(), Vec::new());
     loop {
         line.clear();
         let bytes = reader.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
-            return Ok((whole, present));
+            return Ok(lines);
         }
-        whole += bytes as u64;
-        if let Ok(Line { task_id }) = serde_json::from_slice(&line) {
-            present.insert(task_id);
+        lines.length += bytes as u64;
+        if let Ok(Line { task_id, error }) = serde_json::from_slice(&line) {
+            lines.rejected.insert((task_id.clone(), error.map(|error| error.message)));
+            lines.present.insert(task_id);
         }
     }
 }

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use super::{Coordinator, FeedAll};
 use crate::audit::AuditKind;
 use crate::budget::BudgetNotice;
-use crate::ledger::Scope;
 use crate::record::Subject;
 use crate::store::StoreNotice;
 use crate::worker::Cancel;
@@ -102,25 +101,30 @@ impl Handler<BudgetNotice> for Coordinator {
                     reserved: threshold.reserved,
                     percent: threshold.percent,
                 };
-                self.audit_scope(&threshold.scope, event);
+                self.audit(event);
             }
-            BudgetNotice::Overrun { scope, limit, spent, by, .. } => {
-                let event =
-                    AuditKind::BudgetOverrun { scope: scope.to_string(), limit, spent, by };
-                self.audit_scope(&scope, event);
+            BudgetNotice::Overrun(overrun) => {
+                let event = AuditKind::BudgetOverrun {
+                    scope: overrun.scope.to_string(),
+                    limit: overrun.limit,
+                    spent: overrun.spent,
+                    by: overrun.by,
+                };
+                self.audit(event);
             }
             BudgetNotice::StopRun(no_room) => {
                 tracing::error!(scope = %no_room.scope, limit = %no_room.limit, "budget used up");
                 self.close(Ended::Stopped);
                 self.tell_if_idle();
             }
-            _ => {}
+            // The worker that was refused has audited it, with its task.
+            BudgetNotice::Exceeded(_) => {}
         }
     }
 }
 
 impl Coordinator {
-    fn audit_scope(&self, _scope: &Scope, event: AuditKind) {
+    fn audit(&self, event: AuditKind) {
         let run_id = self.plan.run_id.to_string();
         let subject = Arc::new(Subject { run_id, ..Subject::default() });
         self.services.audit(None, &subject, event);

@@ -225,4 +225,9 @@ impl Outcomes {
     pub async fn next(&mut self) -> Option<Arc<Outcome>> {
         self.0.recv().await
     }
+
+    /// The next, where one has come already.
+    pub fn try_next(&mut self) -> Option<Arc<Outcome>> {
+        self.0.try_recv().ok()
+    }
 }

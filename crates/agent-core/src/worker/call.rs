@@ -110,6 +110,7 @@ impl<'a> Call<'a> {
             max_tokens: request.max_tokens,
             caching: false,
             server_tools: false,
+            fast: false,
         };
         self.services.catalogue.bound(&request.model, &input).map_err(|e| refusal::unpriced(&e))
     }
@@ -144,7 +145,7 @@ impl<'a> Call<'a> {
     }
 
     async fn permit(&mut self, request: &Request) -> Result<Permit, Ending> {
-        let estimated = self.services.estimator().estimate(&self.job.model, 0, self.bytes);
+        let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let deadline = self.wait_deadline();
         let acquire = Acquire {
@@ -297,7 +298,7 @@ impl<'a> Call<'a> {
         let error = match result.await {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();
-                services.estimator().learn(&self.job.model, 0, self.bytes, input);
+                services.estimator().learn(&self.job.model, None, self.bytes, input);
                 self.write(attempt.answered(&answer)).await;
                 return Ok(Ok(answer));
             }

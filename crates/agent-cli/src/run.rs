@@ -1,0 +1,229 @@
+//! `impresario run`: a fleet's tasks, to the end.
+
+mod out;
+mod progress;
+mod summary;
+mod tasks;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::clock::Clock;
+use agent_core::config::Fleet;
+use agent_core::coordinator::SubmitError;
+use agent_core::llm::LlmClient;
+use agent_core::system::{AgentSystem, Ended, Outcomes, Unfinished};
+use agent_core::task::{Outcome, Task, TaskId};
+use futures_util::future::FusedFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+
+use crate::args::{Common, RunArgs};
+use crate::exit::{Exit, Failure};
+use crate::provider;
+use crate::signals::Signals;
+use out::OutFile;
+use progress::Progress;
+use summary::{Projects, Report};
+
+/// Submissions on their way to the disk at once; the store gathers them into batches.
+const SUBMITTING: usize = 4_096;
+/// How often the progress is looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Runs the fleet and prints its summary.
+pub(crate) async fn run(args: &RunArgs, common: &Common) -> Result<Exit, Failure> {
+    let clock = Clock::real();
+    let began = clock.now();
+    let fleet = provider::load_fleet(&args.fleet)?;
+    let (tasks, twice) = tasks::load(args, &fleet, common.quiet)?;
+    let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
+    let system = start(args, common, &fleet, Arc::clone(&client), &clock).await?;
+    provider::audit_key(&system, &fleet, &client);
+
+    let mut out = match &args.out {
+        Some(path) => Some(OutFile::open(path, args.resume)?),
+        None => None,
+    };
+    let mut projects = Projects::default();
+    for outcome in &system.resumed().ended {
+        projects.count(outcome);
+        if let Some(out) = &mut out {
+            out.append(outcome)?;
+        }
+    }
+    let known: BTreeSet<&TaskId> = known(&system);
+    let rejected = twice.iter().map(|task| tasks::rejected_twice(task, clock.now()));
+    let rejected: Vec<Outcome> = rejected.collect();
+    let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
+    let open = system.resumed().open.len();
+    let total = tasks.len() + known.len() + rejected.len();
+
+    let work = Work {
+        system: system.clone(),
+        client,
+        outcomes: system.outcomes(),
+        open: tasks.len() + open,
+        progress: Progress::new(total as u64, common.quiet),
+        clock: clock.clone(),
+    };
+    let status = work.play(tasks, &mut |outcome| {
+        projects.count(outcome);
+        match &mut out {
+            Some(out) => out.append(outcome).and_then(|()| out.flush()),
+            None => Ok(()),
+        }
+    });
+    let status = status.await?;
+
+    for outcome in &rejected {
+        projects.count(outcome);
+        if let Some(out) = &mut out {
+            out.append_again(outcome)?;
+        }
+    }
+    if let Some(out) = out {
+        out.sync()?;
+    }
+    let mut summary = system.snapshot().await.map_err(Failure::from)?.summary;
+    tasks::count_rejected(&mut summary, &rejected);
+    let failed = summary.tasks.failed;
+    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
+    let run_id = summary.run_id.clone();
+    print(&Report { run_id, status, summary, wall_ms, projects }, common)?;
+    Ok(match status {
+        Ended::Finished if failed == 0 => Exit::Done,
+        Ended::Finished => Exit::SomeFailed,
+        Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
+    })
+}
+
+async fn start(
+    args: &RunArgs,
+    common: &Common,
+    fleet: &Fleet,
+    client: Arc<dyn LlmClient>,
+    clock: &Clock,
+) -> Result<AgentSystem, Failure> {
+    let unfinished = match (args.resume, args.discard_unfinished) {
+        (true, _) => Unfinished::Resume,
+        (false, true) => Unfinished::Discard,
+        (false, false) => Unfinished::Refuse,
+    };
+    let builder = AgentSystem::builder_shared(client)
+        .fleet(fleet)
+        .catalogue(provider::catalogue(fleet)?)
+        .store(&common.store)
+        .unfinished(unfinished)
+        .clock(clock.clone());
+    builder.start().await.map_err(Failure::from)
+}
+
+/// The tasks that an earlier part of the run accepted.
+fn known(system: &AgentSystem) -> BTreeSet<&TaskId> {
+    let resumed = system.resumed();
+    resumed.ended.iter().map(|outcome| &outcome.task_id).chain(&resumed.open).collect()
+}
+
+fn print(report: &Report, common: &Common) -> Result<(), Failure> {
+    let text = if common.json() { report.json().map_err(Failure::from)? } else { report.text() };
+    writeln!(std::io::stdout().lock(), "{text}").map_err(Failure::from)
+}
+
+/// A run under way.
+struct Work {
+    system: AgentSystem,
+    client: Arc<dyn LlmClient>,
+    outcomes: Outcomes,
+    /// Tasks of which no outcome has come yet.
+    open: usize,
+    progress: Progress,
+    clock: Clock,
+}
+
+/// What is done with each outcome.
+type OnEnded<'a> = dyn FnMut(&Outcome) -> Result<(), out::OutError> + 'a;
+
+impl Work {
+    /// Submits the tasks and hands on their outcomes until all have ended, the run stops itself,
+    /// or a signal comes.
+    async fn play(mut self, tasks: Vec<Task>, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
+        let mut signals = Signals::new().map_err(Failure::from)?;
+        let system = self.system.clone();
+        let mut stopped = std::pin::pin!(system.stopped());
+        let mut tasks = tasks.into_iter();
+        let mut submitting = FuturesUnordered::new();
+        let mut tick = std::pin::pin!(futures_util::future::Fuse::terminated());
+        while self.open > 0 {
+            while submitting.len() < SUBMITTING
+                && let Some(task) = tasks.next()
+            {
+                submitting.push(submit(&system, task, &self.clock));
+            }
+            if tick.is_terminated() {
+                tick.set(sleep(self.clock.clone()).fuse());
+            }
+            tokio::select! {
+                biased;
+                () = signals.interrupted() => return self.interrupt(signals, ended).await,
+                () = signals.hung_up() => provider::rotate(&self.system, &*self.client),
+                how = &mut stopped => return self.drain(how, ended),
+                Some(outcome) = self.outcomes.next() => {
+                    self.open -= 1;
+                    ended(&outcome)?;
+                }
+                Some(submitted) = submitting.next(), if !submitting.is_empty() => submitted?,
+                () = &mut tick => {
+                    if let Ok(snapshot) = self.system.snapshot().await {
+                        self.progress.show(&snapshot);
+                    }
+                }
+            }
+        }
+        self.progress.clear();
+        Ok(self.system.finish().await)
+    }
+
+    /// Ends what is in flight within the grace period; a second signal ends the process at once.
+    async fn interrupt(
+        self,
+        mut signals: Signals,
+        ended: &mut OnEnded<'_>,
+    ) -> Result<Ended, Failure> {
+        tracing::warn!("interrupted: what is in flight may end; a second signal ends it at once");
+        let system = self.system.clone();
+        let how = tokio::select! {
+            biased;
+            () = signals.interrupted() => std::process::exit(Exit::Interrupted.code()),
+            how = system.interrupt() => how,
+        };
+        self.drain(how, ended)
+    }
+
+    /// Hands on the outcomes that have come.
+    fn drain(mut self, how: Ended, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
+        while let Some(outcome) = self.outcomes.try_next() {
+            ended(&outcome)?;
+        }
+        self.progress.clear();
+        Ok(how)
+    }
+}
+
+async fn sleep(clock: Clock) {
+    clock.sleep(TICK).await;
+}
+
+/// Submits a task; its outcome comes with all others. While the store is down it is tried again:
+/// either the store comes back, or the run stops.
+async fn submit(system: &AgentSystem, task: Task, clock: &Clock) -> Result<(), Failure> {
+    loop {
+        match system.submit(task.clone()).await {
+            Ok(_) | Err(SubmitError::Closed) => return Ok(()),
+            Err(SubmitError::Store(_)) => clock.sleep(TICK).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
