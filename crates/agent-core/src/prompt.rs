@@ -1,4 +1,4 @@
-//! A task as the prompt that a worker sends: cleaned, bounded, fenced, and looked through for orders.
+//! A task as the prompt that is sent: cleaned, bounded, fenced, and looked through for orders.
 
 mod clean;
 mod fence;

@@ -74,6 +74,11 @@ struct Folded {
 
 impl Folded {
     fn read(&mut self, c: char, reading: Reading) {
+        // Most texts are nothing else.
+        if c.is_ascii_alphanumeric() || c == ' ' {
+            self.push(c, reading);
+            return;
+        }
         let c = match u32::from(c) {
             tag @ 0xE0020..=0xE007E => char::from_u32(tag - 0xE0000).unwrap_or(c),
             square @ 0x1F130..=0x1F149 => letter(square - 0x1F130),
@@ -125,7 +130,7 @@ impl Folded {
                 self.all_single = true;
             }
             self.words += 1;
-            if !self.out.is_empty() && !self.out.ends_with(' ') {
+            if !self.out.is_empty() {
                 self.out.push(' ');
             }
         }

@@ -48,6 +48,8 @@ struct Rules {
     rules: Vec<(String, u32)>,
     patterns: Vec<Pattern>,
     by_first: BTreeMap<String, Vec<usize>>,
+    /// For each first byte, the lengths of those words as bits: most words of a text stop here.
+    lengths: [u32; 256],
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Rules {
             rules: Vec::new(),
             patterns: Vec::new(),
             by_first: BTreeMap::new(),
+            lengths: [0; 256],
         };
         for (rule, entry) in file.rule.into_iter().enumerate() {
             for pattern in &entry.patterns {
@@ -95,6 +98,9 @@ impl Rules {
                 rules.patterns.push(Pattern { rule, rest });
                 let Some(Piece::Words(first)) = first else { continue };
                 for (word, _) in first {
+                    if let Some(first) = word.bytes().next() {
+                        rules.lengths[usize::from(first)] |= length_bit(&word);
+                    }
                     let at = rules.by_first.entry(word).or_default();
                     at.push(rules.patterns.len() - 1);
                 }
@@ -126,6 +132,10 @@ impl Rules {
     fn mark(&self, folded: &str, found: &mut [bool]) {
         let words: Vec<&str> = folded.split(' ').collect();
         for (at, word) in words.iter().enumerate() {
+            let Some(first) = word.bytes().next() else { continue };
+            if self.lengths[usize::from(first)] & length_bit(word) == 0 {
+                continue;
+            }
             for &pattern in self.by_first.get(*word).into_iter().flatten() {
                 let Pattern { rule, rest } = &self.patterns[pattern];
                 if !found[*rule] && follows(rest, &words[at + 1..]) {
@@ -134,6 +144,11 @@ impl Rules {
             }
         }
     }
+}
+
+/// The bit of a word's length; all long words share one.
+fn length_bit(word: &str) -> u32 {
+    1 << word.len().min(31)
 }
 
 /// Whether `words` begin with `pieces`.
