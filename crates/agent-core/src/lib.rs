@@ -1,5 +1,6 @@
 //! Supervised LLM agents with budgets, rate limits and durable accounting.
 
+pub mod budget;
 pub mod clock;
 pub mod ledger;
 pub mod money;

@@ -59,10 +59,6 @@ impl Accounts {
         accounts
     }
 
-    pub(super) fn specs(&self) -> &[BudgetSpec] {
-        &self.specs
-    }
-
     fn open(&mut self, scope: &Scope, spec: usize) {
         let account = Some(Account::new(spec, scope.clone()));
         let id = match self.free.pop() {
