@@ -1,228 +1,316 @@
 //! The arithmetic behind the budget: what is spent, presumed and reserved, in every scope at once.
+//!
+//! ```text
+//! reserve ──► settle   the true cost, and the bound of what nobody knows as presumed
+//!         ├──► presume the whole bound: the attempt's fate is unknown
+//!         └──► release nothing: the attempt never left, or was not billed
+//! ```
+//!
+//! For each scope and window, `spent + presumed + reserved ≤ limit` after each of these; the one
+//! exception is a cost above its reservation, which is booked in full and reported as an
+//! [`Overrun`]. Money belongs to the windows of the moment in which it was reserved, whenever it
+//! is settled.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+mod account;
+mod accounts;
+#[cfg(test)]
+mod model;
+mod report;
+mod reservations;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod window;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
+use account::{Charge, Sums};
+pub(crate) use accounts::AccountId;
+use accounts::Accounts;
+pub use report::{Balance, NoRoom, Overrun, Settlement, Threshold, When};
+pub use reservations::ReservationId;
+use reservations::{Part, Reservations};
+pub use scope::{BudgetSpec, OnExhausted, Scope, ScopeError, ScopeKind, ScopePattern};
+pub use window::{Window, WindowError};
 
+use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 
-/// What kind of thing can have a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ScopeKind {
-    /// Everything; it has no name.
-    Global,
-    /// `project:web`.
-    Project,
-    /// `agent:backend`.
-    Agent,
-    /// `user:ann`.
-    User,
-    /// `task:42`.
-    Task,
-    /// `model:claude-sonnet-4-5`.
-    Model,
-    /// `key:sk-ant-***abcd`.
-    Key,
+/// All budgets, and the reservations in them.
+///
+/// Time is an argument, and never goes back: a moment before the latest one seen counts as that.
+/// Sums beyond 18.4 billion dollars stay there.
+#[derive(Debug)]
+pub struct Ledger {
+    seen: Timestamp,
+    accounts: Accounts,
+    reservations: Reservations,
 }
 
-impl ScopeKind {
-    const NAMED: [(&'static str, ScopeKind); 6] = [
-        ("project", ScopeKind::Project),
-        ("agent", ScopeKind::Agent),
-        ("user", ScopeKind::User),
-        ("task", ScopeKind::Task),
-        ("model", ScopeKind::Model),
-        ("key", ScopeKind::Key),
-    ];
-
-    /// The word before the colon: `project`.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMED.iter().find(|(_, kind)| *kind == self).map_or("global", |(word, _)| word)
-    }
-}
-
-/// A thing that can have a budget: `global`, `project:web`, `task:42`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scope {
-    /// What kind of thing.
-    pub kind: ScopeKind,
-    /// Its name; empty for `global`.
-    pub name: String,
-}
-
-impl Scope {
-    /// Everything.
-    pub const GLOBAL: Scope = Scope { kind: ScopeKind::Global, name: String::new() };
-
-    /// The thing of this kind and name.
-    pub fn new(kind: ScopeKind, name: impl Into<String>) -> Scope {
-        Scope { kind, name: name.into() }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            ScopeKind::Global => f.write_str("global"),
-            kind => write!(f, "{}:{}", kind.as_str(), self.name),
+impl Ledger {
+    /// A ledger in which nothing is spent. Without budgets, everything has room.
+    pub fn new(specs: Vec<BudgetSpec>) -> Ledger {
+        Ledger {
+            seen: Timestamp::EPOCH,
+            accounts: Accounts::new(specs),
+            reservations: Reservations::default(),
         }
     }
-}
 
-/// The scopes that a budget is for: one, or with `x:*` each thing of a kind by itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ScopePattern {
-    /// `project:web`.
-    One(Scope),
-    /// `task:*`: each has its own balance.
-    Each(ScopeKind),
-}
-
-/// A text that names no scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "not a scope; write \"global\", or project, agent, user, task, model or key with a name: \
-     \"project:web\", or \"project:*\" for each by itself"
-)]
-pub struct ScopeError;
-
-impl FromStr for ScopePattern {
-    type Err = ScopeError;
-
-    fn from_str(text: &str) -> Result<ScopePattern, ScopeError> {
-        if text == "global" {
-            return Ok(ScopePattern::One(Scope::GLOBAL));
+    /// Books what was charged at `at`, before this ledger began, in every window of `scopes` that
+    /// has it still.
+    ///
+    /// The order of calls does not matter. The thresholds that it crosses are not raised again. A
+    /// sum of a day is booked safely at the day's last moment.
+    pub fn restore(&mut self, at: Timestamp, scopes: &[Scope], spent: NanoUsd, presumed: NanoUsd) {
+        let now = self.see(at);
+        let past = Sums { spent, presumed, reserved: NanoUsd::ZERO };
+        let mut parts = self.reservations.parts();
+        self.find(now, scopes, &mut parts);
+        for part in &parts {
+            if let Some((account, spec)) = self.accounts.get_mut(part.account) {
+                account.restore(spec, at, now, past);
+            }
         }
-        let (word, name) = text.split_once(':').ok_or(ScopeError)?;
-        let &(_, kind) =
-            ScopeKind::NAMED.iter().find(|(named, _)| *named == word).ok_or(ScopeError)?;
-        match name {
-            "" => Err(ScopeError),
-            "*" => Ok(ScopePattern::Each(kind)),
-            name => Ok(ScopePattern::One(Scope::new(kind, name))),
+        self.reservations.give_back(parts);
+    }
+
+    /// Sets `amount` aside in all budgets of `scopes`, or in none.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] where one of them has no room for it. Nothing has changed then.
+    pub fn reserve(
+        &mut self,
+        now: Timestamp,
+        scopes: &[Scope],
+        amount: NanoUsd,
+    ) -> Result<ReservationId, NoRoom> {
+        let room = self.room(now, scopes, amount).map_err(|(_, no_room)| no_room)?;
+        Ok(self.take(room))
+    }
+
+    /// Finds room for `amount` in all budgets of `scopes`; the first half of a reservation.
+    ///
+    /// # Errors
+    ///
+    /// The account that decides against it, and how.
+    pub(crate) fn room(
+        &mut self,
+        now: Timestamp,
+        scopes: &[Scope],
+        amount: NanoUsd,
+    ) -> Result<Room, (AccountId, NoRoom)> {
+        let now = self.see(now);
+        self.accounts.sweep(now);
+        let mut parts = self.reservations.parts();
+        self.find(now, scopes, &mut parts);
+        let fits = parts.iter().all(|part| {
+            let Some((account, spec)) = self.accounts.get_mut(part.account) else { return true };
+            account.room(spec).is_some_and(|room| amount <= room)
+        });
+        if fits {
+            return Ok(Room { parts, amount });
         }
-    }
-}
-
-impl fmt::Display for ScopePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ScopePattern::One(scope) => scope.fmt(f),
-            ScopePattern::Each(kind) => write!(f, "{}:*", kind.as_str()),
-        }
-    }
-}
-
-impl Serialize for ScopePattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ScopePattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ScopePattern, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// The time over which a budget counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Window {
-    /// Without end.
-    #[default]
-    Total,
-    /// Each hour of the UTC day.
-    Hour,
-    /// Each day, UTC.
-    Day,
-    /// Each calendar month, UTC.
-    Month,
-    /// The last so long, at every moment.
-    Rolling(Duration),
-}
-
-impl FromStr for Window {
-    type Err = WindowError;
-
-    fn from_str(text: &str) -> Result<Window, WindowError> {
-        match text {
-            "total" => Ok(Window::Total),
-            "hour" => Ok(Window::Hour),
-            "day" => Ok(Window::Day),
-            "month" => Ok(Window::Month),
-            text => match humantime::parse_duration(text) {
-                Ok(length) if length >= Duration::from_secs(1) => Ok(Window::Rolling(length)),
-                _ => Err(WindowError),
-            },
+        let refusal = self.refusal(&parts, amount);
+        self.reservations.give_back(parts);
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(Room { parts: self.reservations.parts(), amount }),
         }
     }
-}
 
-/// A text that is no window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a window; write total, hour, day, month, or a duration of a second at least")]
-pub struct WindowError;
+    /// The gravest of the accounts that have no room.
+    fn refusal(&mut self, parts: &[Part], amount: NanoUsd) -> Option<(AccountId, NoRoom)> {
+        let mut available = NanoUsd::MAX;
+        let mut worst: Option<(AccountId, NoRoom)> = None;
+        for part in parts {
+            let Some(no_room) = self.describe(part.account, amount) else { continue };
+            available = available.min(no_room.available);
+            let Some((account, spec)) = self.accounts.get_mut(part.account) else { continue };
+            if account.room(spec).is_some_and(|room| amount <= room) {
+                continue;
+            }
+            if worst.as_ref().is_none_or(|(_, worst)| no_room.gravity() > worst.gravity()) {
+                worst = Some((part.account, no_room));
+            }
+        }
+        worst.map(|(id, no_room)| (id, NoRoom { available, ..no_room }))
+    }
 
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Window::Total => f.write_str("total"),
-            Window::Hour => f.write_str("hour"),
-            Window::Day => f.write_str("day"),
-            Window::Month => f.write_str("month"),
-            Window::Rolling(length) => humantime::format_duration(*length).fmt(f),
+    /// What a refusal by this account says.
+    pub(crate) fn describe(&mut self, id: AccountId, requested: NanoUsd) -> Option<NoRoom> {
+        let (account, spec) = self.accounts.get_mut(id)?;
+        Some(NoRoom {
+            scope: account.scope.clone(),
+            window: spec.window,
+            limit: spec.limit,
+            spent: account.spent(),
+            reserved: account.sums().reserved,
+            requested,
+            available: account.room(spec).unwrap_or_default(),
+            when: account.when(spec, requested),
+            on_exhausted: spec.on_exhausted,
+        })
+    }
+
+    /// Takes the room that was found; the second half of a reservation.
+    pub(crate) fn take(&mut self, room: Room) -> ReservationId {
+        let Room { mut parts, amount } = room;
+        for part in &mut parts {
+            if let Some((account, spec)) = self.accounts.get_mut(part.account) {
+                part.start = account.hold(spec, self.seen, amount);
+            }
+        }
+        self.reservations.open(amount, parts)
+    }
+
+    /// Leaves the room that was found.
+    pub(crate) fn leave(&mut self, room: Room) {
+        self.reservations.give_back(room.parts);
+    }
+
+    /// Charges `actual`, and `presumed` for what nobody knows, in the windows of the reservation.
+    ///
+    /// `None`, and nothing changed, where the reservation was resolved before.
+    pub fn settle(
+        &mut self,
+        now: Timestamp,
+        id: ReservationId,
+        actual: NanoUsd,
+        presumed: NanoUsd,
+    ) -> Option<Settlement> {
+        let now = self.see(now);
+        let (reserved, parts) = self.reservations.close(id)?;
+        let charge = Charge { reserved, spent: actual, presumed };
+        let mut settlement = Settlement::default();
+        for part in &parts {
+            let Some((account, spec)) = self.accounts.get_mut(part.account) else { continue };
+            account.turn(spec, now);
+            account.settle(spec, part.start, charge, &mut settlement);
+            if account.forgotten && !account.is_held() {
+                let scope = account.scope.clone();
+                self.accounts.forget(&scope);
+            }
+        }
+        self.reservations.give_back(parts);
+        Some(settlement)
+    }
+
+    /// Charges the whole reservation, marked as presumed: nobody knows what it cost.
+    ///
+    /// `None`, and nothing changed, where the reservation was resolved before.
+    pub fn presume(&mut self, now: Timestamp, id: ReservationId) -> Option<Settlement> {
+        let reserved = self.amount(id)?;
+        self.settle(now, id, NanoUsd::ZERO, reserved)
+    }
+
+    /// Gives the money back. `false`, and nothing changed, where it was resolved before.
+    pub fn release(&mut self, now: Timestamp, id: ReservationId) -> bool {
+        self.settle(now, id, NanoUsd::ZERO, NanoUsd::ZERO).is_some()
+    }
+
+    /// Parts `amount` from a reservation into one of its own, in the same windows.
+    ///
+    /// `None`, and nothing changed, where there is less in it or it was resolved before.
+    pub fn split(&mut self, id: ReservationId, amount: NanoUsd) -> Option<ReservationId> {
+        let (parted, parts) = self.reservations.split(id, amount)?;
+        for part in parts {
+            if let Some((account, _)) = self.accounts.get_mut(part.account) {
+                account.split(part.start);
+            }
+        }
+        Some(parted)
+    }
+
+    /// What a reservation holds; `None` where it was resolved.
+    pub fn amount(&self, id: ReservationId) -> Option<NanoUsd> {
+        self.reservations.amount(id)
+    }
+
+    /// Reservations that are not resolved.
+    pub fn in_flight(&self) -> usize {
+        self.reservations.len()
+    }
+
+    /// The account in which reservation `id` holds money.
+    pub(crate) fn accounts_of(&self, id: ReservationId) -> impl Iterator<Item = AccountId> {
+        self.reservations.parts_of(id).iter().map(|part| part.account)
+    }
+
+    /// The accounts of `scopes`.
+    pub(crate) fn accounts(&mut self, now: Timestamp, scopes: &[Scope]) -> Vec<AccountId> {
+        let mut parts = Vec::new();
+        let now = self.see(now);
+        self.find(now, scopes, &mut parts);
+        parts.into_iter().map(|part| part.account).collect()
+    }
+
+    /// When money next leaves the account's window by itself.
+    pub(crate) fn turns_at(&mut self, id: AccountId) -> Timestamp {
+        self.accounts.get_mut(id).map_or(Timestamp::NEVER, |(account, _)| account.turns_at())
+    }
+
+    /// Drops what is known of a scope that has ended, such as a task, as soon as nothing is
+    /// reserved in it. A scope that the fleet names is kept.
+    pub fn forget(&mut self, scope: &Scope) {
+        self.accounts.forget(scope);
+    }
+
+    /// All budgets as they stand, in the order of their scopes; those for each of a kind only
+    /// where there is something in them.
+    pub fn balances(&mut self, now: Timestamp) -> Vec<Balance> {
+        let now = self.see(now);
+        let mut balances = Vec::new();
+        for id in self.accounts.ids() {
+            let Some((account, spec)) = self.accounts.get_mut(id) else { continue };
+            account.turn(spec, now);
+            if account.is_blank() && matches!(spec.scope, ScopePattern::Each(_)) {
+                continue;
+            }
+            let sums = account.sums();
+            balances.push(Balance {
+                scope: account.scope.clone(),
+                window: spec.window,
+                limit: spec.limit,
+                spent: sums.spent,
+                presumed: sums.presumed,
+                reserved: sums.reserved,
+            });
+        }
+        balances
+    }
+
+    /// The accounts of `scopes`, each once, turned to `now`.
+    fn find(&mut self, now: Timestamp, scopes: &[Scope], parts: &mut Vec<Part>) {
+        for scope in scopes {
+            self.accounts.find(scope, |account| {
+                if parts.iter().all(|part| part.account != account) {
+                    parts.push(Part { account, start: now });
+                }
+            });
+        }
+        for part in parts {
+            if let Some((account, spec)) = self.accounts.get_mut(part.account) {
+                account.turn(spec, now);
+            }
         }
     }
-}
 
-impl Serialize for Window {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+    fn see(&mut self, now: Timestamp) -> Timestamp {
+        self.seen = self.seen.max(now);
+        self.seen
     }
 }
 
-impl<'de> Deserialize<'de> for Window {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Window, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+/// Room found for an amount, good until the ledger changes: to be taken or left at once.
+#[derive(Debug)]
+pub(crate) struct Room {
+    parts: Vec<Part>,
+    amount: NanoUsd,
+}
+
+impl Room {
+    /// The accounts that it is in.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = AccountId> {
+        self.parts.iter().map(|part| part.account)
     }
-}
-
-/// What happens to a call for which a budget has no room, all money in flight counted as back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnExhausted {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// It waits until the window turns, within its deadline.
-    Wait,
-    /// It is refused, and the run stops: what was accepted is kept for `--resume`.
-    StopRun,
-}
-
-/// One limit on spending; a `[[budget]]` of the fleet file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BudgetSpec {
-    /// Whose spending.
-    pub scope: ScopePattern,
-    /// At most so much in each window.
-    pub limit: NanoUsd,
-    /// Over what time. Default: without end.
-    #[serde(default)]
-    pub window: Window,
-    /// What happens to a call that does not fit. Default: it is refused.
-    #[serde(default)]
-    pub on_exhausted: OnExhausted,
-    /// Percentages of the limit that raise `budget_threshold`, once each in a window.
-    #[serde(default = "default_thresholds")]
-    pub thresholds: Vec<u8>,
-}
-
-fn default_thresholds() -> Vec<u8> {
-    vec![50, 80, 100]
 }

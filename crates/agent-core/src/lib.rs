@@ -1,6 +1,7 @@
 //! Supervised LLM agents with budgets, rate limits and durable accounting.
 
 pub mod audit;
+pub mod budget;
 pub mod clock;
 pub mod estimate;
 pub mod ledger;

@@ -1,0 +1,345 @@
+//! The budget actor: money is reserved before an attempt leaves and settled after it.
+//!
+//! ```text
+//! Reserve ──► Reservation                       room in every scope: go ahead
+//!    │  └──► Refused                            it would not fit with all money in flight back
+//!    └─────► MustWait(ticket) ──► AwaitRoom ──► its turn: Reserve again, with the ticket
+//! ```
+//!
+//! A caller that must wait gives its permit back first, and acquires one anew when its turn has
+//! come. Until then its money is set aside, so nobody overtakes it; a ticket that is dropped leaves
+//! the queue.
+
+mod queue;
+mod reservation;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
+};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, Timestamp};
+use crate::ledger::{
+    Balance, Ledger, NoRoom, OnExhausted, Overrun, ReservationId, Scope, Threshold,
+};
+use crate::money::NanoUsd;
+use queue::{Answer, Queue, Request};
+pub use reservation::{InFlight, Reservation};
+
+/// Callers that may wait for money at once, unless said otherwise.
+const MAX_WAITING: usize = 1_000_000;
+
+// === actor ===
+
+/// Guards all budgets; shared by all workers.
+#[derive(Debug)]
+pub struct Budget {
+    ledger: Ledger,
+    queue: Queue,
+    clock: Clock,
+    notices: Recipient<BudgetNotice>,
+    alarm: Option<Alarm>,
+}
+
+/// The one timer, for the earliest of all deadlines and turns; disarmed when dropped.
+#[derive(Debug)]
+struct Alarm {
+    at: Timestamp,
+    timer: JoinHandle<()>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
+}
+
+impl Budget {
+    /// Guards the budgets of `ledger`, which holds what was spent before.
+    pub fn new(ledger: Ledger, clock: Clock, notices: Recipient<BudgetNotice>) -> Budget {
+        Budget { ledger, queue: Queue::new(MAX_WAITING), clock, notices, alarm: None }
+    }
+
+    /// Replaces the default of 1,000,000 callers that may wait at once; more are refused.
+    #[must_use]
+    pub fn max_waiting(mut self, callers: usize) -> Budget {
+        self.queue.set_limit(callers);
+        self
+    }
+
+    /// Does what is due, so that nobody who comes now overtakes those who waited for it.
+    fn now(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        self.queue.ring(&mut self.ledger, now);
+        now
+    }
+
+    /// Tells what has happened to waiters, and sets the timer.
+    fn finish(&mut self, ctx: &mut Context<Self>) {
+        for no_room in self.queue.take_refusals() {
+            self.notice_refusal(no_room);
+        }
+        let Some(at) = self.queue.next_alarm() else { return };
+        if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
+            return;
+        }
+        let (budget, clock) = (ctx.address().downgrade(), self.clock.clone());
+        let timer = actix::spawn(async move {
+            clock.sleep_until(at).await;
+            if let Some(budget) = budget.upgrade() {
+                budget.do_send(Ring);
+            }
+        });
+        self.alarm = Some(Alarm { at, timer });
+    }
+
+    fn notice_refusal(&self, no_room: NoRoom) {
+        if no_room.wait_until().is_none() && no_room.on_exhausted == OnExhausted::StopRun {
+            self.notices.do_send(BudgetNotice::StopRun(no_room.clone()));
+        }
+        self.notices.do_send(BudgetNotice::Exceeded(no_room));
+    }
+
+    fn settle(
+        &mut self,
+        id: ReservationId,
+        actual: NanoUsd,
+        presumed: NanoUsd,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = self.now();
+        let lines = !self.queue.has_no_lines();
+        let freed = if lines { self.ledger.accounts_of(id).collect() } else { Vec::new() };
+        if let Some(told) = self.ledger.settle(now, id, actual, presumed) {
+            for threshold in told.thresholds {
+                self.notices.do_send(BudgetNotice::Threshold(threshold));
+            }
+            for overrun in told.overruns {
+                self.notices.do_send(BudgetNotice::Overrun(overrun));
+            }
+        }
+        self.queue.serve_all(&mut self.ledger, now, freed);
+        self.finish(ctx);
+    }
+}
+
+impl Actor for Budget {
+    type Context = Context<Self>;
+}
+
+/// What has happened to a budget.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub enum BudgetNotice {
+    /// Spending has reached a percentage of a limit for the first time in its window.
+    Threshold(Threshold),
+    /// A call cost more than was reserved for it.
+    Overrun(Overrun),
+    /// A call was refused for money.
+    Exceeded(NoRoom),
+    /// A call was refused by a budget whose owner wants the run stopped then; told before
+    /// [`BudgetNotice::Exceeded`].
+    StopRun(NoRoom),
+}
+
+// === Reserve ===
+
+/// Sets `amount` aside in every budget of `scopes`, or in none. Answered at once.
+///
+/// # Errors
+///
+/// [`ReserveError::Refused`] where it would not fit if all money in flight came back, and no window
+/// turns in time in a budget that says `wait`; also past the deadline, and where the queue is full.
+/// [`ReserveError::MustWait`] otherwise.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Reservation, ReserveError>")]
+pub struct Reserve {
+    /// All scopes of the call.
+    pub scopes: Arc<[Scope]>,
+    /// The most that the attempt can cost.
+    pub amount: NanoUsd,
+    /// The caller's place in the queue, where it has waited.
+    pub ticket: Option<Ticket>,
+    /// The caller cannot wait longer.
+    pub deadline: Timestamp,
+}
+
+/// Why no money was set aside.
+#[derive(Debug, Error)]
+pub enum ReserveError {
+    /// There is none for this call, and waiting does not help, or not in time.
+    #[error(transparent)]
+    Refused(NoRoom),
+    /// It may fit later: give the permit back, and send [`AwaitRoom`] with the ticket.
+    #[error("must wait for money: {1}")]
+    MustWait(Ticket, NoRoom),
+}
+
+/// A place in the queue for money; dropped, it is given up.
+#[must_use = "a ticket that is dropped leaves the queue"]
+#[derive(Debug)]
+pub struct Ticket {
+    number: u64,
+    budget: Option<Addr<Budget>>,
+}
+
+impl Ticket {
+    fn new(number: u64, budget: Addr<Budget>) -> Ticket {
+        Ticket { number, budget: Some(budget) }
+    }
+
+    /// Its number, without leaving the queue.
+    fn redeem(mut self) -> u64 {
+        self.budget = None;
+        self.number
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            budget.do_send(Leave { number: self.number });
+        }
+    }
+}
+
+impl Handler<Reserve> for Budget {
+    type Result = Result<Reservation, ReserveError>;
+
+    fn handle(&mut self, msg: Reserve, ctx: &mut Context<Self>) -> Self::Result {
+        let Reserve { scopes, amount, ticket, deadline } = msg;
+        let now = self.now();
+        let request = Request { scopes, amount, deadline };
+        let number = ticket.map(Ticket::redeem);
+        let answer = match self.queue.reserve(&mut self.ledger, now, request, number) {
+            Answer::Granted(id) => Ok(Reservation::new(id, amount, ctx.address())),
+            Answer::Waits(number, no_room) => {
+                Err(ReserveError::MustWait(Ticket::new(number, ctx.address()), no_room))
+            }
+            Answer::Refused(no_room) => {
+                self.notice_refusal(no_room.clone());
+                Err(ReserveError::Refused(no_room))
+            }
+        };
+        self.finish(ctx);
+        answer
+    }
+}
+
+// === AwaitRoom ===
+
+/// Waits until there is room for the ticket's call and nobody is before it.
+///
+/// The money is set aside for the ticket then, until it is sent with [`Reserve`], is dropped, or
+/// `deadline` has come.
+///
+/// # Errors
+///
+/// [`ReserveError::Refused`] where the deadline comes first, or no room is to come.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Ticket, ReserveError>")]
+pub struct AwaitRoom {
+    /// From [`ReserveError::MustWait`].
+    pub ticket: Ticket,
+    /// The caller cannot wait longer.
+    pub deadline: Timestamp,
+}
+
+impl Handler<AwaitRoom> for Budget {
+    type Result = ResponseFuture<Result<Ticket, ReserveError>>;
+
+    fn handle(&mut self, msg: AwaitRoom, ctx: &mut Context<Self>) -> Self::Result {
+        let AwaitRoom { ticket, deadline } = msg;
+        self.now();
+        let (reply, turn) = oneshot::channel();
+        self.queue.wait(ticket.number, deadline, reply);
+        // A deadline that has passed already is met here.
+        self.now();
+        self.finish(ctx);
+        Box::pin(async move {
+            match turn.await {
+                Ok(Err(no_room)) => Err(ReserveError::Refused(no_room)),
+                // Where the queue knows nothing of the ticket, `Reserve` decides.
+                Ok(Ok(())) | Err(_) => Ok(ticket),
+            }
+        })
+    }
+}
+
+// === GetBalances, Forget ===
+
+/// All budgets as they stand.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Balance>")]
+pub struct GetBalances;
+
+impl Handler<GetBalances> for Budget {
+    type Result = MessageResult<GetBalances>;
+
+    fn handle(&mut self, _msg: GetBalances, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.now();
+        self.finish(ctx);
+        MessageResult(self.ledger.balances(now))
+    }
+}
+
+/// A scope has ended, such as a task: what is known of it is dropped once nothing is reserved.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Forget {
+    /// The scope; one that the fleet names is kept.
+    pub scope: Scope,
+}
+
+impl Handler<Forget> for Budget {
+    type Result = ();
+
+    fn handle(&mut self, msg: Forget, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let freed = self.ledger.accounts(now, std::slice::from_ref(&msg.scope));
+        self.ledger.forget(&msg.scope);
+        self.queue.serve_all(&mut self.ledger, now, freed);
+        self.finish(ctx);
+    }
+}
+
+// === Leave, Ring ===
+
+/// A ticket was dropped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Leave {
+    number: u64,
+}
+
+impl Handler<Leave> for Budget {
+    type Result = ();
+
+    fn handle(&mut self, msg: Leave, ctx: &mut Context<Self>) {
+        let now = self.now();
+        self.queue.leave(&mut self.ledger, now, msg.number);
+        self.finish(ctx);
+    }
+}
+
+/// Something is due.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Ring;
+
+impl Handler<Ring> for Budget {
+    type Result = ();
+
+    fn handle(&mut self, _msg: Ring, ctx: &mut Context<Self>) {
+        self.alarm = None;
+        self.now();
+        self.finish(ctx);
+    }
+}
