@@ -17,8 +17,12 @@ impl LlmClient for Capitals {
         request: &'a Request,
     ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
         Box::pin(async move {
-            let text: String =
-                request.messages.iter().flat_map(|m| &m.content).filter_map(Block::as_text).collect();
+            let text: String = request
+                .messages
+                .iter()
+                .flat_map(|m| &m.content)
+                .filter_map(Block::as_text)
+                .collect();
             if text.contains('!') {
                 let why = "an exclamation mark is not answered";
                 return Err(LlmError::new(LlmErrorKind::InvalidRequest, why));

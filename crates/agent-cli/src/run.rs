@@ -87,6 +87,10 @@ pub(crate) async fn run(args: &RunArgs, common: &Common) -> Result<Exit, Failure
     if let Some(out) = out {
         out.sync()?;
     }
+    if status == Ended::Finished {
+        // Only now: a run that is finished is not resumed, so its file must be whole.
+        system.finish().await;
+    }
     let mut summary = system.snapshot().await.map_err(Failure::from)?.summary;
     tasks::count_rejected(&mut summary, &rejected);
     let failed = summary.tasks.failed;
@@ -183,7 +187,7 @@ impl Work {
             }
         }
         self.progress.clear();
-        Ok(self.system.finish().await)
+        Ok(Ended::Finished)
     }
 
     /// Ends what is in flight within the grace period; a second signal ends the process at once.

@@ -37,7 +37,7 @@ pub use intake::SubmitError;
 pub(crate) use intake::{Restore, Submit};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
 pub use shutdown::Ended;
-pub(crate) use shutdown::{Shutdown, WaitForStop};
+pub(crate) use shutdown::{Shutdown, Stop, WaitForStop};
 
 use report::Stats;
 use roster::{Roster, State};

@@ -1,5 +1,6 @@
 //! Supervised LLM agents with budgets, rate limits and durable accounting.
 
+pub mod agent;
 pub mod audit;
 pub mod budget;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod permits;
 pub mod pricing;
 pub mod prompt;
 pub mod queue;
+pub mod rate_limiter;
 pub mod record;
 pub mod retry;
 pub mod supervision;

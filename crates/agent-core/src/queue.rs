@@ -67,8 +67,11 @@ impl Queue {
     /// Takes all tasks that only `agent` may play.
     pub fn take_line(&mut self, agent: Option<u32>) -> Vec<TaskId> {
         let lines = [false, true].map(|at_once| Line { agent, at_once });
-        let taken: Vec<TaskId> =
-            lines.iter().filter_map(|line| self.lines.remove(line)).flat_map(BTreeMap::into_values).collect();
+        let taken: Vec<TaskId> = lines
+            .iter()
+            .filter_map(|line| self.lines.remove(line))
+            .flat_map(BTreeMap::into_values)
+            .collect();
         self.len -= taken.len();
         taken
     }

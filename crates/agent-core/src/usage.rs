@@ -34,6 +34,17 @@ impl TokenCounts {
     }
 }
 
+impl TokenCounts {
+    /// Takes `other` away, each count at least zero.
+    pub fn subtract(&mut self, other: &TokenCounts) {
+        let sub = |a: &mut u64, b: u64| *a = a.saturating_sub(b);
+        sub(&mut self.input_tokens, other.input_tokens);
+        sub(&mut self.output_tokens, other.output_tokens);
+        sub(&mut self.cache_creation_input_tokens, other.cache_creation_input_tokens);
+        sub(&mut self.cache_read_input_tokens, other.cache_read_input_tokens);
+    }
+}
+
 impl AddAssign for TokenCounts {
     fn add_assign(&mut self, other: TokenCounts) {
         let add = |a: &mut u64, b: u64| *a = a.saturating_add(b);

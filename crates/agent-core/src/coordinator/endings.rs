@@ -117,7 +117,8 @@ impl Handler<Tell> for Coordinator {
     fn handle(&mut self, Tell(outcome): Tell, _ctx: &mut Context<Self>) {
         self.endings -= 1;
         let Some(entry) = self.tasks.remove(&outcome.task_id) else { return };
-        self.stats.count(&outcome, &lock(&entry.assignment.tally));
+        self.stats.add(&lock(&entry.assignment.tally));
+        self.stats.count(&outcome);
         for waiter in entry.waiters {
             // Who does not wait any more need not be told.
             drop(waiter.send(Arc::clone(&outcome)));

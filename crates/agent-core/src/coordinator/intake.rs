@@ -13,7 +13,6 @@ use crate::permits::LimitMode;
 use crate::store::{self, StoreError};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
-use crate::worker::services::lock;
 
 /// Why a task was not accepted.
 #[derive(Debug, Clone, Error)]
@@ -193,16 +192,19 @@ impl Handler<Written> for Coordinator {
 pub(crate) struct Restore {
     /// Tasks not ended: their order, and what they have taken.
     pub(crate) open: Vec<(u64, Task, Tally, Timestamp)>,
-    /// Tasks that ended, with what they took.
-    pub(crate) ended: Vec<(Outcome, Tally)>,
+    /// Tasks that ended.
+    pub(crate) ended: Vec<Outcome>,
+    /// What those that ended took.
+    pub(crate) calls: Tally,
 }
 
 impl Handler<Restore> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, msg: Restore, ctx: &mut Context<Self>) {
-        for (outcome, tally) in msg.ended {
-            self.stats.count(&outcome, &tally);
+        self.stats.add(&msg.calls);
+        for outcome in msg.ended {
+            self.stats.count(&outcome);
             self.ended.insert(outcome.task_id);
         }
         for (order, task, tally, submitted) in msg.open {
@@ -216,7 +218,6 @@ impl Handler<Restore> for Coordinator {
                 }
                 None => self.place(id, ctx),
             }
-            debug_assert!(lock(&assignment.tally).started.is_none_or(|at| at >= submitted));
         }
     }
 }

@@ -83,7 +83,12 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn count(&mut self, outcome: &Outcome, tally: &Tally) {
+    /// Adds what tasks that ended took.
+    pub(crate) fn add(&mut self, tally: &Tally) {
+        self.ended.add(tally);
+    }
+
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
         match outcome.status {
             Status::Completed => self.tasks.completed += 1,
             Status::Failed => self.tasks.failed += 1,
@@ -92,11 +97,6 @@ impl Stats {
             *self.errors.entry(error.code).or_default() += 1;
         }
         self.durations_ms.push(outcome.duration_ms);
-        self.ended.add(tally);
-    }
-
-    pub(crate) fn tasks(&self) -> TaskCounts {
-        self.tasks
     }
 
     /// The summary, with the tallies of the tasks that have not ended.

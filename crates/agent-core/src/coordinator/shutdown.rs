@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Context, Handler, Message, ResponseFuture};
+use actix::{ActorContext, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{Coordinator, FeedAll};
@@ -65,6 +65,24 @@ impl Handler<CancelAll> for Coordinator {
         for worker in self.roster.all_busy() {
             self.workers[worker as usize].do_send(Cancel);
         }
+    }
+}
+
+// === Stop ===
+
+/// Nobody holds a handle any more: the workers and the coordinator end.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+impl Handler<Stop> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: Stop, ctx: &mut Context<Self>) {
+        for worker in self.workers.drain(..) {
+            worker.do_send(Cancel);
+        }
+        ctx.stop();
     }
 }
 

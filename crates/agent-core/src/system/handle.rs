@@ -6,13 +6,22 @@ use std::time::Duration;
 use actix::Addr;
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
+use crate::audit::{AuditEvent, AuditKind};
+use crate::budget::{Budget, GetBalances};
+use crate::clock::Clock;
 use crate::coordinator::{
-    Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, SubmitError, Submit, Subscribe, WaitForStop,
+    Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, Stop, Submit, SubmitError, Subscribe,
+    WaitForStop,
 };
+use crate::ledger::Balance;
 use crate::llm::LlmClient;
+use crate::permits::PairHeadroom;
+use crate::rate_limiter::{self, GetHeadroom, RateLimiter};
+use crate::record::Subject;
 use crate::store::{self, Store, StoreError, UsageQuery, UsageReport};
 use crate::system::builder::AgentSystemBuilder;
-use crate::task::{Outcome, Task};
+use crate::system::start::Thread;
+use crate::task::{Outcome, Task, TaskId};
 
 /// A running system; cheap to clone, and usable from any thread.
 ///
@@ -24,10 +33,27 @@ pub struct AgentSystem {
     pub(super) places: Arc<Semaphore>,
     pub(super) max_open_tasks: usize,
     pub(super) run_id: Arc<str>,
+    pub(super) clock: Clock,
     pub(super) grace: Duration,
     pub(super) resumed: Arc<Resumed>,
     pub(super) agents: Arc<[String]>,
-    pub(super) _thread: Option<Arc<super::start::Thread>>,
+    pub(super) budget: Addr<Budget>,
+    pub(super) limiter: Addr<RateLimiter>,
+    #[expect(dead_code, reason = "what it does is done when the last handle drops it")]
+    pub(super) life: Arc<Life>,
+}
+
+/// Lives as long as any handle; the actors end with it.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) coordinator: Addr<Coordinator>,
+    pub(super) _thread: Option<Arc<Thread>>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.coordinator.do_send(Stop);
+    }
 }
 
 /// What an earlier part of a resumed run had come to.
@@ -36,7 +62,7 @@ pub struct Resumed {
     /// Outcomes of the tasks that had ended.
     pub ended: Vec<Outcome>,
     /// Ids of the tasks that had been accepted and had not ended; they go on by themselves.
-    pub open: Vec<crate::task::TaskId>,
+    pub open: Vec<TaskId>,
 }
 
 impl AgentSystem {
@@ -131,8 +157,39 @@ impl AgentSystem {
     pub async fn usage(&self, query: UsageQuery) -> Result<UsageReport, StoreError> {
         match self.store.send(store::Query(query)).await {
             Ok(report) => report,
-            Err(_) => Err(StoreError::gone()),
+            Err(_) => Err(StoreError::Closed),
         }
+    }
+
+    /// How every budget stands.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the system is gone.
+    pub async fn balances(&self) -> Result<Vec<Balance>, SubmitError> {
+        self.budget.send(GetBalances).await.map_err(|_| SubmitError::Closed)
+    }
+
+    /// How every limit stands.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the system is gone.
+    pub async fn headroom(&self) -> Result<Vec<PairHeadroom>, SubmitError> {
+        self.limiter.send(GetHeadroom).await.map_err(|_| SubmitError::Closed)
+    }
+
+    /// Records an event that a program around the system has seen.
+    pub fn audit(&self, kind: AuditKind) {
+        let subject = Subject { run_id: self.run_id.to_string(), ..Subject::default() };
+        let event = AuditEvent { timestamp: self.clock.now(), call_id: None, subject: Arc::new(subject), kind };
+        event.trace();
+        self.store.do_send(store::Note { entries: vec![store::Entry::Audit(event)] });
+    }
+
+    /// A key was changed: the account is in service again.
+    pub fn restore_account(&self, account: &str) {
+        self.limiter.do_send(rate_limiter::Restore { account: account.to_owned() });
     }
 
     /// Waits until the run stops itself: a budget with `stop_run` is used up, or the store stays
@@ -158,12 +215,14 @@ impl AgentSystem {
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
         self.places.close();
         let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(how);
-        if how == Ended::Finished {
-            let finished = store::Entry::RunFinished {
-                run_id: self.run_id.to_string(),
-                at: crate::clock::Clock::real().now(),
-                status: store::RunStatus::Finished,
+        {
+            let status = match how {
+                Ended::Finished => store::RunStatus::Finished,
+                Ended::Interrupted => store::RunStatus::Interrupted,
+                Ended::Stopped => store::RunStatus::Stopped,
             };
+            let (run_id, at) = (self.run_id.to_string(), self.clock.now());
+            let finished = store::Entry::RunFinished { run_id, at, status };
             if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await {
                 tracing::error!(%error, "the run's end could not be recorded");
             }

@@ -1,0 +1,287 @@
+//! Starting a system: check, open the store, rebuild what was spent, start the actors.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext};
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::budget::Budget;
+use crate::clock::Timestamp;
+use crate::coordinator::{Coordinator, Plan, Restore};
+use crate::ledger::{Ledger, ScopeKind, ScopePattern, Window};
+use crate::pricing::PricingError;
+use crate::prompt::PromptPolicy;
+use crate::rate_limiter::RateLimiter;
+use crate::record::CallId;
+use crate::store::{
+    CallStats, Entry, LeftTask, Recovered, RunStatus, Store, StoreError, StoreOptions,
+    UnfinishedRun, Write,
+};
+use crate::system::builder::{AgentSystemBuilder, Unfinished};
+use crate::system::handle::{AgentSystem, Life, Resumed};
+use crate::task::Outcome;
+use crate::worker::job::Tally;
+use crate::worker::services::{Rules, Services, lock};
+
+/// Why a system could not be started. Nothing was started then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is nobody to play.
+    #[error("no agent; add one with `agent`")]
+    NoAgent,
+    /// Two agents have one name.
+    #[error("two agents are named {0:?}; give each a name of its own")]
+    SameName(String),
+    /// An agent's model has no known price, so that its calls cannot be bounded.
+    #[error("agent {agent:?}")]
+    Price {
+        /// Which agent.
+        agent: String,
+        /// What is wrong with its model.
+        #[source]
+        source: PricingError,
+    },
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    /// The store's last run did not finish.
+    #[error(
+        "run {run_id} did not finish: {open} tasks are open; go on with --resume, or give them up \
+         with --discard-unfinished"
+    )]
+    Unfinished {
+        /// Which run.
+        run_id: String,
+        /// Tasks that have not ended.
+        open: usize,
+    },
+    /// The thread for the actors could not be started.
+    #[error("the thread for the actors could not be started")]
+    Thread(#[source] std::io::Error),
+    /// The thread for the actors ended at once.
+    #[error("the thread for the actors ended before the system had started")]
+    ThreadEnded,
+}
+
+/// The actors' own thread; ends when the last handle is dropped.
+#[derive(Debug)]
+pub(super) struct Thread {
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(stop) = lock(&self.stop).take() {
+            // It may have ended by itself.
+            drop(stop.send(()));
+        }
+    }
+}
+
+pub(super) async fn start(builder: AgentSystemBuilder) -> Result<AgentSystem, StartError> {
+    check(&builder)?;
+    if actix::System::try_current().is_some() {
+        return start_here(builder, None).await;
+    }
+    let (stop, stopped) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
+    let thread = Arc::new(Thread { stop: Mutex::new(Some(stop)) });
+    let run = move || {
+        actix::System::new().block_on(async move {
+            let started = start_here(builder, Some(thread)).await;
+            if tell.send(started).is_ok() {
+                // An error means that the last handle is gone, which is what is waited for.
+                drop(stopped.await);
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name("impresario".to_owned())
+        .spawn(run)
+        .map_err(StartError::Thread)?;
+    told.await.map_err(|_| StartError::ThreadEnded)?
+}
+
+fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
+    if builder.agents.is_empty() {
+        return Err(StartError::NoAgent);
+    }
+    for (index, agent) in builder.agents.iter().enumerate() {
+        if builder.agents[..index].iter().any(|other| other.name == agent.name) {
+            return Err(StartError::SameName(agent.name.clone()));
+        }
+        let bound = builder.catalogue.bound(&agent.model, &crate::pricing::BoundInput::default());
+        bound.map_err(|source| StartError::Price { agent: agent.name.clone(), source })?;
+    }
+    Ok(())
+}
+
+async fn start_here(
+    builder: AgentSystemBuilder,
+    thread: Option<Arc<Thread>>,
+) -> Result<AgentSystem, StartError> {
+    let clock = builder.clock.clone();
+    let (mut store, mut recovered) = match &builder.store {
+        Some(folder) => Store::sled(folder, StoreOptions::new(clock.clone()))?,
+        None => (Store::memory(clock.clone()), Recovered::default()),
+    };
+    store.settle_left_open(&mut recovered)?;
+    let unfinished = match (recovered.run.take(), builder.unfinished) {
+        (None, _) => None,
+        (Some(run), Unfinished::Resume) => Some(run),
+        (Some(run), Unfinished::Refuse) => {
+            let (run_id, open) = (run.run_id, run.tasks.len());
+            return Err(StartError::Unfinished { run_id, open });
+        }
+        (Some(run), Unfinished::Discard) => {
+            let (run_id, at) = (run.run_id, clock.now());
+            let status = RunStatus::Discarded;
+            store.commit(&[Entry::RunFinished { run_id, at, status }])?;
+            None
+        }
+    };
+    let ledger = ledger(&builder, &store, unfinished.as_ref(), clock.now())?;
+    let run_id: Arc<str> = match &unfinished {
+        Some(run) => run.run_id.as_str().into(),
+        None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
+    };
+    let started = Entry::RunStarted { run_id: run_id.to_string(), at: clock.now(), fleet: None };
+    store.commit(&[started])?;
+    let system = wire(builder, store, ledger, &run_id, unfinished, thread);
+    Ok(system)
+}
+
+/// The budgets, with what was spent before.
+fn ledger(
+    builder: &AgentSystemBuilder,
+    store: &Store,
+    unfinished: Option<&UnfinishedRun>,
+    now: Timestamp,
+) -> Result<Ledger, StartError> {
+    let mut ledger = Ledger::new(builder.budgets.clone());
+    let fine = builder.budgets.iter().filter_map(|budget| match budget.window {
+        Window::Hour => Some(Duration::from_secs(3_600)),
+        Window::Rolling(length) => Some(length),
+        Window::Total | Window::Day | Window::Month => None,
+    });
+    let since = now.saturating_sub(fine.max().unwrap_or_default());
+    store.spending(since, &mut |at, scopes, spent, presumed| {
+        ledger.restore(at, scopes, spent, presumed);
+    })?;
+    // Totals are not kept for each task; those of the run that goes on are known from its records.
+    for left in unfinished.iter().flat_map(|run| &run.tasks) {
+        let scope = crate::ledger::Scope::new(ScopeKind::Task, left.task.id.as_str());
+        ledger.restore(left.accepted_at, &[scope], left.spent.cost, left.spent.presumed);
+    }
+    Ok(ledger)
+}
+
+fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
+    builder.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
+}
+
+fn wire(
+    builder: AgentSystemBuilder,
+    store: Store,
+    ledger: Ledger,
+    run_id: &Arc<str>,
+    unfinished: Option<UnfinishedRun>,
+    thread: Option<Arc<Thread>>,
+) -> AgentSystem {
+    let seed = random(&builder).u64(..);
+    let AgentSystemBuilder { client, agents, budgets, limits, guards, clock, .. } = builder;
+    let names: Arc<[String]> = agents.iter().map(|agent| agent.name.clone()).collect();
+    let of_project = |pattern: &ScopePattern| match pattern {
+        ScopePattern::One(scope) => scope.kind == ScopeKind::Project,
+        ScopePattern::Each(kind) => *kind == ScopeKind::Project,
+    };
+    let plan = Plan {
+        run_id: Arc::clone(run_id),
+        agents: agents.into_iter().map(Arc::new).collect(),
+        supervision: builder.supervision,
+        project_required: budgets.iter().any(|budget| of_project(&budget.scope)),
+    };
+    let rules = Rules {
+        retry: builder.retry,
+        timeout: builder.timeouts,
+        max_wait: limits.max_wait,
+        max_cost_per_task: guards.max_cost_per_task,
+        prompt: PromptPolicy {
+            max_field_chars: usize::try_from(guards.max_field_chars.get()).unwrap_or(usize::MAX),
+            injection: guards.injection,
+        },
+    };
+    let (catalogue, now) = (builder.catalogue, clock.clone());
+    let mut addresses = None;
+    let coordinator = Coordinator::create(|ctx| {
+        let store = store.notices(ctx.address().recipient()).start();
+        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient()).start();
+        let limiter = RateLimiter::new(limits, clock.clone()).start();
+        addresses = Some((store.clone(), budget.clone(), limiter.clone()));
+        let services =
+            Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
+        Coordinator::new(plan, Arc::new(services))
+    });
+    let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
+    let resumed = resume(unfinished, &coordinator);
+    AgentSystem {
+        places: Arc::new(Semaphore::new(builder.max_open_tasks.min(Semaphore::MAX_PERMITS))),
+        max_open_tasks: builder.max_open_tasks,
+        run_id: Arc::clone(run_id),
+        clock: now,
+        grace: builder.grace,
+        resumed: Arc::new(resumed),
+        agents: names,
+        store,
+        budget,
+        limiter,
+        life: Arc::new(Life { coordinator: coordinator.clone(), _thread: thread }),
+        coordinator,
+    }
+}
+
+/// Hands the coordinator what an earlier part of the run left.
+fn resume(run: Option<UnfinishedRun>, coordinator: &Addr<Coordinator>) -> Resumed {
+    let Some(run) = run else { return Resumed::default() };
+    let open = run.tasks.iter().map(|left| left.task.id.clone()).collect();
+    let ended: Vec<Outcome> = run.ended.into_values().map(Arc::unwrap_or_clone).collect();
+    let mut of_open = Tally::default();
+    for left in &run.tasks {
+        of_open.add(&tally(&left.spent, None));
+    }
+    coordinator.do_send(Restore {
+        open: run
+            .tasks
+            .into_iter()
+            .map(|LeftTask { seq, accepted_at, task, spent }| {
+                let tally = tally(&spent, None);
+                (seq, Arc::unwrap_or_clone(task), tally, accepted_at)
+            })
+            .collect(),
+        ended: ended.clone(),
+        calls: tally(&run.calls, Some(&of_open)),
+    });
+    Resumed { ended, open }
+}
+
+/// What was taken, less what is counted elsewhere.
+fn tally(stats: &CallStats, less: Option<&Tally>) -> Tally {
+    let none = Tally::default();
+    let less = less.unwrap_or(&none);
+    let count = |n: u64, less: u32| u32::try_from(n).unwrap_or(u32::MAX).saturating_sub(less);
+    let mut usage = stats.usage;
+    usage.subtract(&less.usage);
+    Tally {
+        attempts: count(stats.attempts, less.attempts),
+        succeeded: count(stats.succeeded, less.succeeded),
+        failed: count(stats.failed, less.failed),
+        retried: count(stats.retried, less.retried),
+        usage,
+        cost: stats.cost.saturating_sub(less.cost),
+        presumed: stats.presumed.saturating_sub(less.presumed),
+        ..Tally::default()
+    }
+}
