@@ -293,6 +293,30 @@ fn who_waits_for_money_in_flight_is_woken_by_the_turn_of_the_window_too() {
 }
 
 #[test]
+fn each_turn_of_a_window_wakes_as_many_as_fit_in_it() {
+    let hour = spec("global", 10, Window::Hour, OnExhausted::Reject);
+    on_stage(vec![hour], |stage| async move {
+        let mut hang = vec![stage.reserve("global", 10).await.unwrap().depart()];
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let stage = stage.clone();
+                actix::spawn(async move {
+                    let got = stage.obtain("global", 5, seconds(90_000)).await.unwrap();
+                    (stage.clock.now(), got.depart())
+                })
+            })
+            .collect();
+        let mut woken = Vec::new();
+        for waiting in waiting {
+            let (at, in_flight) = waiting.await.unwrap();
+            woken.push(at);
+            hang.push(in_flight);
+        }
+        assert_eq!(woken, [3_600, 3_600, 7_200, 7_200].map(seconds));
+    });
+}
+
+#[test]
 fn who_waits_is_refused_as_soon_as_what_was_in_flight_is_spent() {
     on_stage(vec![total("global", 10)], |stage| async move {
         let held = stage.reserve("global", 10).await.unwrap();
