@@ -36,8 +36,10 @@ pub(super) enum Answer {
     Refused(NoRoom),
 }
 
-/// Tells a waiting caller that its turn has come, or why it never will.
-pub(super) type Reply = oneshot::Sender<Result<(), NoRoom>>;
+/// That the turn of a waiting caller has come, or why it never will.
+pub(super) type Turn = Result<(), NoRoom>;
+
+type Reply = oneshot::Sender<Turn>;
 
 #[derive(Debug)]
 struct Waiter {

@@ -108,14 +108,11 @@ impl Stage {
             match self.ask(names, dollars, ticket.take(), deadline).await {
                 Ok(reservation) => return Ok(reservation),
                 Err(ReserveError::Refused(no_room)) => return Err(no_room),
-                Err(ReserveError::MustWait(place, _)) => {
-                    let room = self.budget.send(AwaitRoom { ticket: place, deadline }).await;
-                    match room.unwrap() {
-                        Ok(place) => ticket = Some(place),
-                        Err(ReserveError::Refused(no_room)) => return Err(no_room),
-                        Err(ReserveError::MustWait(..)) => panic!("a wait ends in a wait"),
-                    }
-                }
+                Err(ReserveError::MustWait(place, _)) => match place.room(deadline).await {
+                    Ok(place) => ticket = Some(place),
+                    Err(ReserveError::Refused(no_room)) => return Err(no_room),
+                    Err(ReserveError::MustWait(..)) => panic!("a wait ends in a wait"),
+                },
             }
         }
     }
@@ -231,6 +228,18 @@ fn a_ticket_dropped_at_the_head_of_the_queue_lets_the_next_pass() {
         drop(large);
         drop(stage.wait(small, 100).await.unwrap().unwrap());
         assert_eq!(stage.clock.now(), Timestamp::EPOCH);
+    });
+}
+
+#[test]
+fn a_wait_that_is_dropped_leaves_the_queue_at_once() {
+    on_stage(vec![total("global", 10)], |stage| async move {
+        let _held = stage.reserve("global", 8).await.unwrap();
+        let large = stage.ticket("global", 5).await;
+        let small = stage.ticket("global", 2).await;
+        assert!(stage.clock.timeout(seconds(3), large.room(seconds(900))).await.is_err());
+        drop(small.room(seconds(900)).await.unwrap());
+        assert_eq!(stage.clock.now(), seconds(3));
     });
 }
 
