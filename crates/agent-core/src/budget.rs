@@ -85,6 +85,8 @@ impl Budget {
         for no_room in self.queue.take_refusals() {
             self.notice_refusal(no_room);
         }
+        #[cfg(test)]
+        self.queue.check(&mut self.ledger, self.clock.now());
         let Some(at) = self.queue.next_alarm() else { return };
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
