@@ -29,7 +29,7 @@ use crate::ledger::{
     Balance, Ledger, NoRoom, OnExhausted, Overrun, ReservationId, Scope, Threshold,
 };
 use crate::money::NanoUsd;
-use queue::{Answer, Queue, Request};
+use queue::{Answer, Queue, Request, Turn};
 pub use reservation::{InFlight, Reservation};
 
 /// Callers that may wait for money at once, unless said otherwise.
@@ -85,6 +85,8 @@ impl Budget {
         for no_room in self.queue.take_refusals() {
             self.notice_refusal(no_room);
         }
+        #[cfg(test)]
+        self.queue.check(&mut self.ledger, self.clock.now());
         let Some(at) = self.queue.next_alarm() else { return };
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
@@ -195,6 +197,28 @@ impl Ticket {
         Ticket { number, budget: Some(budget) }
     }
 
+    /// Waits like [`AwaitRoom`], and leaves the queue at once where the wait is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AwaitRoom`].
+    pub async fn room(self, deadline: Timestamp) -> Result<Ticket, ReserveError> {
+        let (reply, turn) = oneshot::channel();
+        if let Some(budget) = &self.budget {
+            budget.do_send(Listen { number: self.number, deadline, reply });
+        }
+        self.called(turn).await
+    }
+
+    /// The ticket, once its turn has come.
+    async fn called(self, turn: oneshot::Receiver<Turn>) -> Result<Ticket, ReserveError> {
+        match turn.await {
+            Ok(Err(no_room)) => Err(ReserveError::Refused(no_room)),
+            // Where the queue knows nothing of the ticket, `Reserve` decides.
+            Ok(Ok(())) | Err(_) => Ok(self),
+        }
+    }
+
     /// Its number, without leaving the queue.
     fn redeem(mut self) -> u64 {
         self.budget = None;
@@ -238,7 +262,8 @@ impl Handler<Reserve> for Budget {
 /// Waits until there is room for the ticket's call and nobody is before it.
 ///
 /// The money is set aside for the ticket then, until it is sent with [`Reserve`], is dropped, or
-/// `deadline` has come.
+/// `deadline` has come. A request that is dropped keeps its place until then: a caller that may give
+/// up waits with [`Ticket::room`].
 ///
 /// # Errors
 ///
@@ -257,19 +282,31 @@ impl Handler<AwaitRoom> for Budget {
 
     fn handle(&mut self, msg: AwaitRoom, ctx: &mut Context<Self>) -> Self::Result {
         let AwaitRoom { ticket, deadline } = msg;
-        self.now();
         let (reply, turn) = oneshot::channel();
-        self.queue.wait(ticket.number, deadline, reply);
+        self.handle(Listen { number: ticket.number, deadline, reply }, ctx);
+        Box::pin(ticket.called(turn))
+    }
+}
+
+/// Tells `reply` when the turn of a ticket has come; the ticket stays with its owner.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Listen {
+    number: u64,
+    deadline: Timestamp,
+    reply: oneshot::Sender<Turn>,
+}
+
+impl Handler<Listen> for Budget {
+    type Result = ();
+
+    fn handle(&mut self, msg: Listen, ctx: &mut Context<Self>) {
+        let Listen { number, deadline, reply } = msg;
+        self.now();
+        self.queue.wait(number, deadline, reply);
         // A deadline that has passed already is met here.
         self.now();
         self.finish(ctx);
-        Box::pin(async move {
-            match turn.await {
-                Ok(Err(no_room)) => Err(ReserveError::Refused(no_room)),
-                // Where the queue knows nothing of the ticket, `Reserve` decides.
-                Ok(Ok(())) | Err(_) => Ok(ticket),
-            }
-        })
     }
 }
 

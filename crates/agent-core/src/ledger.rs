@@ -58,8 +58,10 @@ impl Ledger {
     /// Books what was charged at `at`, before this ledger began, in every window of `scopes` that
     /// has it still.
     ///
-    /// The order of calls does not matter. The thresholds that it crosses are not raised again. A
-    /// sum of a day is booked safely at the day's last moment.
+    /// The order of calls does not matter. The thresholds that it crosses are not raised again. The
+    /// sum of a day gone by is booked safely at that day's last moment, the sum of today at the
+    /// present one: a moment still to come counts as the present from then on, as after a clock
+    /// that went back, so that no window is opened again.
     pub fn restore(&mut self, at: Timestamp, scopes: &[Scope], spent: NanoUsd, presumed: NanoUsd) {
         let now = self.see(at);
         let past = Sums { spent, presumed, reserved: NanoUsd::ZERO };

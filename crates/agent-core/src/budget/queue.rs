@@ -9,6 +9,9 @@
 //!
 //! Money for a call whose turn has come is set aside until it asks again, or its deadline.
 
+#[cfg(test)]
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -36,8 +39,10 @@ pub(super) enum Answer {
     Refused(NoRoom),
 }
 
-/// Tells a waiting caller that its turn has come, or why it never will.
-pub(super) type Reply = oneshot::Sender<Result<(), NoRoom>>;
+/// That the turn of a waiting caller has come, or why it never will.
+pub(super) type Turn = Result<(), NoRoom>;
+
+type Reply = oneshot::Sender<Turn>;
 
 #[derive(Debug)]
 struct Waiter {
@@ -248,7 +253,10 @@ impl Queue {
                     turns_at: Timestamp::NEVER,
                 });
                 line.waiting.insert(number);
-                self.watch(ledger, account);
+                // A turn that is due is left for its alarm: the ledger may have turned already.
+                if line.turns_at == Timestamp::NEVER {
+                    self.watch(ledger, account);
+                }
             }
             Place::Until(at) => {
                 self.alarms.insert((at, Alarm::Retry(number)));

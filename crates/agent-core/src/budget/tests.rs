@@ -108,14 +108,11 @@ impl Stage {
             match self.ask(names, dollars, ticket.take(), deadline).await {
                 Ok(reservation) => return Ok(reservation),
                 Err(ReserveError::Refused(no_room)) => return Err(no_room),
-                Err(ReserveError::MustWait(place, _)) => {
-                    let room = self.budget.send(AwaitRoom { ticket: place, deadline }).await;
-                    match room.unwrap() {
-                        Ok(place) => ticket = Some(place),
-                        Err(ReserveError::Refused(no_room)) => return Err(no_room),
-                        Err(ReserveError::MustWait(..)) => panic!("a wait ends in a wait"),
-                    }
-                }
+                Err(ReserveError::MustWait(place, _)) => match place.room(deadline).await {
+                    Ok(place) => ticket = Some(place),
+                    Err(ReserveError::Refused(no_room)) => return Err(no_room),
+                    Err(ReserveError::MustWait(..)) => panic!("a wait ends in a wait"),
+                },
             }
         }
     }
@@ -235,6 +232,18 @@ fn a_ticket_dropped_at_the_head_of_the_queue_lets_the_next_pass() {
 }
 
 #[test]
+fn a_wait_that_is_dropped_leaves_the_queue_at_once() {
+    on_stage(vec![total("global", 10)], |stage| async move {
+        let _held = stage.reserve("global", 8).await.unwrap();
+        let large = stage.ticket("global", 5).await;
+        let small = stage.ticket("global", 2).await;
+        assert!(stage.clock.timeout(seconds(3), large.room(seconds(900))).await.is_err());
+        drop(small.room(seconds(900)).await.unwrap());
+        assert_eq!(stage.clock.now(), seconds(3));
+    });
+}
+
+#[test]
 fn a_wait_ends_at_its_deadline_and_what_it_held_up_goes_on() {
     on_stage(vec![total("global", 10)], |stage| async move {
         let _held = stage.reserve("global", 8).await.unwrap();
@@ -289,6 +298,30 @@ fn who_waits_for_money_in_flight_is_woken_by_the_turn_of_the_window_too() {
         let _hangs = stage.reserve("global", 10).await.unwrap().depart();
         stage.obtain("global", 10, seconds(9_000)).await.unwrap().depart().release();
         assert_eq!(stage.clock.now(), seconds(3_600));
+    });
+}
+
+#[test]
+fn each_turn_of_a_window_wakes_as_many_as_fit_in_it() {
+    let hour = spec("global", 10, Window::Hour, OnExhausted::Reject);
+    on_stage(vec![hour], |stage| async move {
+        let mut hang = vec![stage.reserve("global", 10).await.unwrap().depart()];
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let stage = stage.clone();
+                actix::spawn(async move {
+                    let got = stage.obtain("global", 5, seconds(90_000)).await.unwrap();
+                    (stage.clock.now(), got.depart())
+                })
+            })
+            .collect();
+        let mut woken = Vec::new();
+        for waiting in waiting {
+            let (at, in_flight) = waiting.await.unwrap();
+            woken.push(at);
+            hang.push(in_flight);
+        }
+        assert_eq!(woken, [3_600, 3_600, 7_200, 7_200].map(seconds));
     });
 }
 

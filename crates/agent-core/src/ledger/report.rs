@@ -48,7 +48,8 @@ pub struct NoRoom {
 }
 
 impl NoRoom {
-    /// The earliest moment at which waiting helps; `None` where the call is to be refused.
+    /// From when on waiting may help: at any time, so from the epoch on, for money in flight.
+    /// `None` where the call is to be refused.
     pub fn wait_until(&self) -> Option<Timestamp> {
         match self.when {
             When::InFlight => Some(Timestamp::EPOCH),

@@ -82,8 +82,11 @@ fn a_clock_that_goes_back_does_not_reopen_a_window() {
     let mut ledger = Ledger::new(vec![budget("global", 10, Window::Day)]);
     let day = |day| at(&format!("2026-11-{day}T12:00:00Z"));
     ledger.reserve(day(24), &[Scope::GLOBAL], usd(10)).unwrap();
-    ledger.reserve(day(25), &[Scope::GLOBAL], usd(10)).unwrap();
-    assert!(ledger.reserve(day(24), &[Scope::GLOBAL], usd(1)).is_err());
+    ledger.reserve(day(25), &[Scope::GLOBAL], usd(5)).unwrap();
+    ledger.reserve(day(24), &[Scope::GLOBAL], usd(5)).unwrap();
+    for day in [day(24), day(25)] {
+        assert!(ledger.reserve(day, &[Scope::GLOBAL], usd(1)).is_err());
+    }
 }
 
 #[test]
@@ -208,4 +211,42 @@ fn sums_too_large_to_hold_refuse_instead_of_wrapping() {
     assert!(ledger.reserve(at(NOON), &[Scope::GLOBAL], usd(1)).is_err());
     let _ = ledger.settle(at(NOON), id, NanoUsd::MAX, NanoUsd::MAX).unwrap();
     assert!(ledger.reserve(at(NOON), &[Scope::GLOBAL], NanoUsd::ZERO).is_err());
+}
+
+#[test]
+fn a_reservation_that_was_resolved_stays_so_when_its_slot_is_used_again() {
+    let mut ledger = Ledger::new(vec![budget("global", 10, Window::Total)]);
+    let first = ledger.reserve(at(NOON), &[Scope::GLOBAL], usd(1)).unwrap();
+    assert!(ledger.release(at(NOON), first));
+    let second = ledger.reserve(at(NOON), &[Scope::GLOBAL], usd(2)).unwrap();
+    assert_eq!(ledger.settle(at(NOON), first, usd(9), NanoUsd::ZERO), None);
+    assert_eq!(ledger.split(first, usd(1)), None);
+    assert_eq!((ledger.amount(first), ledger.amount(second)), (None, Some(usd(2))));
+    assert_eq!(ledger.balances(at(NOON))[0].reserved, usd(2));
+}
+
+#[test]
+fn a_task_is_not_forgotten_while_a_part_of_its_reservation_is_open() {
+    let mut ledger = Ledger::new(vec![budget("task:*", 10, Window::Total)]);
+    let whole = ledger.reserve(at(NOON), &[task(1)], usd(10)).unwrap();
+    let part = ledger.split(whole, usd(4)).unwrap();
+    assert!(ledger.release(at(NOON), part));
+    ledger.forget(&task(1));
+    assert_eq!(ledger.balances(at(NOON))[0].reserved, usd(6));
+    assert!(ledger.release(at(NOON), whole));
+    assert_eq!(ledger.accounts.len(), 0);
+}
+
+#[test]
+fn what_is_settled_after_its_window_and_its_task_are_over_is_charged_to_nobody_else() {
+    let mut ledger =
+        Ledger::new(vec![budget("task:*", 10, Window::Hour), budget("user:*", 10, Window::Month)]);
+    let late = ledger.reserve(at("2026-11-01T00:30:00Z"), &[task(1)], usd(3)).unwrap();
+    let now = at("2026-11-01T01:30:00Z");
+    let _ = ledger.balances(now);
+    ledger.forget(&task(1));
+    ledger.reserve(now, &[Scope::new(ScopeKind::User, "ann")], usd(5)).unwrap();
+    let _ = ledger.settle(now, late, usd(3), NanoUsd::ZERO).unwrap();
+    let ann = &ledger.balances(now)[0];
+    assert_eq!((ann.spent, ann.reserved), (NanoUsd::ZERO, usd(5)));
 }
