@@ -1,5 +1,6 @@
 //! The fleet file: what a whole system is, read strictly, with errors that name the remedy.
 
+mod agents;
 mod fleet;
 mod read;
 #[cfg(test)]
