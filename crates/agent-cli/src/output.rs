@@ -1,0 +1,22 @@
+//! How results are written: for people on a terminal, else for programs.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::args::Format;
+
+/// The format asked for; by default a table on a terminal and JSON elsewhere.
+pub(crate) fn format(asked: Option<Format>) -> Format {
+    asked.unwrap_or(if io::stdout().is_terminal() { Format::Table } else { Format::Json })
+}
+
+/// Writes a result to stdout.
+pub(crate) fn result(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Writes what is no result to stderr; where that is closed there is nobody to tell.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

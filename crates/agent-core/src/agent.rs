@@ -1,0 +1,105 @@
+//! What an agent is: a configured role that workers play.
+
+use std::num::NonZeroU32;
+
+use crate::permits::AgentRateLimit;
+use crate::supervision::Restart;
+
+/// How the input tokens of a call are bounded before it is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bounding {
+    /// By the bytes sent; never too low.
+    #[default]
+    Strict,
+    /// By the ratio learned from earlier answers.
+    Calibrated,
+    /// By the provider's own count.
+    Counted,
+}
+
+/// A role; an `[[agent]]` of the fleet file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSpec {
+    /// Its name, unique in a fleet: the scope `agent:…`.
+    pub name: String,
+    /// What kind of agent it is, for the audit. Default: its name.
+    pub agent_type: String,
+    /// Workers that play it. Default: 1.
+    pub count: NonZeroU32,
+    /// The model that it calls.
+    pub model: String,
+    /// Most output tokens of one call. Default: 4096.
+    pub max_tokens: NonZeroU32,
+    /// The system prompt. Absent: the default prompt.
+    pub system: Option<String>,
+    /// Sampling temperature, 0 to 2. Absent: the provider's.
+    pub temperature: Option<f64>,
+    /// Texts at which the answer ends.
+    pub stop_sequences: Vec<String>,
+    /// Limit on the calls of each worker. Absent: the default of the place it is used in.
+    pub rate_limit: Option<AgentRateLimit>,
+    /// When a worker that ended is started again.
+    pub restart: Restart,
+    /// Whether a budget may lower `max_tokens` to what fits. Default: no.
+    pub clamp_max_tokens: bool,
+    /// How input tokens are bounded.
+    pub bounding: Bounding,
+}
+
+impl AgentSpec {
+    /// An agent with one worker and 4096 output tokens a call; all else is the default.
+    ///
+    /// ```
+    /// use agent_core::agent::AgentSpec;
+    ///
+    /// let spec = AgentSpec::new("backend", "claude-sonnet-4-5").system("Be brief.");
+    /// assert_eq!((spec.agent_type.as_str(), spec.count.get()), ("backend", 1));
+    /// ```
+    pub fn new(name: impl Into<String>, model: impl Into<String>) -> AgentSpec {
+        let name = name.into();
+        AgentSpec {
+            agent_type: name.clone(),
+            name,
+            count: NonZeroU32::MIN,
+            model: model.into(),
+            max_tokens: const { NonZeroU32::new(4096).expect("4096 is not zero") },
+            system: None,
+            temperature: None,
+            stop_sequences: Vec::new(),
+            rate_limit: None,
+            restart: Restart::default(),
+            clamp_max_tokens: false,
+            bounding: Bounding::default(),
+        }
+    }
+
+    /// Replaces the one worker.
+    pub fn count(mut self, count: NonZeroU32) -> AgentSpec {
+        self.count = count;
+        self
+    }
+
+    /// Replaces the 4096 output tokens.
+    pub fn max_tokens(mut self, max_tokens: NonZeroU32) -> AgentSpec {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Replaces the default system prompt.
+    pub fn system(mut self, system: impl Into<String>) -> AgentSpec {
+        self.system = Some(system.into());
+        self
+    }
+
+    /// Replaces the default limit on calls.
+    pub fn rate_limit(mut self, limit: AgentRateLimit) -> AgentSpec {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// Replaces the restart rule.
+    pub fn restart(mut self, restart: Restart) -> AgentSpec {
+        self.restart = restart;
+        self
+    }
+}

@@ -1,0 +1,248 @@
+//! The fleet file: what a whole system is, read strictly, with errors that name the remedy.
+
+mod agents;
+mod fleet;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use thiserror::Error;
+
+use crate::agent::AgentSpec;
+use crate::ledger::BudgetSpec;
+use crate::money::NanoUsd;
+use crate::permits::ProviderLimits;
+use crate::retry::RetryPolicy;
+use crate::supervision::Supervision;
+use crate::task::Task;
+
+pub use read::Place;
+pub(crate) use read::{nearest, shown};
+
+/// Why a fleet cannot be run. No message holds a value that could be a key.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read; name a TOML file in UTF-8", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not TOML.
+    #[error("{at}: not valid TOML: {message}")]
+    Syntax {
+        /// Where.
+        at: Place,
+        /// What the parser expected.
+        message: String,
+    },
+    /// A key that nobody reads.
+    #[error("{at}: unknown key `{key}`; {remedy}")]
+    UnknownKey {
+        /// Where.
+        at: Place,
+        /// Its path.
+        key: String,
+        /// The nearest known key, or all.
+        remedy: String,
+    },
+    /// A provider's key in the file.
+    #[error(
+        "{at}: `{key}` must not stand in the file; name its variable with \
+         api_key_env = \"ANTHROPIC_API_KEY\", or its file with api_key_file"
+    )]
+    KeyInFile {
+        /// Where.
+        at: Place,
+        /// Its path.
+        key: String,
+    },
+    /// A value that cannot be used.
+    #[error("{at}: `{key}` {problem}")]
+    Invalid {
+        /// Where.
+        at: Place,
+        /// Its path.
+        key: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A variable of the environment that cannot be used.
+    #[error("environment variable {name} {problem}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// Who answers the calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ProviderKind {
+    /// The provider inside the process; no key, no network.
+    #[default]
+    Simulated,
+    /// Anthropic's Messages API.
+    Anthropic,
+    /// Chat Completions; refused by [`Fleet::parse`] until it is spoken.
+    OpenAi,
+}
+
+/// The `[provider]` of the fleet file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProviderConfig {
+    /// Who answers.
+    pub kind: ProviderKind,
+    /// Where, if not at the provider's own address.
+    pub base_url: Option<String>,
+    /// The variable that holds the key. Absent: `ANTHROPIC_API_KEY`.
+    pub api_key_env: Option<String>,
+    /// The file that holds the key, instead of a variable.
+    pub api_key_file: Option<PathBuf>,
+    /// Whose key: with `dev`, `ANTHROPIC_API_KEY_DEV` is read first.
+    pub environment: Option<String>,
+}
+
+impl ProviderConfig {
+    /// The variables that may hold the key, in the order in which they are read.
+    pub fn key_variables(&self) -> Vec<String> {
+        let name = self.api_key_env.as_deref().unwrap_or("ANTHROPIC_API_KEY");
+        let suffix = |environment: &String| environment.to_ascii_uppercase().replace('-', "_");
+        let first = self.environment.as_ref().map(|it| format!("{name}_{}", suffix(it)));
+        first.into_iter().chain([name.to_owned()]).collect()
+    }
+}
+
+/// How long one attempt may take: base + per_1k_tokens × max_tokens / 1000.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect. Default: 10 s.
+    pub connect: Duration,
+    /// Whatever is asked for. Default: 30 s.
+    pub base: Duration,
+    /// More for each 1,000 of `max_tokens`. Default: 15 s.
+    pub per_1k_tokens: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let [connect, base, per_1k_tokens] = [10, 30, 15].map(Duration::from_secs);
+        Timeouts { connect, base, per_1k_tokens }
+    }
+}
+
+/// What is done about a task that shows signs of prompt injection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InjectionPolicy {
+    /// It is audited and runs.
+    #[default]
+    Warn,
+    /// It fails.
+    Reject,
+    /// It runs.
+    Ignore,
+}
+
+/// What a task must keep to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guards {
+    /// Most that a task may cost. Default: 1 dollar.
+    pub max_cost_per_task: NanoUsd,
+    /// What is done about signs of injection. Default: a warning.
+    pub injection: InjectionPolicy,
+    /// Characters of a task's field that are sent. Default: 4000.
+    pub max_field_chars: NonZeroU32,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards {
+            max_cost_per_task: NanoUsd::from_dollars(1),
+            injection: InjectionPolicy::Warn,
+            max_field_chars: const { NonZeroU32::new(4000).expect("4000 is not zero") },
+        }
+    }
+}
+
+/// A model's price and bounds; prices are decimal dollars a million tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceOverride {
+    /// Of input.
+    pub input: String,
+    /// Of output.
+    pub output: String,
+    /// Of input read from the cache.
+    pub cache_read: Option<String>,
+    /// Of input written to the cache for five minutes.
+    pub cache_write_5m: Option<String>,
+    /// Of input written to the cache for an hour.
+    pub cache_write_1h: Option<String>,
+    /// Most tokens of input and output together.
+    pub context_window: Option<NonZeroU32>,
+    /// Most output tokens.
+    pub max_output: Option<NonZeroU32>,
+}
+
+/// A whole system, as a fleet file describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    /// Who answers.
+    pub provider: ProviderConfig,
+    /// How long an attempt may take.
+    pub timeouts: Timeouts,
+    /// When it is tried again.
+    pub retry: RetryPolicy,
+    /// The provider's limits.
+    pub limits: ProviderLimits,
+    /// What a task must keep to.
+    pub guards: Guards,
+    /// Limits on spending.
+    pub budget: Vec<BudgetSpec>,
+    /// The agents, one at least, with different names.
+    pub agent: Vec<AgentSpec>,
+    /// How workers are restarted.
+    pub supervision: Supervision,
+    /// Tasks, with different ids.
+    pub task: Vec<Task>,
+    /// Prices by model, before those of the catalogue.
+    pub prices: BTreeMap<String, PriceOverride>,
+}
+
+impl Fleet {
+    /// Reads a file and, where it is silent, the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::parse`], and [`ConfigError::Read`].
+    pub fn load(path: &Path) -> Result<Fleet, ConfigError> {
+        let read = |source| ConfigError::Read { file: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(read)?;
+        // What is not UTF-8 must reach the check of the value, not pass for absent.
+        let env = |name: &str| std::env::var_os(name).map(|it| it.to_string_lossy().into_owned());
+        Fleet::parse(&text, &path.display().to_string(), &env)
+    }
+
+    /// Reads the text of a fleet file; where it is silent, `env`, then the defaults.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong: its place, its key and what would be right.
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Fleet, ConfigError> {
+        fleet::parse(text.strip_prefix('\u{feff}').unwrap_or(text), file_name, env)
+    }
+}

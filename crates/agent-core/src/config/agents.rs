@@ -1,0 +1,102 @@
+//! The `[[agent]]` tables of a fleet file.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use super::ConfigError;
+use super::read::{Field, Section, shown};
+use crate::agent::{AgentSpec, Bounding};
+use crate::permits::{AgentRateLimit, LimitMode};
+use crate::supervision::Restart;
+
+pub(super) fn agents(
+    top: &Section<'_>,
+    calls: Option<NonZeroU32>,
+) -> Result<Vec<AgentSpec>, ConfigError> {
+    let form = "an [[agent]] with a name and a model";
+    top.need("agent", form, |field| {
+        let mut names = BTreeSet::new();
+        let items = field.items("[[agent]] tables")?;
+        if items.is_empty() {
+            return Err(field.wrong(format_args!("is empty; write {form}")));
+        }
+        let read = |item: &Field<'_>| {
+            let spec = agent(item, calls)?;
+            if !names.insert(spec.name.clone()) {
+                let problem = format!(
+                    "is the second agent named \"{}\"; give each its own name, or raise count",
+                    shown(&spec.name)
+                );
+                return Err(item.wrong(problem));
+            }
+            Ok(spec)
+        };
+        items.iter().map(read).collect()
+    })
+}
+
+fn agent(field: &Field<'_>, calls: Option<NonZeroU32>) -> Result<AgentSpec, ConfigError> {
+    let table = field.section(&[
+        "name",
+        "type",
+        "count",
+        "model",
+        "max_tokens",
+        "system",
+        "temperature",
+        "stop_sequences",
+        "rate_limit",
+        "restart",
+        "clamp_max_tokens",
+        "bounding",
+    ])?;
+    let restarts = [
+        ("permanent", Restart::Permanent),
+        ("transient", Restart::Transient),
+        ("temporary", Restart::Temporary),
+    ];
+    let bounds = [
+        ("strict", Bounding::Strict),
+        ("calibrated", Bounding::Calibrated),
+        ("counted", Bounding::Counted),
+    ];
+    let name = table.need("name", "a name in quotes, such as \"backend\"", Field::text)?;
+    let model = "a model in quotes, such as \"claude-sonnet-4-5\"";
+    let model = table.need("model", model, Field::text)?;
+    let default = AgentSpec::new(name.clone(), model.clone());
+    Ok(AgentSpec {
+        agent_type: table.or("type", name.clone(), Field::text)?,
+        name,
+        count: table.or("count", default.count, Field::count)?,
+        model,
+        max_tokens: table.or("max_tokens", default.max_tokens, Field::count)?,
+        system: table.maybe("system", Field::text)?,
+        temperature: table.maybe("temperature", |it| match it.float()? {
+            warm if (0.0..=2.0).contains(&warm) => Ok(warm),
+            _ => Err(it.wrong("is out of range; write a number from 0 to 2")),
+        })?,
+        stop_sequences: table.or("stop_sequences", Vec::new(), |it| {
+            it.items("a list of strings")?.iter().map(Field::text).collect()
+        })?,
+        rate_limit: Some(rate_limit(&table, calls)?),
+        restart: table.or("restart", default.restart, |it| it.one_of(&restarts))?,
+        clamp_max_tokens: table.or("clamp_max_tokens", false, Field::boolean)?,
+        bounding: table.or("bounding", default.bounding, |it| it.one_of(&bounds))?,
+    })
+}
+
+fn rate_limit(
+    agent: &Section<'_>,
+    calls: Option<NonZeroU32>,
+) -> Result<AgentRateLimit, ConfigError> {
+    let mut limit = AgentRateLimit::default();
+    limit.calls = calls.unwrap_or(limit.calls);
+    let Some(field) = agent.field("rate_limit") else { return Ok(limit) };
+    let table = field.section(&["calls", "per", "mode"])?;
+    let modes = [("wait", LimitMode::Wait), ("reject", LimitMode::Reject)];
+    Ok(AgentRateLimit {
+        calls: table.or("calls", limit.calls, Field::count)?,
+        per: table.or("per", limit.per, Field::duration)?,
+        mode: table.or("mode", limit.mode, |it| it.one_of(&modes))?,
+    })
+}

@@ -1,0 +1,338 @@
+//! From the tables of a fleet file to a [`Fleet`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::{fmt, num::NonZeroU32};
+
+use toml::de::{DeTable, DeValue};
+
+use super::agents::agents;
+use super::read::{Field, Section, Source, shown};
+use super::{
+    ConfigError, Fleet, Guards, InjectionPolicy, PriceOverride, ProviderConfig, ProviderKind,
+    Timeouts,
+};
+use crate::agent::AgentSpec;
+use crate::ledger::{BudgetSpec, OnExhausted, Window};
+use crate::money::{NanoUsd, PicoUsd};
+use crate::permits::ProviderLimits;
+use crate::retry::RetryPolicy;
+use crate::supervision::Supervision;
+use crate::task::{Priority, Task};
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+const TOP: [&str; 10] = [
+    "provider",
+    "timeouts",
+    "retry",
+    "limits",
+    "guards",
+    "budget",
+    "agent",
+    "supervision",
+    "task",
+    "prices",
+];
+
+pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, ConfigError> {
+    let source = Source { file, text };
+    let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        at: source.place(error.span().map_or(0, |span| span.start)),
+        message: error.message().split_once('`').map_or(error.message(), |(it, _)| it).to_owned(),
+    })?;
+    let top = Section::open(source, String::new(), 0..0, root.get_ref(), &TOP)?;
+    let calls = variable(env, "AGENT_RATE_LIMIT", "a whole number of at least 1, such as 10")?;
+    let cost = variable(env, "MAX_COST_PER_TASK", "an amount of dollars, such as 1.50")?;
+    let provider = top.or("provider", ProviderConfig::default(), provider)?;
+    let agent = agents(&top, calls)?;
+    Ok(Fleet {
+        provider,
+        timeouts: top.or("timeouts", Timeouts::default(), timeouts)?,
+        retry: top.or("retry", RetryPolicy::default(), retry)?,
+        limits: top.or("limits", ProviderLimits::default(), limits)?,
+        guards: guards(&top, cost)?,
+        budget: list(&top, "budget", "[[budget]] tables", budget)?,
+        supervision: top.or("supervision", Supervision::default(), supervision)?,
+        task: tasks(&top, &agent)?,
+        prices: top.or("prices", BTreeMap::new(), prices)?,
+        agent,
+    })
+}
+
+fn variable<T: FromStr>(
+    env: Env<'_>,
+    name: &'static str,
+    form: &str,
+) -> Result<Option<T>, ConfigError> {
+    let problem = || format!("cannot be read; set it to {form}, or unset it");
+    let wrong = |_| ConfigError::Environment { name, problem: problem() };
+    env(name).map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+fn list<'a, T>(
+    top: &Section<'a>,
+    key: &str,
+    form: &str,
+    read: impl Fn(&Field<'a>) -> Result<T, ConfigError>,
+) -> Result<Vec<T>, ConfigError> {
+    top.or(key, Vec::new(), |field| field.items(form)?.iter().map(&read).collect())
+}
+
+fn provider(field: &Field<'_>) -> Result<ProviderConfig, ConfigError> {
+    let table =
+        field.section(&["kind", "base_url", "api_key_env", "api_key_file", "environment"])?;
+    let kinds = [
+        ("simulated", ProviderKind::Simulated),
+        ("anthropic", ProviderKind::Anthropic),
+        ("openai", ProviderKind::OpenAi),
+    ];
+    let kind = table.or("kind", ProviderKind::default(), |it| match it.one_of(&kinds)? {
+        ProviderKind::OpenAi => Err(it
+            .wrong("is \"openai\", which is not spoken yet; write \"anthropic\" or \"simulated\"")),
+        kind => Ok(kind),
+    })?;
+    let api_key_env = table.maybe("api_key_env", |it| {
+        name(it, "a variable's name, such as \"ANTHROPIC_API_KEY\", never the key itself", "_")
+    })?;
+    let api_key_file = table.maybe("api_key_file", |it| {
+        if api_key_env.is_some() {
+            return Err(it.wrong("stands beside api_key_env; keep one of the two"));
+        }
+        let path = it.text()?;
+        if path.starts_with("sk-") {
+            return Err(it.wrong("is no path; write a file's path, never the key itself"));
+        }
+        Ok(PathBuf::from(path))
+    })?;
+    let base_url = table.maybe("base_url", |it| {
+        let url = it.text()?;
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.contains(['@', ' ']) => Ok(url),
+            _ => Err(it.wrong(
+                "is no address; write one such as \"https://api.anthropic.com\", without a key",
+            )),
+        }
+    })?;
+    let environment =
+        table.maybe("environment", |it| name(it, "a short name, such as \"dev\"", "_-"))?;
+    Ok(ProviderConfig { kind, base_url, api_key_env, api_key_file, environment })
+}
+
+fn name(field: &Field<'_>, form: &str, marks: &str) -> Result<String, ConfigError> {
+    let text = field.text()?;
+    let fits = text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c));
+    if fits && shown(&text) == text {
+        Ok(text)
+    } else {
+        Err(field.wrong(format_args!("is no name; write {form}")))
+    }
+}
+
+fn timeouts(field: &Field<'_>) -> Result<Timeouts, ConfigError> {
+    let table = field.section(&["connect", "base", "per_1k_tokens"])?;
+    let default = Timeouts::default();
+    Ok(Timeouts {
+        connect: table.or("connect", default.connect, Field::duration)?,
+        base: table.or("base", default.base, Field::duration)?,
+        per_1k_tokens: table.or("per_1k_tokens", default.per_1k_tokens, Field::pause)?,
+    })
+}
+
+fn retry(field: &Field<'_>) -> Result<RetryPolicy, ConfigError> {
+    let table = field.section(&["max_attempts", "initial_backoff", "max_backoff"])?;
+    let default = RetryPolicy::default();
+    Ok(RetryPolicy {
+        max_attempts: table.or("max_attempts", default.max_attempts, Field::count)?,
+        initial_backoff: table.or("initial_backoff", default.initial_backoff, Field::pause)?,
+        max_backoff: table.or("max_backoff", default.max_backoff, Field::pause)?,
+    })
+}
+
+fn limits(field: &Field<'_>) -> Result<ProviderLimits, ConfigError> {
+    let table = field.section(&[
+        "requests_per_minute",
+        "input_tokens_per_minute",
+        "output_tokens_per_minute",
+        "max_concurrent",
+        "max_wait",
+    ])?;
+    let default = ProviderLimits::default();
+    Ok(ProviderLimits {
+        requests_per_minute: table.maybe("requests_per_minute", Field::count)?,
+        input_tokens_per_minute: table.maybe("input_tokens_per_minute", Field::count)?,
+        output_tokens_per_minute: table.maybe("output_tokens_per_minute", Field::count)?,
+        max_concurrent: table.or("max_concurrent", default.max_concurrent, Field::count)?,
+        max_wait: table.or("max_wait", default.max_wait, Field::pause)?,
+    })
+}
+
+fn guards(top: &Section<'_>, cost: Option<NanoUsd>) -> Result<Guards, ConfigError> {
+    let mut guards = Guards::default();
+    guards.max_cost_per_task = cost.unwrap_or(guards.max_cost_per_task);
+    let Some(field) = top.field("guards") else { return Ok(guards) };
+    let table = field.section(&["max_cost_per_task", "injection", "max_field_chars"])?;
+    let policies = [
+        ("warn", InjectionPolicy::Warn),
+        ("reject", InjectionPolicy::Reject),
+        ("ignore", InjectionPolicy::Ignore),
+    ];
+    Ok(Guards {
+        max_cost_per_task: table.or("max_cost_per_task", guards.max_cost_per_task, Field::money)?,
+        injection: table.or("injection", guards.injection, |it| it.one_of(&policies))?,
+        max_field_chars: table.or("max_field_chars", guards.max_field_chars, Field::count)?,
+    })
+}
+
+fn budget(field: &Field<'_>) -> Result<BudgetSpec, ConfigError> {
+    let table = field.section(&["scope", "limit", "window", "on_exhausted", "thresholds"])?;
+    let reactions = [
+        ("reject", OnExhausted::Reject),
+        ("wait", OnExhausted::Wait),
+        ("stop_run", OnExhausted::StopRun),
+    ];
+    let percent = |it: &Field<'_>| match it.whole()? {
+        percent @ 1..=100 => Ok(percent as u8),
+        _ => Err(it.wrong("is no percentage; write a whole number from 1 to 100")),
+    };
+    let scope = "a scope in quotes, such as \"global\" or \"project:web\"";
+    let limit = "dollars in quotes, such as \"5.00\"";
+    Ok(BudgetSpec {
+        scope: table.need("scope", scope, |it| it.parsed(scope))?,
+        limit: table.need("limit", limit, Field::money)?,
+        window: table.or("window", Window::default(), |it| {
+            it.parsed("a window in quotes: \"total\", \"hour\", \"day\", \"month\" or a duration")
+        })?,
+        on_exhausted: table
+            .or("on_exhausted", OnExhausted::default(), |it| it.one_of(&reactions))?,
+        thresholds: table.or("thresholds", vec![50, 80, 100], |it| {
+            it.items("a list of percentages, such as [50, 80, 100]")?.iter().map(percent).collect()
+        })?,
+    })
+}
+
+fn supervision(field: &Field<'_>) -> Result<Supervision, ConfigError> {
+    let table =
+        field.section(&["max_restarts", "within", "backoff", "max_backoff", "poison_limit"])?;
+    let default = Supervision::default();
+    Ok(Supervision {
+        max_restarts: table.or("max_restarts", default.max_restarts, |it| {
+            let wrong = |_| it.wrong("is out of range; write a whole number from 0");
+            u32::try_from(it.whole()?).map_err(wrong)
+        })?,
+        within: table.or("within", default.within, Field::duration)?,
+        backoff: table.or("backoff", default.backoff, Field::pause)?,
+        max_backoff: table.or("max_backoff", default.max_backoff, Field::pause)?,
+        poison_limit: table.or("poison_limit", default.poison_limit, Field::count)?,
+    })
+}
+
+fn tasks(top: &Section<'_>, agents: &[AgentSpec]) -> Result<Vec<Task>, ConfigError> {
+    let mut ids = BTreeSet::new();
+    top.or("task", Vec::new(), |field| {
+        let read = |item: &Field<'_>| {
+            let task = task(item, agents)?;
+            if !ids.insert(task.id.clone()) {
+                let id = shown(task.id.as_str());
+                return Err(item.wrong(format_args!(
+                    "is the second task with the id \"{id}\"; give each its own"
+                )));
+            }
+            Ok(task)
+        };
+        field.items("[[task]] tables")?.iter().map(read).collect()
+    })
+}
+
+fn task(field: &Field<'_>, agents: &[AgentSpec]) -> Result<Task, ConfigError> {
+    let table = field.section(&crate::tasks::KEYS)?;
+    let priorities =
+        [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
+    let id =
+        table.need("id", "an id, a string or a whole number", |it| match it.value.get_ref() {
+            DeValue::Integer(_) => Ok(it.whole()?.to_string()),
+            _ => it.text(),
+        })?;
+    let string = |it: &Field<'_>| it.str("a string in quotes").map(str::to_owned);
+    Ok(Task {
+        id: id.into(),
+        title: table.maybe("title", string)?,
+        description: table.maybe("description", string)?,
+        project_id: table.maybe("project_id", Field::text)?,
+        user_id: table.maybe("user_id", Field::text)?,
+        model: table.maybe("model", Field::text)?,
+        max_tokens: table.maybe("max_tokens", Field::count::<NonZeroU32>)?.map(NonZeroU32::get),
+        priority: table.or("priority", Priority::default(), |it| it.one_of(&priorities))?,
+        deadline: table.maybe("deadline", |it| it.parsed("\"10m\" or a time in quotes"))?,
+        agent: table.maybe("agent", |it| known_agent(it, agents))?,
+        metadata: table.maybe("metadata", |it| match json(it.value.get_ref()) {
+            serde_json::Value::Object(map) => Ok(map),
+            _ => Err(it.wrong("is no table; write a table, such as { ticket = \"7\" }")),
+        })?,
+    })
+}
+
+fn known_agent(field: &Field<'_>, agents: &[AgentSpec]) -> Result<String, ConfigError> {
+    let name = field.text()?;
+    if agents.iter().any(|agent| agent.name == name) {
+        return Ok(name);
+    }
+    let names: Vec<_> = agents.iter().map(|agent| shown(&agent.name)).collect();
+    Err(field.wrong(format_args!("names no agent of this file; write one of {}", names.join(", "))))
+}
+
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    fn text(it: &dyn fmt::Display) -> serde_json::Value {
+        it.to_string().into()
+    }
+    match value {
+        DeValue::String(it) => text(it),
+        DeValue::Integer(it) => i64::from_str_radix(it.as_str(), it.radix())
+            .map_or_else(|_| it.as_str().into(), Into::into),
+        DeValue::Float(it) => {
+            it.as_str().parse::<f64>().map_or_else(|_| it.as_str().into(), Into::into)
+        }
+        DeValue::Boolean(it) => (*it).into(),
+        DeValue::Datetime(it) => text(it),
+        DeValue::Array(list) => list.iter().map(|it| json(it.get_ref())).collect(),
+        DeValue::Table(map) => {
+            map.iter().map(|(key, it)| (key.get_ref().to_string(), json(it.get_ref()))).collect()
+        }
+    }
+}
+
+fn prices(field: &Field<'_>) -> Result<BTreeMap<String, PriceOverride>, ConfigError> {
+    let entries = field.entries()?;
+    entries.into_iter().map(|(model, field)| Ok((model, price(&field)?))).collect()
+}
+
+fn price(field: &Field<'_>) -> Result<PriceOverride, ConfigError> {
+    let table = field.section(&[
+        "input",
+        "output",
+        "cache_read",
+        "cache_write_5m",
+        "cache_write_1h",
+        "context_window",
+        "max_output",
+    ])?;
+    let form = "dollars a million tokens in quotes, such as \"3.00\"";
+    let dollars = |it: &Field<'_>| {
+        let text = it.str(form)?;
+        match PicoUsd::from_dollars_per_million(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(error) => Err(it.wrong(format_args!("is {error}"))),
+        }
+    };
+    Ok(PriceOverride {
+        input: table.need("input", form, dollars)?,
+        output: table.need("output", form, dollars)?,
+        cache_read: table.maybe("cache_read", dollars)?,
+        cache_write_5m: table.maybe("cache_write_5m", dollars)?,
+        cache_write_1h: table.maybe("cache_write_1h", dollars)?,
+        context_window: table.maybe("context_window", Field::count)?,
+        max_output: table.maybe("max_output", Field::count)?,
+    })
+}

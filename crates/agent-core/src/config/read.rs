@@ -1,0 +1,290 @@
+//! Reading TOML by hand, so that each error knows its place, its key and its remedy.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::ConfigError;
+
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// A place in a file, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The character in the line.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place {
+            file: self.file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+        }
+    }
+}
+
+/// A name as it may be shown: one that could be a key is not.
+pub(crate) fn shown(name: &str) -> &str {
+    let plain = name.chars().all(|c| !c.is_control());
+    if plain && name.len() <= 64 && !name.to_ascii_lowercase().contains("sk-") {
+        name
+    } else {
+        "…"
+    }
+}
+
+/// The known word nearest to `word`, if one is near.
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let score = |key: &str| strsim::jaro_winkler(word, key);
+    let best = known.iter().copied().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    (score(best) >= 0.8).then_some(best)
+}
+
+/// A table whose keys are all known.
+pub(super) struct Section<'a> {
+    source: Source<'a>,
+    path: String,
+    start: usize,
+    table: &'a DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn open(
+        source: Source<'a>,
+        path: String,
+        span: Range<usize>,
+        table: &'a DeTable<'a>,
+        known: &[&str],
+    ) -> Result<Section<'a>, ConfigError> {
+        let section = Section { source, path, start: span.start, table };
+        let unknown = table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        let Some((key, _)) = unknown.min_by_key(|(key, _)| key.span().start) else {
+            return Ok(section);
+        };
+        let (at, name) = (source.place(key.span().start), key.get_ref().as_ref());
+        let path = section.path_of(shown(name));
+        if matches!(name, "api_key" | "key" | "apikey" | "token" | "secret") {
+            return Err(ConfigError::KeyInFile { at, key: path });
+        }
+        let remedy = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        Err(ConfigError::UnknownKey { at, key: path, remedy })
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(super) fn field(&self, key: &str) -> Option<Field<'a>> {
+        let (_, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        Some(Field { source: self.source, path: self.path_of(key), value })
+    }
+
+    pub(super) fn maybe<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Field<'a>) -> Result<T, ConfigError>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.field(key).map(|field| read(&field)).transpose()
+    }
+
+    pub(super) fn or<T>(
+        &self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&Field<'a>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        Ok(self.maybe(key, read)?.unwrap_or(default))
+    }
+
+    pub(super) fn need<T>(
+        &self,
+        key: &str,
+        form: &str,
+        read: impl FnOnce(&Field<'a>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        let missing = || ConfigError::Invalid {
+            at: self.source.place(self.start),
+            key: self.path_of(key),
+            problem: format!("is missing; write {form}"),
+        };
+        self.maybe(key, read)?.ok_or_else(missing)
+    }
+}
+
+/// A value and where it stands.
+pub(super) struct Field<'a> {
+    source: Source<'a>,
+    path: String,
+    pub(super) value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> ConfigError {
+        ConfigError::Invalid {
+            at: self.source.place(self.value.span().start),
+            key: self.path.clone(),
+            problem: problem.to_string(),
+        }
+    }
+
+    fn expected(&self, form: &str) -> ConfigError {
+        let found = match self.value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a point",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.wrong(format_args!("is {found}; write {form}"))
+    }
+
+    pub(super) fn str(&self, form: &str) -> Result<&'a str, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            _ => Err(self.expected(form)),
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<String, ConfigError> {
+        let text = self.str("a string in quotes")?;
+        if text.trim().is_empty() {
+            return Err(self.wrong("is empty; write a text, or leave the key out"));
+        }
+        Ok(text.to_owned())
+    }
+
+    pub(super) fn whole(&self) -> Result<i64, ConfigError> {
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            return Err(self.expected("a whole number without quotes"));
+        };
+        i64::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| self.wrong("is too large a number; write a smaller one"))
+    }
+
+    pub(super) fn count<T: TryFrom<NonZeroU64>>(&self) -> Result<T, ConfigError> {
+        let number = self.whole()?;
+        let positive = u64::try_from(number).ok().and_then(NonZeroU64::new);
+        let positive =
+            positive.ok_or_else(|| self.wrong("is below 1; write a whole number of at least 1"))?;
+        T::try_from(positive).map_err(|_| self.wrong("is too large; write at most 4294967295"))
+    }
+
+    pub(super) fn float(&self) -> Result<f64, ConfigError> {
+        let text = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(_) => return Ok(self.whole()? as f64),
+            _ => return Err(self.expected("a number without quotes")),
+        };
+        text.parse().map_err(|_| self.wrong("is not a number"))
+    }
+
+    pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(self.expected("true or false, without quotes")),
+        }
+    }
+
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+        &self,
+        form: &str,
+    ) -> Result<T, ConfigError> {
+        self.str(form)?.parse().map_err(|error| self.wrong(format_args!("is {error}")))
+    }
+
+    pub(super) fn money<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, ConfigError> {
+        self.parsed("money as a string of dollars in quotes, such as \"1.50\"")
+    }
+
+    /// A duration of a millisecond to 30 days.
+    pub(super) fn duration(&self) -> Result<Duration, ConfigError> {
+        let length = self.pause()?;
+        if length < Duration::from_millis(1) {
+            return Err(self.wrong("is too short; write \"1ms\" at least"));
+        }
+        Ok(length)
+    }
+
+    /// A duration of nothing to 30 days.
+    pub(super) fn pause(&self) -> Result<Duration, ConfigError> {
+        let form = "a duration in quotes, such as \"90s\" or \"1h 30m\"";
+        let length = humantime::parse_duration(self.str(form)?)
+            .map_err(|_| self.wrong(format_args!("is not a duration; write {form}")))?;
+        if length > LONGEST {
+            return Err(self.wrong("is too long; write \"30days\" at most"));
+        }
+        Ok(length)
+    }
+
+    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let form = format!("one of \"{}\"", known.join("\", \""));
+        let word = self.str(&form)?;
+        match words.iter().find(|(known, _)| *known == word) {
+            Some(&(_, value)) => Ok(value),
+            None => Err(self.wrong(format_args!("is not known; write {form}"))),
+        }
+    }
+
+    pub(super) fn section(&self, known: &[&str]) -> Result<Section<'a>, ConfigError> {
+        let DeValue::Table(table) = self.value.get_ref() else {
+            return Err(self.expected("a table"));
+        };
+        Section::open(self.source, self.path.clone(), self.value.span(), table, known)
+    }
+
+    pub(super) fn entries(&self) -> Result<Vec<(String, Field<'a>)>, ConfigError> {
+        let DeValue::Table(table) = self.value.get_ref() else {
+            return Err(self.expected("a table"));
+        };
+        let entry = |(key, value): (&'a Spanned<_>, _)| {
+            let key: &std::borrow::Cow<'a, str> = key.get_ref();
+            let path = format!("{}.\"{}\"", self.path, shown(key));
+            (key.to_string(), Field { source: self.source, path, value })
+        };
+        Ok(table.iter().map(entry).collect())
+    }
+
+    pub(super) fn items(&self, form: &str) -> Result<Vec<Field<'a>>, ConfigError> {
+        let DeValue::Array(array) = self.value.get_ref() else { return Err(self.expected(form)) };
+        let item = |(index, value)| Field {
+            source: self.source,
+            path: format!("{}[{index}]", self.path),
+            value,
+        };
+        Ok(array.iter().enumerate().map(item).collect())
+    }
+}
