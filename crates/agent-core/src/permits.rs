@@ -1,11 +1,18 @@
 //! The arithmetic behind the rate limiter: who may call when.
 
+mod pair;
+mod window;
+mod worker;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Timestamp, human_duration};
+
+pub use pair::{Admission, PairPermits};
+pub use worker::WorkerWindows;
 
 /// The provider's limits for each key and model; the `[limits]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::human_duration;
+use crate::clock::{Timestamp, human_duration};
 
 /// When a failed attempt is tried again; the `[retry]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,5 +28,164 @@ impl Default for RetryPolicy {
             initial_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(10),
         }
+    }
+}
+
+/// What is known of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure is one that may pass.
+    pub transient: bool,
+    /// The provider's `retry-after`.
+    pub retry_after: Option<Duration>,
+    /// The provider's `x-should-retry`. `false` decides; `true` is for the caller to weigh.
+    pub should_retry: Option<bool>,
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Try again after so long.
+    After(Duration),
+    /// The failure stands.
+    GiveUp(Why),
+}
+
+/// Why there is no further attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It would fail again.
+    NotTransient,
+    /// All attempts are used up.
+    Exhausted,
+    /// The wait would reach the deadline.
+    Deadline,
+}
+
+impl RetryPolicy {
+    /// Decides after attempt `attempt` (the first is 1) failed; `rng` is drawn from 0 to 1.
+    ///
+    /// The wait is `base + rng * base`, where `base` is the doubled backoff capped at
+    /// `max_backoff`, or `retry_after` where that is longer by then. Jitter only adds: a wait
+    /// below `base` would break the promised minimum, and callers still spread over a whole `base`.
+    pub fn decide(
+        &self,
+        attempt: u32,
+        failure: &Failure,
+        now: Timestamp,
+        deadline: Timestamp,
+        rng: f64,
+    ) -> Retry {
+        if !failure.transient || failure.should_retry == Some(false) {
+            return Retry::GiveUp(Why::NotTransient);
+        }
+        if attempt >= self.max_attempts.get() {
+            return Retry::GiveUp(Why::Exhausted);
+        }
+        let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let base = self.initial_backoff.saturating_mul(factor).min(self.max_backoff);
+        // Parts per thousand keep the arithmetic in integers; the cast saturates, NaN is 0.
+        let jitter = ((rng * 1000.0) as u32).min(1000);
+        let wait = base.saturating_add(base / 1000 * jitter);
+        let wait = wait.max(failure.retry_after.unwrap_or_default());
+        if now + wait >= deadline {
+            return Retry::GiveUp(Why::Deadline);
+        }
+        Retry::After(wait)
+    }
+}
+
+/// How long one attempt may take; the `[timeouts]` of the fleet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttemptTimeout {
+    /// To connect. Default: `"10s"`.
+    #[serde(with = "human_duration")]
+    pub connect: Duration,
+    /// For any answer. Default: `"30s"`.
+    #[serde(with = "human_duration")]
+    pub base: Duration,
+    /// More for each 1,000 of `max_tokens`. Default: `"15s"`.
+    #[serde(with = "human_duration")]
+    pub per_1k_tokens: Duration,
+}
+
+impl Default for AttemptTimeout {
+    fn default() -> Self {
+        AttemptTimeout {
+            connect: Duration::from_secs(10),
+            base: Duration::from_secs(30),
+            per_1k_tokens: Duration::from_secs(15),
+        }
+    }
+}
+
+impl AttemptTimeout {
+    /// The time for one attempt that may answer with `max_tokens`, to the nanosecond, saturating.
+    pub fn of(&self, max_tokens: u32) -> Duration {
+        let more = self.per_1k_tokens.as_nanos().saturating_mul(u128::from(max_tokens)) / 1000;
+        let more = Duration::from_nanos(u64::try_from(more).unwrap_or(u64::MAX));
+        self.base.saturating_add(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FAILURE: Failure = Failure { transient: true, retry_after: None, should_retry: None };
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_below_backoff_or_retry_after_and_ends_before_the_deadline(
+            attempt in 1_u32..70, after in 0_u64..30, left in 0_u64..60, rng in 0.0..1.0,
+        ) {
+            let policy = RetryPolicy { max_attempts: NonZeroU32::MAX, ..RetryPolicy::default() };
+            let after = Duration::from_secs(after);
+            let failure = Failure { retry_after: Some(after), ..FAILURE };
+            let end = Timestamp::EPOCH + Duration::from_secs(left);
+            let base = Duration::from_secs(if attempt > 3 { 10 } else { 1 << attempt }.min(10));
+            match policy.decide(attempt, &failure, Timestamp::EPOCH, end, rng) {
+                Retry::After(wait) => {
+                    prop_assert!(wait >= base && wait >= after);
+                    prop_assert!(wait <= (base * 2).max(after));
+                    prop_assert!(Timestamp::EPOCH + wait < end);
+                }
+                Retry::GiveUp(why) => {
+                    prop_assert_eq!(why, Why::Deadline);
+                    prop_assert!(Duration::from_secs(left) <= (base * 2).max(after));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_provider_may_forbid_a_retry_and_the_third_attempt_is_the_last() {
+        let decide = |attempt, failure: Failure| {
+            RetryPolicy::default().decide(
+                attempt,
+                &failure,
+                Timestamp::EPOCH,
+                Timestamp::NEVER,
+                0.0,
+            )
+        };
+        assert_eq!(decide(1, FAILURE), Retry::After(Duration::from_secs(2)));
+        assert_eq!(decide(2, FAILURE), Retry::After(Duration::from_secs(4)));
+        assert_eq!(decide(3, FAILURE), Retry::GiveUp(Why::Exhausted));
+        let forbidden = Failure { should_retry: Some(false), ..FAILURE };
+        assert_eq!(decide(1, forbidden), Retry::GiveUp(Why::NotTransient));
+        let lasting = Failure { transient: false, ..FAILURE };
+        assert_eq!(decide(1, lasting), Retry::GiveUp(Why::NotTransient));
+    }
+
+    #[test]
+    fn an_attempt_has_30_s_and_15_s_for_each_1000_tokens() {
+        let timeout = AttemptTimeout::default();
+        assert_eq!(timeout.of(2_500), Duration::from_millis(67_500));
+        let endless = AttemptTimeout { per_1k_tokens: Duration::MAX, ..timeout };
+        assert!(endless.of(u32::MAX) >= Duration::from_secs(500_000_000));
     }
 }
