@@ -2,20 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use crate::estimate::Bounding;
 use crate::permits::AgentRateLimit;
 use crate::supervision::Restart;
-
-/// How the input tokens of a call are bounded before it is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Bounding {
-    /// By the bytes sent; never too low.
-    #[default]
-    Strict,
-    /// By the ratio learned from earlier answers.
-    Calibrated,
-    /// By the provider's own count.
-    Counted,
-}
 
 /// A role; an `[[agent]]` of the fleet file.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,15 +62,15 @@ impl AgentSpec {
         }
     }
 
-    /// Replaces the one worker.
-    pub fn count(mut self, count: NonZeroU32) -> AgentSpec {
-        self.count = count;
+    /// Replaces the one worker; at least 1.
+    pub fn count(mut self, count: u32) -> AgentSpec {
+        self.count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         self
     }
 
-    /// Replaces the 4096 output tokens.
-    pub fn max_tokens(mut self, max_tokens: NonZeroU32) -> AgentSpec {
-        self.max_tokens = max_tokens;
+    /// Replaces the 4096 output tokens; at least 1.
+    pub fn max_tokens(mut self, max_tokens: u32) -> AgentSpec {
+        self.max_tokens = NonZeroU32::new(max_tokens).unwrap_or(NonZeroU32::MIN);
         self
     }
 

@@ -9,7 +9,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::{fs, io};
 
 use thiserror::Error;
@@ -18,7 +17,9 @@ use crate::agent::AgentSpec;
 use crate::ledger::BudgetSpec;
 use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
-use crate::retry::RetryPolicy;
+use crate::pricing::PriceOverride;
+use crate::prompt::InjectionPolicy;
+use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
 use crate::task::Task;
 
@@ -124,36 +125,6 @@ impl ProviderConfig {
     }
 }
 
-/// How long one attempt may take: base + per_1k_tokens × max_tokens / 1000.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To connect. Default: 10 s.
-    pub connect: Duration,
-    /// Whatever is asked for. Default: 30 s.
-    pub base: Duration,
-    /// More for each 1,000 of `max_tokens`. Default: 15 s.
-    pub per_1k_tokens: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        let [connect, base, per_1k_tokens] = [10, 30, 15].map(Duration::from_secs);
-        Timeouts { connect, base, per_1k_tokens }
-    }
-}
-
-/// What is done about a task that shows signs of prompt injection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InjectionPolicy {
-    /// It is audited and runs.
-    #[default]
-    Warn,
-    /// It fails.
-    Reject,
-    /// It runs.
-    Ignore,
-}
-
 /// What a task must keep to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guards {
@@ -175,32 +146,13 @@ impl Default for Guards {
     }
 }
 
-/// A model's price and bounds; prices are decimal dollars a million tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PriceOverride {
-    /// Of input.
-    pub input: String,
-    /// Of output.
-    pub output: String,
-    /// Of input read from the cache.
-    pub cache_read: Option<String>,
-    /// Of input written to the cache for five minutes.
-    pub cache_write_5m: Option<String>,
-    /// Of input written to the cache for an hour.
-    pub cache_write_1h: Option<String>,
-    /// Most tokens of input and output together.
-    pub context_window: Option<NonZeroU32>,
-    /// Most output tokens.
-    pub max_output: Option<NonZeroU32>,
-}
-
 /// A whole system, as a fleet file describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// Who answers.
     pub provider: ProviderConfig,
     /// How long an attempt may take.
-    pub timeouts: Timeouts,
+    pub timeouts: AttemptTimeout,
     /// When it is tried again.
     pub retry: RetryPolicy,
     /// The provider's limits.

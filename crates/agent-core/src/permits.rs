@@ -1,18 +1,21 @@
 //! The arithmetic behind the rate limiter: who may call when.
 
+mod book;
 mod pair;
+mod queue;
 mod window;
-mod worker;
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::clock::{Timestamp, human_duration};
+use crate::task::Priority;
 
-pub use pair::{Admission, PairPermits};
-pub use worker::WorkerWindows;
+pub use book::{Answer, Feedback, Grant, GrantId, PairHeadroom, Permits, WaiterId};
 
 /// The provider's limits for each key and model; the `[limits]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,71 @@ impl Default for AgentRateLimit {
             mode: LimitMode::Wait,
         }
     }
+}
+
+/// What is asked for with a permit: one request and its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The masked key.
+    pub account: Arc<str>,
+    /// The model.
+    pub model: Arc<str>,
+    /// Who will call; its own limit applies too.
+    pub worker: Arc<str>,
+    /// The worker's own limit, and what happens beyond it.
+    pub worker_limit: AgentRateLimit,
+    /// Who comes first.
+    pub priority: Priority,
+    /// Estimated input, in tokens.
+    pub input_tokens: u64,
+    /// Most output asked for, in tokens.
+    pub output_tokens: u64,
+    /// The caller cannot wait longer.
+    pub deadline: Timestamp,
+}
+
+/// Why a permit was refused. Nothing was taken then.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PermitError {
+    /// The worker has made its calls, and its limit says `reject`.
+    #[error("the worker has made its {calls} calls in {}", humantime::format_duration(*.per))]
+    WorkerLimit {
+        /// Calls in `per`.
+        calls: u32,
+        /// The length of the window.
+        per: Duration,
+        /// Until the worker may call again.
+        retry_after: Duration,
+    },
+    /// No permit was to be had in time.
+    #[error("no permit of {scope} after {}", humantime::format_duration(*.waited))]
+    WaitExceeded {
+        /// Whose limit: `model:claude-sonnet-4-5` or `agent:backend-3`.
+        scope: String,
+        /// How many in `window`: requests, tokens or attempts at once.
+        limit: u64,
+        /// The length of the window.
+        window: Duration,
+        /// How long the caller waited.
+        waited: Duration,
+        /// Until a permit may be had, as far as is known.
+        retry_after: Duration,
+    },
+    /// The provider reported that the key's credit or spend limit is used up.
+    #[error("key {account} is out of service until {until}")]
+    OutOfService {
+        /// The masked key.
+        account: String,
+        /// When the limit is reset.
+        until: Timestamp,
+    },
+    /// As many wait as may.
+    #[error("too many wait for a permit of {scope}")]
+    QueueFull {
+        /// Whose limit.
+        scope: String,
+    },
 }
 
 /// What a provider said of its limits with an answer.

@@ -1,240 +1,215 @@
-//! The actor that every call asks for leave: one queue for each key and model, one timer.
+//! The rate limiter: permits are granted first come first served, within every limit.
+//!
+//! ```text
+//! Acquire ──► Permit ──depart──► Departed ──settle(feedback)──► corrected
+//!                   └──drop──► given back     └──drop──► stays counted
+//! ```
 
 mod permit;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture};
-use actix::{SpawnHandle, WrapFuture};
-use thiserror::Error;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
-
-pub use permit::{Departed, Feedback, Permit};
+use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Timestamp};
-use crate::permits::{Admission, AgentRateLimit, LimitMode, PairPermits};
-use crate::permits::{ProviderLimits, WorkerWindows};
-use crate::task::Priority;
-use permit::{Fate, Returned};
+use crate::permits::{
+    Answer, Ask, Grant, PairHeadroom, PermitError, Permits, ProviderLimits, WaiterId,
+};
 
-/// The most that wait for one key and model.
-const QUEUE: usize = 100_000;
-/// Who has waited so long is no longer overtaken by a higher priority.
-const AGED: Duration = Duration::from_secs(30);
+pub use permit::{Departed, Permit};
 
-type Pair = (Arc<str>, Arc<str>);
+type Reply = oneshot::Sender<Result<Grant, PermitError>>;
 
-/// Why there is no permit. Nothing was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PermitError {
-    /// The worker's own limit is used up and its mode is to reject.
-    #[error("more than {calls} calls in {per:?}; try again in {retry_after:?}")]
-    WorkerLimit {
-        /// The limit.
-        calls: u32,
-        /// Its window.
-        per: Duration,
-        /// When it may call again.
-        retry_after: Duration,
-    },
-    /// No permit came within `max_wait` or before the deadline.
-    #[error("no permit for {scope} after {waited:?}; raise the limits or wait longer")]
-    WaitExceeded {
-        /// The model.
-        scope: String,
-        /// How long it waited.
-        waited: Duration,
-    },
-    /// The account cannot be used until then.
-    #[error("account {account} is out of service until {until}")]
-    OutOfService {
-        /// The account.
-        account: Arc<str>,
-        /// When it can be used again.
-        until: Timestamp,
-    },
-    /// Too many wait already, or the limiter has stopped.
-    #[error("the queue for permits is full or closed; submit less at once")]
-    QueueFull,
-}
-
-/// Asks for one request and its tokens.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Permit, PermitError>")]
-pub struct Acquire {
-    /// The key's name.
-    pub account: Arc<str>,
-    /// The model.
-    pub model: Arc<str>,
-    /// The worker that calls.
-    pub worker: Arc<str>,
-    /// That worker's own limit.
-    pub worker_limit: AgentRateLimit,
-    /// Who goes first.
-    pub priority: Priority,
-    /// Estimated input tokens, cache reads left out.
-    pub input_tokens: u64,
-    /// Most output tokens.
-    pub output_tokens: u64,
-    /// No wait goes beyond it.
-    pub deadline: Timestamp,
-}
-
-struct Waiting {
-    wish: Acquire,
-    since: Timestamp,
-    give_up: Timestamp,
-    reply: oneshot::Sender<Result<Permit, PermitError>>,
-}
-
-/// Holds the limits of every key and model and every worker's own window.
-#[expect(missing_debug_implementations, reason = "reply channels have nothing to show")]
+/// Guards the limits of every key and model, and of every worker.
 pub struct RateLimiter {
-    limits: ProviderLimits,
+    permits: Permits,
     clock: Clock,
-    pairs: BTreeMap<Pair, (PairPermits, VecDeque<Waiting>)>,
-    workers: WorkerWindows,
-    closed: BTreeMap<Arc<str>, Timestamp>,
-    timer: Option<SpawnHandle>,
+    waiting: BTreeMap<WaiterId, Reply>,
+    alarm: Option<Alarm>,
+}
+
+/// The one timer; disarmed when dropped.
+struct Alarm {
+    at: Timestamp,
+    timer: JoinHandle<()>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
 }
 
 impl RateLimiter {
-    /// Nothing taken; `limits` hold for each key and model.
+    /// A limiter of which nothing is taken; `limits` hold for each key and model.
     pub fn new(limits: ProviderLimits, clock: Clock) -> RateLimiter {
-        RateLimiter {
-            limits,
-            clock,
-            pairs: BTreeMap::new(),
-            workers: WorkerWindows::default(),
-            closed: BTreeMap::new(),
-            timer: None,
-        }
+        let (waiting, alarm) = (BTreeMap::new(), None);
+        RateLimiter { permits: Permits::new(limits), clock, waiting, alarm }
     }
 
-    fn serve(&mut self, ctx: &mut Context<Self>) {
+    /// Tells whoever may go or has waited too long, and arms the timer for the next.
+    fn admit(&mut self, ctx: &mut Context<Self>) {
+        if self.waiting.is_empty() {
+            self.alarm = None;
+            return;
+        }
         let now = self.clock.now();
-        let mut wake = Timestamp::NEVER;
-        for (pair, (permits, queue)) in &mut self.pairs {
-            let closed = self.closed.get(&pair.0).copied().filter(|&until| until > now);
-            let mut kept = VecDeque::new();
-            let mut blocked = false;
-            for waiting in queue.drain(..).filter(|waiting| !waiting.reply.is_closed()) {
-                let Waiting { wish, since, give_up, .. } = &waiting;
-                let free = self.workers.free_at(&wish.worker, &wish.worker_limit, now);
-                let refusal = if let Some(until) = closed {
-                    Some(PermitError::OutOfService { account: Arc::clone(&pair.0), until })
-                } else if free > now && wish.worker_limit.mode == LimitMode::Reject {
-                    Some(PermitError::WorkerLimit {
-                        calls: wish.worker_limit.calls.get(),
-                        per: wish.worker_limit.per,
-                        retry_after: free.since(now),
-                    })
-                } else if *give_up <= now {
-                    let scope = pair.1.to_string();
-                    Some(PermitError::WaitExceeded { scope, waited: now.since(*since) })
-                } else {
-                    None
-                };
-                if let Some(refusal) = refusal {
-                    let _gone = waiting.reply.send(Err(refusal));
-                    continue;
-                }
-                let mut until = *give_up;
-                if free > now {
-                    until = until.min(free);
-                } else if !blocked {
-                    match permits.acquire(now, wish.input_tokens, wish.output_tokens) {
-                        Admission::Granted(id) => {
-                            let _free = self.workers.take(&wish.worker, &wish.worker_limit, now);
-                            let free = self.workers.free_at(&wish.worker, &wish.worker_limit, now);
-                            let permit =
-                                Permit::new(ctx.address(), wish, id, now, now.since(*since), free);
-                            // A caller that is gone drops the permit, which gives it back.
-                            let _gone = waiting.reply.send(Ok(permit));
-                            continue;
-                        }
-                        Admission::NotBefore(at) => {
-                            blocked = true;
-                            until = until.min(at);
-                        }
-                    }
-                }
-                wake = wake.min(until);
-                kept.push_back(waiting);
-            }
-            *queue = kept;
+        for (waiter, answer) in self.permits.admit(now) {
+            self.tell(waiter, answer);
         }
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
+        let next = self.permits.next_event(now);
+        if next == self.alarm.as_ref().map(|alarm| alarm.at) {
+            return;
         }
-        if wake != Timestamp::NEVER {
-            let clock = self.clock.clone();
-            let alarm = async move { clock.sleep_until(wake).await }.into_actor(self);
-            self.timer = Some(ctx.spawn(alarm.map(|(), limiter, ctx| limiter.serve(ctx))));
+        self.alarm = next.map(|at| {
+            let (clock, address) = (self.clock.clone(), ctx.address());
+            let timer = actix::spawn(async move {
+                clock.sleep_until(at).await;
+                address.do_send(Ring);
+            });
+            Alarm { at, timer }
+        });
+    }
+
+    fn tell(&mut self, waiter: WaiterId, answer: Result<Grant, PermitError>) {
+        let Some(reply) = self.waiting.remove(&waiter) else { return };
+        if let Err(Ok(unwanted)) = reply.send(answer) {
+            // Its caller is gone.
+            self.permits.give_back(unwanted.id);
         }
     }
 }
 
 impl Actor for RateLimiter {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // Bounded by the workers, each of which asks once at a time.
+        ctx.set_mailbox_capacity(0);
+    }
 }
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Ring;
+
+impl Handler<Ring> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, _msg: Ring, ctx: &mut Context<Self>) {
+        self.alarm = None;
+        self.admit(ctx);
+    }
+}
+
+// === Acquire ===
+
+/// Asks for a permit; answers when the request may leave.
+///
+/// # Errors
+///
+/// [`PermitError`]; nothing was taken then.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Permit, PermitError>")]
+pub struct Acquire(pub Ask);
 
 impl Handler<Acquire> for RateLimiter {
     type Result = ResponseFuture<Result<Permit, PermitError>>;
 
-    fn handle(&mut self, wish: Acquire, ctx: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
-        let since = self.clock.now();
-        let give_up = wish.deadline.min(since + self.limits.max_wait);
-        let pair = (Arc::clone(&wish.account), Arc::clone(&wish.model));
-        let fresh = || (PairPermits::new(self.limits.clone()), VecDeque::new());
-        let (_, queue) = self.pairs.entry(pair).or_insert_with(fresh);
-        if queue.len() < QUEUE {
-            let ahead = |other: &Waiting| {
-                other.wish.priority >= wish.priority || since.since(other.since) >= AGED
-            };
-            let place = queue.iter().rposition(ahead).map_or(0, |last| last + 1);
-            queue.insert(place, Waiting { wish, since, give_up, reply });
-            self.serve(ctx);
+    fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Self::Result {
+        let limiter = ctx.address();
+        match self.permits.ask(self.clock.now(), ask) {
+            Answer::Granted(grant) => {
+                Box::pin(std::future::ready(Ok(Permit::new(grant, limiter))))
+            }
+            Answer::Refused(error) => Box::pin(std::future::ready(Err(error))),
+            Answer::Waits(waiter) => {
+                let (reply, answer) = oneshot::channel();
+                self.waiting.insert(waiter, reply);
+                self.admit(ctx);
+                let mut place = InQueue { waiter, limiter: limiter.clone(), answer };
+                Box::pin(async move {
+                    match (&mut place.answer).await {
+                        Ok(answer) => answer.map(|grant| Permit::new(grant, limiter)),
+                        // The limiter is gone, and with it whoever is asked for the reply.
+                        Err(_) => std::future::pending().await,
+                    }
+                })
+            }
         }
-        Box::pin(async move { answer.await.unwrap_or(Err(PermitError::QueueFull)) })
     }
 }
 
-impl Handler<Returned> for RateLimiter {
+/// A place in the queue; given up when its caller goes away.
+#[derive(Debug)]
+struct InQueue {
+    waiter: WaiterId,
+    limiter: Addr<RateLimiter>,
+    answer: oneshot::Receiver<Result<Grant, PermitError>>,
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        self.answer.close();
+        match self.answer.try_recv() {
+            Ok(Ok(grant)) => drop(Permit::new(grant, self.limiter.clone())),
+            Ok(Err(_)) => {}
+            Err(_) => self.limiter.do_send(Leave(self.waiter)),
+        }
+    }
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Leave(WaiterId);
+
+impl Handler<Leave> for RateLimiter {
     type Result = ();
 
-    fn handle(&mut self, back: Returned, ctx: &mut Self::Context) {
-        let now = self.clock.now();
-        let Some((permits, _)) = self.pairs.get_mut(&back.pair) else { return };
-        match back.fate {
-            Fate::GivenBack => {
-                permits.give_back(back.id);
-                self.workers.give_back(&back.worker, back.at);
-            }
-            Fate::Ended => permits.end(back.id, now),
-            Fate::Settled(feedback) => {
-                match (feedback.input_tokens, feedback.output_tokens) {
-                    (Some(input), Some(output)) => permits.settle(back.id, now, input, output),
-                    _ => permits.end(back.id, now),
-                }
-                if feedback.congested {
-                    permits.congested(now);
-                }
-                if let Some(pause) = feedback.pause {
-                    permits.pause(now + pause);
-                }
-                if let Some(until) = feedback.out_of_service {
-                    self.closed.insert(back.pair.0, until);
-                }
-            }
+    fn handle(&mut self, Leave(waiter): Leave, ctx: &mut Context<Self>) {
+        if self.waiting.remove(&waiter).is_some() {
+            self.permits.cancel(waiter);
+            self.admit(ctx);
         }
-        self.serve(ctx);
     }
 }
 
-#[cfg(test)]
-mod tests;
+// === Restore, GetHeadroom ===
+
+/// A key is in service again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Restore {
+    /// The masked key.
+    pub account: String,
+}
+
+impl Handler<Restore> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, msg: Restore, _ctx: &mut Context<Self>) {
+        self.permits.restore(&msg.account);
+    }
+}
+
+/// How each key and model stands.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<PairHeadroom>")]
+pub struct GetHeadroom;
+
+impl Handler<GetHeadroom> for RateLimiter {
+    type Result = MessageResult<GetHeadroom>;
+
+    fn handle(&mut self, _msg: GetHeadroom, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.permits.headroom(self.clock.now()))
+    }
+}

@@ -107,7 +107,7 @@ impl Handler<Perform> for WorkerAgent {
         let tally = Arc::clone(&assignment.tally);
         let job = Job::new(assignment, spec, name, &self.run_id, &account);
         let work = Abortable::new(perform(Arc::clone(&self.services), job), registration);
-        ctx.spawn(work.into_actor(self).map(|ending, this, _ctx| {
+        ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
             this.at_hand = None;
             let ending = ending.unwrap_or(Finish::Cancelled);
             let free_at = services::lock(&tally).worker_free_at;

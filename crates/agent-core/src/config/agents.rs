@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 
 use super::ConfigError;
 use super::read::{Field, Section, shown};
-use crate::agent::{AgentSpec, Bounding};
+use crate::agent::AgentSpec;
+use crate::estimate::Bounding;
 use crate::permits::{AgentRateLimit, LimitMode};
 use crate::supervision::Restart;
 

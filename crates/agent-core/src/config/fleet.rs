@@ -3,21 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::{fmt, num::NonZeroU32};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use toml::de::{DeTable, DeValue};
 
 use super::agents::agents;
 use super::read::{Field, Section, Source, shown};
 use super::{
-    ConfigError, Fleet, Guards, InjectionPolicy, PriceOverride, ProviderConfig, ProviderKind,
-    Timeouts,
+    ConfigError, Fleet, Guards, ProviderConfig, ProviderKind,
 };
 use crate::agent::AgentSpec;
 use crate::ledger::{BudgetSpec, OnExhausted, Window};
-use crate::money::{NanoUsd, PicoUsd};
+use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
-use crate::retry::RetryPolicy;
+use crate::pricing::{Price, PriceOverride};
+use crate::prompt::InjectionPolicy;
+use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
 use crate::task::{Priority, Task};
 
@@ -49,7 +53,7 @@ pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, Confi
     let agent = agents(&top, calls)?;
     Ok(Fleet {
         provider,
-        timeouts: top.or("timeouts", Timeouts::default(), timeouts)?,
+        timeouts: top.or("timeouts", AttemptTimeout::default(), timeouts)?,
         retry: top.or("retry", RetryPolicy::default(), retry)?,
         limits: top.or("limits", ProviderLimits::default(), limits)?,
         guards: guards(&top, cost)?,
@@ -131,10 +135,10 @@ fn name(field: &Field<'_>, form: &str, marks: &str) -> Result<String, ConfigErro
     }
 }
 
-fn timeouts(field: &Field<'_>) -> Result<Timeouts, ConfigError> {
+fn timeouts(field: &Field<'_>) -> Result<AttemptTimeout, ConfigError> {
     let table = field.section(&["connect", "base", "per_1k_tokens"])?;
-    let default = Timeouts::default();
-    Ok(Timeouts {
+    let default = AttemptTimeout::default();
+    Ok(AttemptTimeout {
         connect: table.or("connect", default.connect, Field::duration)?,
         base: table.or("base", default.base, Field::duration)?,
         per_1k_tokens: table.or("per_1k_tokens", default.per_1k_tokens, Field::pause)?,
@@ -321,18 +325,19 @@ fn price(field: &Field<'_>) -> Result<PriceOverride, ConfigError> {
     let form = "dollars a million tokens in quotes, such as \"3.00\"";
     let dollars = |it: &Field<'_>| {
         let text = it.str(form)?;
-        match PicoUsd::from_dollars_per_million(text) {
-            Ok(_) => Ok(text.to_owned()),
+        match text.parse::<Price>() {
+            Ok(price) => Ok(price),
             Err(error) => Err(it.wrong(format_args!("is {error}"))),
         }
     };
     Ok(PriceOverride {
-        input: table.need("input", form, dollars)?,
-        output: table.need("output", form, dollars)?,
+        input: table.maybe("input", dollars)?,
+        output: table.maybe("output", dollars)?,
         cache_read: table.maybe("cache_read", dollars)?,
         cache_write_5m: table.maybe("cache_write_5m", dollars)?,
         cache_write_1h: table.maybe("cache_write_1h", dollars)?,
-        context_window: table.maybe("context_window", Field::count)?,
-        max_output: table.maybe("max_output", Field::count)?,
+        context_window: table.maybe("context_window", Field::count)?.map(NonZeroU64::get),
+        max_output: table.maybe("max_output", Field::count)?.map(NonZeroU32::get),
+        ..PriceOverride::default()
     })
 }

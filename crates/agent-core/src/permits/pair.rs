@@ -1,151 +1,197 @@
-//! The limits of one key and model: what fits now, and when something may fit again.
+//! The limits of one key and model: windows, concurrency, pauses.
 
-use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::ProviderLimits;
-use super::window::{Amount, Window};
+use super::window::{Amounts, EntryKey, SlidingWindow};
+use super::{Headroom, ProviderLimits, RateHeaders};
 use crate::clock::Timestamp;
 
-/// Attempts at once while no answer has shown how good the token estimates are.
-const PROBES: usize = 8;
-/// The least time between two reductions of the concurrency limit.
-const CALM: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+/// Attempts at once while nothing is known of how many tokens a request has.
+const PROBING: f64 = 8.0;
+/// Least time between two decreases of concurrency: one congestion is one signal.
+const DECREASE_EVERY: Duration = Duration::from_secs(1);
 
-/// The answer to a wish to call.
+/// Why a request must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Taken; the number names it from now on.
-    Granted(u64),
-    /// Nothing was taken. It may fit at this moment, not before unless an attempt ends;
-    /// [`Timestamp::NEVER`] where only the end of an attempt can help.
-    NotBefore(Timestamp),
+pub(super) struct Blocked {
+    /// The earliest moment at which it may be admitted; `None`: when an attempt ends.
+    pub(super) until: Option<Timestamp>,
+    pub(super) by: Limit,
 }
 
-/// Exact sliding windows, adaptive concurrency and pauses of one key and model.
-///
-/// It keeps no queue: whoever asks first is served first.
+/// Which limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Requests,
+    Input,
+    Output,
+    Concurrency,
+    Pause,
+}
+
+/// One key and model.
 #[derive(Debug)]
-pub struct PairPermits {
-    limits: ProviderLimits,
-    window: Window,
-    in_flight: BTreeMap<u64, Amount>,
-    concurrency: u32,
-    successes: u32,
-    reduced: Option<Timestamp>,
-    paused_until: Timestamp,
+pub(super) struct Pair {
+    window: SlidingWindow,
+    limit: Amounts,
+    pub(super) in_flight: u32,
+    /// How many attempts may be in flight; adapts.
+    concurrency: f64,
+    max_concurrency: f64,
+    decreased: Option<Timestamp>,
+    pub(super) paused_until: Timestamp,
+    /// Whether an answer has shown how many tokens a request has.
     learned: bool,
-    next: u64,
 }
 
-impl PairPermits {
-    /// Nothing taken yet.
-    pub fn new(limits: ProviderLimits) -> PairPermits {
-        PairPermits {
-            concurrency: limits.max_concurrent.get(),
-            limits,
-            window: Window::default(),
-            in_flight: BTreeMap::new(),
-            successes: 0,
-            reduced: None,
+impl Pair {
+    pub(super) fn new(limits: &ProviderLimits) -> Pair {
+        let max_concurrency = f64::from(limits.max_concurrent.get());
+        let tokens = |limit: Option<NonZeroU64>| limit.map_or(u64::MAX, NonZeroU64::get);
+        Pair {
+            window: SlidingWindow::new(MINUTE),
+            // Where there is no limit, it is never reached.
+            limit: Amounts {
+                requests: limits.requests_per_minute.map_or(u64::MAX, |n| u64::from(n.get())),
+                input: tokens(limits.input_tokens_per_minute),
+                output: tokens(limits.output_tokens_per_minute),
+            },
+            in_flight: 0,
+            concurrency: max_concurrency,
+            max_concurrency,
+            decreased: None,
             paused_until: Timestamp::EPOCH,
             learned: false,
-            next: 0,
         }
     }
 
-    fn caps(&self) -> Amount {
-        let tokens = |limit: Option<std::num::NonZeroU64>| limit.map_or(u64::MAX, u64::from);
-        [
-            self.limits.requests_per_minute.map_or(u64::MAX, |limit| u64::from(limit.get())),
-            tokens(self.limits.input_tokens_per_minute),
-            tokens(self.limits.output_tokens_per_minute),
-        ]
+    /// A request larger than a whole limit is admitted alone, once the window is empty.
+    fn clamp(&self, amounts: Amounts) -> Amounts {
+        amounts.at_most(self.limit)
     }
 
-    /// Takes one request and its tokens, or nothing. An estimate beyond a whole limit is cut to
-    /// it, so that such a request goes alone once its window is empty, not never.
-    pub fn acquire(&mut self, now: Timestamp, input_tokens: u64, output_tokens: u64) -> Admission {
-        self.window.expire(now);
+    /// How many attempts may be in flight.
+    pub(super) fn concurrency(&self) -> u32 {
+        let limits_tokens = self.limit.input != u64::MAX || self.limit.output != u64::MAX;
+        let most = if limits_tokens && !self.learned { PROBING } else { f64::INFINITY };
+        self.concurrency.min(most).max(1.0) as u32
+    }
+
+    pub(super) fn admits(&mut self, now: Timestamp, amounts: Amounts) -> Result<(), Blocked> {
         if self.paused_until > now {
-            return Admission::NotBefore(self.paused_until);
+            return Err(Blocked { until: Some(self.paused_until), by: Limit::Pause });
         }
-        let caps = self.caps();
-        let probing = !self.learned && (caps[1] != u64::MAX || caps[2] != u64::MAX);
-        let full = self.in_flight.len() >= self.concurrency as usize;
-        if full || probing && self.in_flight.len() >= PROBES {
-            return Admission::NotBefore(Timestamp::NEVER);
+        if self.in_flight >= self.concurrency() {
+            return Err(Blocked { until: None, by: Limit::Concurrency });
         }
-        let amount = [1, input_tokens.min(caps[1]), output_tokens.min(caps[2])];
-        let used = self.window.used();
-        if (0..3).any(|at| used[at].saturating_add(amount[at]) > caps[at]) {
-            return Admission::NotBefore(self.window.next_expiry());
+        let amounts = self.clamp(amounts);
+        let until = self.window.fits_at(now, amounts, self.limit);
+        if until == Some(now) {
+            return Ok(());
         }
-        let id = self.number();
-        self.window.take(id, now, amount);
-        self.in_flight.insert(id, amount);
-        Admission::Granted(id)
+        let wanted = self.window.used(now).plus(amounts);
+        let by = if wanted.requests > self.limit.requests {
+            Limit::Requests
+        } else if wanted.input > self.limit.input {
+            Limit::Input
+        } else {
+            Limit::Output
+        };
+        Err(Blocked { until, by })
     }
 
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
+        self.in_flight += 1;
+        let amounts = self.clamp(amounts);
+        self.window.take(now, amounts)
     }
 
-    /// The request never left: as if it had not been taken.
-    pub fn give_back(&mut self, id: u64) {
-        if self.in_flight.remove(&id).is_some() {
-            self.window.remove(id);
-        }
+    pub(super) fn give_back(&mut self, key: EntryKey) {
+        self.in_flight -= 1;
+        self.window.give_back(key);
     }
 
-    /// The attempt ended and nothing is known of it: all that it took stays counted.
-    pub fn end(&mut self, id: u64, now: Timestamp) {
-        if self.in_flight.remove(&id).is_some() {
-            self.window.end(id, now);
-        }
-    }
-
-    /// The attempt was answered: the true tokens take the place of the estimate.
-    pub fn settle(&mut self, id: u64, now: Timestamp, input_tokens: u64, output_tokens: u64) {
-        let Some(booked) = self.in_flight.remove(&id) else { return };
-        self.learned = true;
-        self.window.expire(now);
-        self.window.end(id, now);
-        let excess = self.number();
-        self.window.correct((id, booked), excess, now, [1, input_tokens, output_tokens]);
-        self.successes += 1;
-        if self.successes >= self.concurrency {
-            self.successes = 0;
-            self.concurrency = (self.concurrency + 1).min(self.limits.max_concurrent.get());
-        }
-    }
-
-    /// The provider is overloaded (429, 529, timeout): half the concurrency, at most once a second.
-    pub fn congested(&mut self, now: Timestamp) {
-        if self.reduced.is_none_or(|at| now.since(at) >= CALM) {
-            self.reduced = Some(now);
-            self.successes = 0;
-            self.concurrency = (self.concurrency / 2).max(1);
+    /// An attempt ended: its tokens are known, or stay as they were estimated.
+    pub(super) fn settle(
+        &mut self,
+        now: Timestamp,
+        key: EntryKey,
+        estimated: Amounts,
+        (input, output): (Option<u64>, Option<u64>),
+        congested: bool,
+    ) {
+        self.in_flight -= 1;
+        let estimated = self.clamp(estimated);
+        let amounts = Amounts {
+            requests: estimated.requests,
+            input: input.unwrap_or(estimated.input),
+            output: output.unwrap_or(estimated.output),
+        };
+        self.window.correct(key, now, amounts);
+        self.learned |= input.is_some();
+        if !congested {
+            let more = self.concurrency + 1.0 / self.concurrency;
+            self.concurrency = more.min(self.max_concurrency);
+        } else if self.decreased.is_none_or(|at| at + DECREASE_EVERY <= now) {
+            self.decreased = Some(now);
+            self.concurrency = (self.concurrency / 2.0).max(1.0);
         }
     }
 
-    /// Admits nobody before `until`; the longest pause wins.
-    pub fn pause(&mut self, until: Timestamp) {
-        self.paused_until = self.paused_until.max(until);
+    /// Corrects our idea by the provider's: a smaller limit is taken over, and what others use of
+    /// the same key is held until the provider has it back. Only ever tightens: headers come late
+    /// and out of order, and count requests that we count too.
+    pub(super) fn observe(&mut self, now: Timestamp, headers: &RateHeaders) {
+        let used = self.window.used(now);
+        let Amounts { requests, input, output } = &mut self.limit;
+        let seen = [
+            (headers.requests, requests, used.requests, Amounts::requests as fn(u64) -> Amounts),
+            (headers.input_tokens, input, used.input, Amounts::input),
+            (headers.output_tokens, output, used.output, Amounts::output),
+        ];
+        let mut foreign = Vec::new();
+        for (headroom, limit, used, amounts) in seen {
+            let Some(headroom) = headroom.filter(|_| *limit != u64::MAX) else { continue };
+            *limit = headroom.limit.clamp(1, *limit);
+            let beyond = beyond(headroom, used);
+            if beyond > 0 {
+                foreign.push((headroom.reset.min(now + MINUTE), amounts(beyond)));
+            }
+        }
+        for (free, amounts) in foreign {
+            self.window.hold(free, amounts);
+        }
     }
 
-    /// Attempts in flight.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+    pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
+        self.window.used(now)
     }
 
-    /// Attempts that may be in flight at once now, at least 1.
-    pub fn concurrency(&self) -> u32 {
-        self.concurrency
+    pub(super) fn limit(&self) -> Amounts {
+        self.limit
     }
 }
 
-#[cfg(test)]
-#[path = "pair_tests.rs"]
-mod tests;
+impl Amounts {
+    fn requests(requests: u64) -> Amounts {
+        Amounts { requests, ..Amounts::default() }
+    }
+
+    fn input(input: u64) -> Amounts {
+        Amounts { input, ..Amounts::default() }
+    }
+
+    fn output(output: u64) -> Amounts {
+        Amounts { output, ..Amounts::default() }
+    }
+}
+
+/// How much of a limit somebody else has used: what the provider counts beyond what we do, and
+/// beyond the tenth by which rounding and requests under way may mislead.
+fn beyond(headroom: Headroom, used: u64) -> u64 {
+    let counted = headroom.limit.saturating_sub(headroom.remaining);
+    let beyond = counted.saturating_sub(used);
+    if beyond > headroom.limit / 10 { beyond } else { 0 }
+}

@@ -1,93 +1,187 @@
-//! What was taken from a provider's limits in the last 60 s, exactly.
+//! A sliding window: what was taken in the last so long, exactly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// Requests, input tokens and output tokens, in this order.
-pub(super) type Amount = [u64; 3];
+/// Longest time between a grant and the moment at which a provider counts the request.
+///
+/// A provider sees a request later than it was granted: after the connection and the way there.
+/// Its window begins then, so ours ends that much later.
+pub(super) const TRANSIT: Duration = Duration::from_secs(1);
 
-/// The length of a provider's window.
-pub(super) const LENGTH: Duration = Duration::from_secs(60);
-/// The most by which a provider is taken to see a request later than it was granted.
-const LAG: Duration = Duration::from_secs(1);
-
-/// A sliding log. An entry counts for 60 s after its attempt ended, or after 1 s more than the
-/// grant where that is earlier: by then the provider's own window has let it go as well.
-#[derive(Debug, Default)]
-pub(super) struct Window {
-    entries: BTreeMap<u64, (Timestamp, Amount)>,
-    expiry: BTreeSet<(Timestamp, u64)>,
-    used: Amount,
+/// What one request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Amounts {
+    pub(super) requests: u64,
+    pub(super) input: u64,
+    pub(super) output: u64,
 }
 
-impl Window {
-    pub(super) fn take(&mut self, id: u64, now: Timestamp, amount: Amount) {
-        self.insert(id, now + LAG + LENGTH, amount);
-    }
-
-    fn insert(&mut self, id: u64, until: Timestamp, amount: Amount) {
-        self.entries.insert(id, (until, amount));
-        self.expiry.insert((until, id));
-        for (used, more) in self.used.iter_mut().zip(amount) {
-            *used = used.saturating_add(more);
+impl Amounts {
+    fn map(self, other: Amounts, f: impl Fn(u64, u64) -> u64) -> Amounts {
+        Amounts {
+            requests: f(self.requests, other.requests),
+            input: f(self.input, other.input),
+            output: f(self.output, other.output),
         }
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<(Timestamp, Amount)> {
-        let (until, amount) = self.entries.remove(&id)?;
-        self.expiry.remove(&(until, id));
-        for (used, less) in self.used.iter_mut().zip(amount) {
-            *used = used.saturating_sub(less);
-        }
-        Some((until, amount))
+    pub(super) fn plus(self, other: Amounts) -> Amounts {
+        self.map(other, u64::saturating_add)
     }
 
-    /// The attempt has ended: its entry counts for 60 s more at most.
-    pub(super) fn end(&mut self, id: u64, now: Timestamp) {
-        if let Some((until, amount)) = self.remove(id) {
-            self.insert(id, until.min(now + LENGTH), amount);
-        }
+    pub(super) fn minus(self, other: Amounts) -> Amounts {
+        self.map(other, u64::saturating_sub)
     }
 
-    /// Puts the true tokens in place of the estimate. What exceeds the estimate counts from `now`
-    /// under `excess_id`, since the provider may book it only at the end.
-    pub(super) fn correct(
-        &mut self,
-        (id, booked): (u64, Amount),
-        excess_id: u64,
-        now: Timestamp,
-        truth: Amount,
-    ) {
-        let until = self.remove(id).map_or(now, |(until, _)| until);
-        let mut kept = booked;
-        let mut excess = [0; 3];
-        for at in 1..3 {
-            kept[at] = booked[at].min(truth[at]);
-            excess[at] = truth[at].saturating_sub(kept[at]);
-        }
-        if until > now {
-            self.insert(id, until, kept);
-        }
-        if excess != [0; 3] {
-            self.insert(excess_id, now + LENGTH, excess);
-        }
+    pub(super) fn at_most(self, other: Amounts) -> Amounts {
+        self.map(other, u64::min)
     }
 
-    pub(super) fn expire(&mut self, now: Timestamp) {
-        while let Some(&(until, id)) = self.expiry.first()
-            && until <= now
-        {
-            self.remove(id);
-        }
+    /// Whether no amount is larger than that of `other`.
+    pub(super) fn fits(self, other: Amounts) -> bool {
+        self.at_most(other) == self
+    }
+}
+
+/// Names an entry of a window: when it is free again, and a number.
+pub(super) type EntryKey = (Timestamp, u64);
+
+/// The requests of the last `length`, each held from its grant until it has left the provider's
+/// window too.
+#[derive(Debug)]
+pub(super) struct SlidingWindow {
+    length: Duration,
+    entries: BTreeMap<EntryKey, Amounts>,
+    used: Amounts,
+    next: u64,
+}
+
+impl SlidingWindow {
+    pub(super) fn new(length: Duration) -> SlidingWindow {
+        SlidingWindow { length, entries: BTreeMap::new(), used: Amounts::default(), next: 0 }
     }
 
-    pub(super) fn used(&self) -> Amount {
+    /// What is in the window at `now`.
+    pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
+        while let Some(first) = self.entries.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            self.used = self.used.minus(first.remove());
+        }
         self.used
     }
 
-    pub(super) fn next_expiry(&self) -> Timestamp {
-        self.expiry.first().map_or(Timestamp::NEVER, |&(until, _)| until)
+    /// Takes `amounts` at `now`, as if the provider counts them as late as may be.
+    pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
+        self.hold(now + TRANSIT + self.length, amounts)
+    }
+
+    /// Takes `amounts` until `free`.
+    pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) -> EntryKey {
+        let key = (free, self.next);
+        self.next += 1;
+        self.entries.insert(key, amounts);
+        self.used = self.used.plus(amounts);
+        key
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give_back(&mut self, key: EntryKey) {
+        if let Some(amounts) = self.entries.remove(&key) {
+            self.used = self.used.minus(amounts);
+        }
+    }
+
+    /// Corrects an entry of a request that ended at `now`: to what it took, and to how late the
+    /// provider can have counted it.
+    pub(super) fn correct(&mut self, key: EntryKey, now: Timestamp, amounts: Amounts) {
+        if let Some(old) = self.entries.remove(&key) {
+            self.used = self.used.minus(old);
+            self.hold(key.0.min(now + self.length), amounts);
+        }
+    }
+
+    /// The earliest moment at which `amounts` fit beside what is in the window; `None` where they
+    /// never do.
+    pub(super) fn fits_at(
+        &mut self,
+        now: Timestamp,
+        amounts: Amounts,
+        limit: Amounts,
+    ) -> Option<Timestamp> {
+        let mut used = self.used(now);
+        if used.plus(amounts).fits(limit) {
+            return Some(now);
+        }
+        self.entries.iter().find_map(|(&(free, _), &entry)| {
+            used = used.minus(entry);
+            used.plus(amounts).fits(limit).then_some(free)
+        })
+    }
+}
+
+/// The calls of one worker.
+#[derive(Debug, Default)]
+pub(super) struct CallLog {
+    calls: VecDeque<Timestamp>,
+}
+
+impl CallLog {
+    /// When the next call may be made, if at most `calls` may be in any time of length `per`.
+    pub(super) fn free_at(&mut self, now: Timestamp, calls: u32, per: Duration) -> Timestamp {
+        while self.calls.front().is_some_and(|&at| at + per <= now) {
+            self.calls.pop_front();
+        }
+        let excess = self.calls.len().checked_sub(calls as usize);
+        excess.and_then(|first| self.calls.get(first)).map_or(now, |&at| at + per)
+    }
+
+    pub(super) fn take(&mut self, now: Timestamp) {
+        self.calls.push_back(now);
+    }
+
+    pub(super) fn give_back(&mut self, at: Timestamp) {
+        if let Ok(index) = self.calls.binary_search(&at) {
+            self.calls.remove(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn an_entry_is_held_until_the_provider_cannot_count_it_any_more() {
+        let one = Amounts { requests: 1, ..Amounts::default() };
+        for (end, free) in [(200, 60_200), (30_000, 61_000)] {
+            let mut window = SlidingWindow::new(MINUTE);
+            let entry = window.take(at(0), one);
+            window.correct(entry, at(end), one);
+            assert_eq!(window.fits_at(at(end), one, one), Some(at(free)));
+        }
+    }
+
+    #[test]
+    fn a_worker_has_its_calls_in_any_window_and_not_one_more() {
+        let mut log = CallLog::default();
+        for millis in [0, 10, 20] {
+            assert_eq!(log.free_at(at(millis), 3, MINUTE), at(millis));
+            log.take(at(millis));
+        }
+        assert_eq!(log.free_at(at(30), 3, MINUTE), at(60_000));
+        assert_eq!(log.free_at(at(60_000), 3, MINUTE), at(60_000));
+        log.take(at(60_000));
+        assert_eq!(log.free_at(at(60_001), 3, MINUTE), at(60_010));
     }
 }

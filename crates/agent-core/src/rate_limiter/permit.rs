@@ -1,125 +1,106 @@
-//! A permit, from its grant to the end of its attempt.
+//! Permits: leave to send one request, until the request has ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Message};
+use actix::{Addr, Context, Handler, Message};
 
-use super::{Acquire, Pair, RateLimiter};
+use super::RateLimiter;
 use crate::clock::Timestamp;
+use crate::permits::{Feedback, Grant, GrantId};
 
-/// What an attempt taught.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Feedback {
-    /// True input tokens and cache writes. Unknown: the estimate stays counted.
-    pub input_tokens: Option<u64>,
-    /// True output tokens. Unknown: the estimate stays counted.
-    pub output_tokens: Option<u64>,
-    /// Nobody calls for so long.
-    pub pause: Option<Duration>,
-    /// 429, 529 or a timeout.
-    pub congested: bool,
-    /// The account cannot be used until then.
-    pub out_of_service: Option<Timestamp>,
-}
-
-pub(super) enum Fate {
-    GivenBack,
-    Ended,
-    Settled(Feedback),
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Returned {
-    pub(super) pair: Pair,
-    pub(super) worker: Arc<str>,
-    pub(super) id: u64,
-    pub(super) at: Timestamp,
-    pub(super) fate: Fate,
-}
-
-#[derive(Debug)]
-struct Held {
-    limiter: Addr<RateLimiter>,
-    pair: Pair,
-    worker: Arc<str>,
-    id: u64,
-    at: Timestamp,
-}
-
-impl Held {
-    fn send(self, fate: Fate) {
-        let Held { limiter, pair, worker, id, at } = self;
-        limiter.do_send(Returned { pair, worker, id, at, fate });
-    }
-}
-
-/// Leave for one request; dropped, it was never taken.
+/// Leave to send one request. Dropped, it is given back as if it had never been taken.
+#[must_use = "a permit that is dropped is given back"]
 #[derive(Debug)]
 pub struct Permit {
-    held: Option<Held>,
-    waited: Duration,
-    free_at: Timestamp,
+    grant: Grant,
+    limiter: Option<Addr<RateLimiter>>,
 }
 
 impl Permit {
-    pub(super) fn new(
-        limiter: Addr<RateLimiter>,
-        wish: &Acquire,
-        id: u64,
-        at: Timestamp,
-        waited: Duration,
-        free_at: Timestamp,
-    ) -> Permit {
-        let pair = (Arc::clone(&wish.account), Arc::clone(&wish.model));
-        let held = Held { limiter, pair, worker: Arc::clone(&wish.worker), id, at };
-        Permit { held: Some(held), waited, free_at }
+    pub(super) fn new(grant: Grant, limiter: Addr<RateLimiter>) -> Permit {
+        Permit { grant, limiter: Some(limiter) }
     }
 
-    /// How long the caller waited.
+    /// How long its caller waited.
     pub fn waited(&self) -> Duration {
-        self.waited
+        self.grant.waited
     }
 
-    /// When its worker may call again.
+    /// When its worker may call once more, by its own limit.
     pub fn worker_free_at(&self) -> Timestamp {
-        self.free_at
+        self.grant.worker_free_at
     }
 
-    /// The request leaves now.
+    /// The request leaves: from now on it counts.
     pub fn depart(mut self) -> Departed {
-        Departed { held: self.held.take() }
+        Departed { id: self.grant.id, limiter: self.limiter.take() }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.send(Fate::GivenBack);
+        if let Some(limiter) = self.limiter.take() {
+            limiter.do_send(GiveBack(self.grant.id));
         }
     }
 }
 
-/// A request under way; dropped, all that it took stays counted.
+/// A request under way. Dropped, all that was taken for it stays counted.
+#[must_use = "a request that is dropped counts as much as was estimated"]
 #[derive(Debug)]
 pub struct Departed {
-    held: Option<Held>,
+    id: GrantId,
+    limiter: Option<Addr<RateLimiter>>,
 }
 
 impl Departed {
-    /// The attempt ended and taught `feedback`.
+    /// The attempt ended.
     pub fn settle(mut self, feedback: Feedback) {
-        if let Some(held) = self.held.take() {
-            held.send(Fate::Settled(feedback));
+        self.end(feedback);
+    }
+
+    fn end(&mut self, feedback: Feedback) {
+        if let Some(limiter) = self.limiter.take() {
+            limiter.do_send(Settle { id: self.id, feedback });
         }
     }
 }
 
 impl Drop for Departed {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.send(Fate::Ended);
+        self.end(Feedback::default());
+    }
+}
+
+// === GiveBack, Settle ===
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct GiveBack(GrantId);
+
+impl Handler<GiveBack> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, GiveBack(id): GiveBack, ctx: &mut Context<Self>) {
+        self.permits.give_back(id);
+        self.admit(ctx);
+    }
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Settle {
+    id: GrantId,
+    feedback: Feedback,
+}
+
+impl Handler<Settle> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, Settle { id, feedback }: Settle, ctx: &mut Context<Self>) {
+        for (waiter, error) in self.permits.settle(self.clock.now(), id, &feedback) {
+            self.tell(waiter, Err(error));
         }
+        self.admit(ctx);
     }
 }

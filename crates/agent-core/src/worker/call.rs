@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::AuditKind;
-use crate::budget::{AwaitRoom, Reservation, Reserve, ReserveError, Ticket};
+use crate::budget::{Reservation, Reserve, ReserveError, Ticket};
 use crate::clock::Timestamp;
 use crate::ledger::{NoRoom, OnExhausted, When};
 use crate::llm::{Answer, LlmError, LlmErrorKind, Request};
 use crate::money::NanoUsd;
-use crate::permits::AgentRateLimit;
+use crate::permits::{AgentRateLimit, Ask};
 use crate::pricing::BoundInput;
 use crate::rate_limiter::{Acquire, Permit};
 use crate::record::{CallId, OpenAttempt};
@@ -148,7 +148,7 @@ impl<'a> Call<'a> {
         let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let deadline = self.wait_deadline();
-        let acquire = Acquire {
+        let acquire = Acquire(Ask {
             account: self.services.client.account().into(),
             model: Arc::clone(&self.job.model),
             worker: Arc::clone(&self.job.worker),
@@ -160,7 +160,7 @@ impl<'a> Call<'a> {
             input_tokens: estimated.min(self.input_bound),
             output_tokens: u64::from(request.max_tokens),
             deadline,
-        };
+        });
         let Ok(answer) = self.services.limiter.send(acquire).await else {
             return Err(Ending::Returned);
         };
@@ -197,17 +197,16 @@ impl<'a> Call<'a> {
     async fn await_room(&mut self, ticket: Ticket) -> Result<Ticket, Ending> {
         let began = self.services.clock.now();
         let deadline = self.wait_deadline();
-        let room = self.services.budget.send(AwaitRoom { ticket, deadline }).await;
+        let room = ticket.room(deadline).await;
         self.waits.money += self.services.clock.now().since(began);
         match room {
-            Ok(Ok(ticket)) => Ok(ticket),
-            Ok(Err(ReserveError::Refused(no_room) | ReserveError::MustWait(_, no_room))) => {
+            Ok(ticket) => Ok(ticket),
+            Err(ReserveError::Refused(no_room) | ReserveError::MustWait(_, no_room)) => {
                 if self.job.assignment.deadline <= self.services.clock.now() {
                     return Err(refusal::deadline(self.job).into());
                 }
                 Err(self.no_room(&no_room))
             }
-            Err(_) => Err(Ending::Returned),
         }
     }
 

@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 use crate::ledger::NoRoom;
 use crate::llm::{LlmError, LlmErrorKind};
 use crate::money::NanoUsd;
+use crate::permits::PermitError;
 use crate::pricing::PricingError;
-use crate::rate_limiter::PermitError;
 use crate::task::{ErrorCode, TaskError};
 use crate::worker::job::{Job, millis};
 

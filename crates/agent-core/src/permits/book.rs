@@ -1,0 +1,379 @@
+//! All limits together: of each key and model, and of each worker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pair::{Blocked, Limit, MINUTE, Pair};
+use super::queue::{Waiter, Waiters};
+use super::window::{Amounts, CallLog, EntryKey};
+use super::{Ask, LimitMode, PermitError, ProviderLimits, RateHeaders};
+use crate::clock::Timestamp;
+
+/// Most that may wait for one key and model.
+const MAX_WAITING: usize = 1_000_000;
+
+/// Names one who waits; smaller came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaiterId(u64);
+
+/// Names what was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrantId(u64);
+
+/// A permit as it was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// Names it.
+    pub id: GrantId,
+    /// How long its caller waited.
+    pub waited: Duration,
+    /// When its worker may call once more, by its own limit.
+    pub worker_free_at: Timestamp,
+}
+
+/// The answer to a request for a permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It may go.
+    Granted(Grant),
+    /// It waits; [`Permits::admit`] names it when it may go, or when it has waited too long.
+    Waits(WaiterId),
+    /// It may not.
+    Refused(PermitError),
+}
+
+/// What is known when an attempt has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Feedback {
+    /// Input and cache writes, in tokens; `None`: as it was estimated.
+    pub input_tokens: Option<u64>,
+    /// Output, in tokens; `None`: as much as was asked for.
+    pub output_tokens: Option<u64>,
+    /// What the provider said of its limits.
+    pub headers: RateHeaders,
+    /// Nobody calls this key and model for so long.
+    pub pause: Option<Duration>,
+    /// Whether the provider is struggling.
+    pub congested: bool,
+    /// Nobody uses this key until then.
+    pub out_of_service: Option<Timestamp>,
+}
+
+/// How one key and model stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairHeadroom {
+    /// The masked key.
+    pub account: String,
+    /// The model.
+    pub model: String,
+    /// Requests in the window, and their limit (`u64::MAX`: none).
+    pub requests: (u64, u64),
+    /// Input tokens in the window, and their limit.
+    pub input_tokens: (u64, u64),
+    /// Output tokens in the window, and their limit.
+    pub output_tokens: (u64, u64),
+    /// Attempts in flight.
+    pub in_flight: u32,
+    /// Attempts that may be.
+    pub concurrency: u32,
+    /// Callers that wait.
+    pub waiting: usize,
+    /// When the pause is over; past where there is none.
+    pub paused_until: Timestamp,
+}
+
+#[derive(Debug)]
+struct Place {
+    account: Arc<str>,
+    model: Arc<str>,
+    pair: Pair,
+    waiters: Waiters,
+}
+
+#[derive(Debug)]
+struct Granted {
+    place: usize,
+    worker: usize,
+    called_at: Timestamp,
+    key: EntryKey,
+    amounts: Amounts,
+}
+
+/// Who may call when. Time is an argument; it never goes back.
+#[derive(Debug)]
+pub struct Permits {
+    limits: ProviderLimits,
+    places: Vec<Place>,
+    by_pair: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    workers: BTreeMap<Arc<str>, usize>,
+    logs: Vec<CallLog>,
+    granted: BTreeMap<GrantId, Granted>,
+    waiting_at: BTreeMap<WaiterId, usize>,
+    /// When each waiter gives up.
+    give_ups: BTreeSet<(Timestamp, WaiterId)>,
+    out_of_service: BTreeMap<Arc<str>, Timestamp>,
+    next: u64,
+}
+
+impl Permits {
+    /// Nothing taken yet; `limits` hold for each key and model.
+    pub fn new(limits: ProviderLimits) -> Permits {
+        Permits {
+            limits,
+            places: Vec::new(),
+            by_pair: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            logs: Vec::new(),
+            granted: BTreeMap::new(),
+            waiting_at: BTreeMap::new(),
+            give_ups: BTreeSet::new(),
+            out_of_service: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    fn place(&mut self, account: &Arc<str>, model: &Arc<str>) -> usize {
+        let key = (Arc::clone(account), Arc::clone(model));
+        let (places, limits) = (&mut self.places, &self.limits);
+        *self.by_pair.entry(key).or_insert_with_key(|(account, model)| {
+            places.push(Place {
+                account: Arc::clone(account),
+                model: Arc::clone(model),
+                pair: Pair::new(limits),
+                waiters: Waiters::default(),
+            });
+            places.len() - 1
+        })
+    }
+
+    fn worker(&mut self, name: &Arc<str>) -> usize {
+        if let Some(&worker) = self.workers.get(name) {
+            return worker;
+        }
+        self.logs.push(CallLog::default());
+        self.workers.insert(Arc::clone(name), self.logs.len() - 1);
+        self.logs.len() - 1
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Asks for a permit: granted at once where nobody is before it and every limit admits it.
+    pub fn ask(&mut self, now: Timestamp, ask: Ask) -> Answer {
+        let (place, worker) = (self.place(&ask.account, &ask.model), self.worker(&ask.worker));
+        if let Some(error) = self.in_service(now, &ask.account) {
+            return Answer::Refused(error);
+        }
+        let limit = &ask.worker_limit;
+        let free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
+        if free_at > now && limit.mode == LimitMode::Reject {
+            let (calls, per, retry_after) = (limit.calls.get(), limit.per, free_at.since(now));
+            return Answer::Refused(PermitError::WorkerLimit { calls, per, retry_after });
+        }
+        let id = WaiterId(self.number());
+        let until = ask.deadline.min(now + self.limits.max_wait);
+        let waiter = Waiter { id, ask, since: now, until };
+        let Place { pair, waiters, .. } = &mut self.places[place];
+        waiters.wake(now);
+        if free_at <= now
+            && waiters.first(now).is_none()
+            && pair.admits(now, amounts(&waiter.ask)).is_ok()
+        {
+            return Answer::Granted(self.grant(now, place, &waiter));
+        }
+        if waiters.len() >= MAX_WAITING {
+            let scope = format!("model:{}", waiter.ask.model);
+            return Answer::Refused(PermitError::QueueFull { scope });
+        }
+        if until <= now {
+            return Answer::Refused(self.too_late(now, place, &waiter));
+        }
+        self.waiting_at.insert(id, place);
+        self.give_ups.insert((until, id));
+        let waiters = &mut self.places[place].waiters;
+        if free_at > now { waiters.rest(free_at, waiter) } else { waiters.push(waiter) }
+        Answer::Waits(id)
+    }
+
+    fn in_service(&mut self, now: Timestamp, account: &Arc<str>) -> Option<PermitError> {
+        let until = *self.out_of_service.get(account)?;
+        if until <= now {
+            self.out_of_service.remove(account);
+            return None;
+        }
+        Some(PermitError::OutOfService { account: account.to_string(), until })
+    }
+
+    fn grant(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> Grant {
+        let id = GrantId(self.number());
+        let amounts = amounts(&waiter.ask);
+        let worker = self.worker(&waiter.ask.worker);
+        let limit = &waiter.ask.worker_limit;
+        self.logs[worker].take(now);
+        let worker_free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
+        let key = self.places[place].pair.take(now, amounts);
+        self.granted.insert(id, Granted { place, worker, called_at: now, key, amounts });
+        Grant { id, waited: now.since(waiter.since), worker_free_at }
+    }
+
+    /// Admits whoever may go at `now`, and refuses whoever has waited too long.
+    pub fn admit(&mut self, now: Timestamp) -> Vec<(WaiterId, Result<Grant, PermitError>)> {
+        let mut told = Vec::new();
+        for place in 0..self.places.len() {
+            self.places[place].waiters.wake(now);
+            while let Some(waiter) = self.next_to_go(now, place) {
+                let grant = self.grant(now, place, &waiter);
+                told.push((waiter.id, Ok(grant)));
+            }
+        }
+        while let Some(&(until, id)) = self.give_ups.first().filter(|(until, _)| *until <= now) {
+            self.give_ups.remove(&(until, id));
+            let Some(place) = self.waiting_at.remove(&id) else { continue };
+            if let Some(waiter) = self.places[place].waiters.remove(id) {
+                told.push((id, Err(self.too_late(now, place, &waiter))));
+            }
+        }
+        told
+    }
+
+    /// Takes the first out of the queue, if it may go.
+    fn next_to_go(&mut self, now: Timestamp, place: usize) -> Option<Waiter> {
+        loop {
+            let Place { pair, waiters, .. } = &mut self.places[place];
+            let first = waiters.first(now)?;
+            let limit = &first.ask.worker_limit;
+            let log = self.workers.get(&first.ask.worker).map(|&worker| &mut self.logs[worker]);
+            let free_at = log.map_or(now, |log| log.free_at(now, limit.calls.get(), limit.per));
+            if free_at <= now && pair.admits(now, amounts(&first.ask)).is_err() {
+                return None;
+            }
+            let waiter = waiters.pop(now)?;
+            if free_at > now {
+                // Its worker has called since it began to wait; others need not wait for it.
+                waiters.rest(free_at, waiter);
+                continue;
+            }
+            self.leave(&waiter);
+            return Some(waiter);
+        }
+    }
+
+    fn leave(&mut self, waiter: &Waiter) {
+        self.waiting_at.remove(&waiter.id);
+        self.give_ups.remove(&(waiter.until, waiter.id));
+    }
+
+    fn too_late(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> PermitError {
+        let ask = &waiter.ask;
+        let waited = now.since(waiter.since);
+        let worker = self.worker(&ask.worker);
+        let (calls, per) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
+        let free_at = self.logs[worker].free_at(now, calls, per);
+        if free_at > now {
+            let scope = format!("agent:{}", ask.worker);
+            let (limit, retry_after) = (u64::from(calls), free_at.since(now));
+            return PermitError::WaitExceeded { scope, limit, window: per, waited, retry_after };
+        }
+        let pair = &mut self.places[place].pair;
+        let in_line = Blocked { until: None, by: Limit::Concurrency };
+        let Blocked { until, by } = pair.admits(now, amounts(ask)).err().unwrap_or(in_line);
+        let limit = match by {
+            Limit::Requests | Limit::Pause => pair.limit().requests,
+            Limit::Input => pair.limit().input,
+            Limit::Output => pair.limit().output,
+            Limit::Concurrency => u64::from(pair.concurrency()),
+        };
+        let retry_after = until.map_or(Duration::ZERO, |until| until.since(now));
+        let scope = format!("model:{}", ask.model);
+        PermitError::WaitExceeded { scope, limit, window: MINUTE, waited, retry_after }
+    }
+
+    /// The next moment at which [`admit`](Permits::admit) may have something to tell, other than
+    /// by the end of an attempt.
+    pub fn next_event(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let mut next = self.give_ups.first().map(|&(until, _)| until);
+        for Place { pair, waiters, .. } in &mut self.places {
+            let first = waiters.first(now).map(|first| amounts(&first.ask));
+            let blocked = first.and_then(|amounts| pair.admits(now, amounts).err());
+            let until = blocked.and_then(|blocked| blocked.until);
+            next = [next, until, waiters.next_wake()].into_iter().flatten().min();
+        }
+        next
+    }
+
+    /// One who waits does not any more.
+    pub fn cancel(&mut self, id: WaiterId) {
+        if let Some(place) = self.waiting_at.remove(&id)
+            && let Some(waiter) = self.places[place].waiters.remove(id)
+        {
+            self.give_ups.remove(&(waiter.until, id));
+        }
+    }
+
+    /// Takes back a permit whose request never left.
+    pub fn give_back(&mut self, id: GrantId) {
+        if let Some(granted) = self.granted.remove(&id) {
+            self.places[granted.place].pair.give_back(granted.key);
+            self.logs[granted.worker].give_back(granted.called_at);
+        }
+    }
+
+    /// An attempt ended. Returns who is refused because the key is out of service.
+    pub fn settle(
+        &mut self,
+        now: Timestamp,
+        id: GrantId,
+        feedback: &Feedback,
+    ) -> Vec<(WaiterId, PermitError)> {
+        let Some(granted) = self.granted.remove(&id) else { return Vec::new() };
+        let Place { pair, account, .. } = &mut self.places[granted.place];
+        let tokens = (feedback.input_tokens, feedback.output_tokens);
+        pair.settle(now, granted.key, granted.amounts, tokens, feedback.congested);
+        pair.observe(now, &feedback.headers);
+        if let Some(pause) = feedback.pause {
+            pair.paused_until = pair.paused_until.max(now + pause);
+        }
+        let Some(until) = feedback.out_of_service else { return Vec::new() };
+        let account = Arc::clone(account);
+        self.out_of_service.insert(Arc::clone(&account), until);
+        let of_account = self.places.iter_mut().filter(|place| place.account == account);
+        let refused: Vec<Waiter> =
+            of_account.flat_map(|place| place.waiters.drain()).collect();
+        for waiter in &refused {
+            self.leave(waiter);
+        }
+        let error = PermitError::OutOfService { account: account.to_string(), until };
+        refused.into_iter().map(|waiter| (waiter.id, error.clone())).collect()
+    }
+
+    /// The key is in service again: it was changed, or its limit was raised.
+    pub fn restore(&mut self, account: &str) {
+        self.out_of_service.remove(account);
+    }
+
+    /// How each key and model stands.
+    pub fn headroom(&mut self, now: Timestamp) -> Vec<PairHeadroom> {
+        let stand = |place: &mut Place| {
+            let (used, limit) = (place.pair.used(now), place.pair.limit());
+            PairHeadroom {
+                account: place.account.to_string(),
+                model: place.model.to_string(),
+                requests: (used.requests, limit.requests),
+                input_tokens: (used.input, limit.input),
+                output_tokens: (used.output, limit.output),
+                in_flight: place.pair.in_flight,
+                concurrency: place.pair.concurrency(),
+                waiting: place.waiters.len(),
+                paused_until: place.pair.paused_until,
+            }
+        };
+        self.places.iter_mut().map(stand).collect()
+    }
+}
+
+fn amounts(ask: &Ask) -> Amounts {
+    Amounts { requests: 1, input: ask.input_tokens, output: ask.output_tokens }
+}
