@@ -165,3 +165,6 @@ async fn pause(duration: Duration) {
 
 /// Any free port of this machine, for tests.
 pub const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[cfg(test)]
+mod tests;
