@@ -1,1 +1,3 @@
 //! The simulated provider.
+
+pub mod mock;
