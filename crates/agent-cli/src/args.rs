@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(
     name = "impresario",
     version,
-    after_help = "Example:\n  impresario check fleet.toml --format json"
+    after_help = "Example:\n  impresario run fleet.toml --tasks tasks.jsonl --out outcomes.jsonl"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -42,13 +42,125 @@ pub(crate) enum Format {
     Table,
     /// For programs
     Json,
+    /// For spreadsheets, where there are rows
+    Csv,
+    /// One JSON object a line
+    Jsonl,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Runs a fleet's tasks to the end and prints a summary
+    #[command(
+        after_help = "Example:\n  impresario run fleet.toml --tasks tasks.jsonl --out outcomes.jsonl"
+    )]
+    Run(Run),
+    /// Shows what was spent: by project, agent, model, user, day
+    #[command(after_help = "Example:\n  impresario usage --by project,day --since 2026-11-01")]
+    Usage(Usage),
+    /// Shows the audit trail of calls
+    #[command(after_help = "Example:\n  impresario audit --task 42 --format json")]
+    Audit(Audit),
+    /// Serves the Messages API on loopback, with limits, latency, faults and a billing ledger
+    #[command(
+        after_help = "Example:\n  impresario mock-provider --listen 127.0.0.1:8080 --ledger bill.jsonl"
+    )]
+    MockProvider(MockProvider),
     /// Validates a fleet file without calling anybody
     #[command(after_help = "Example:\n  impresario check fleet.toml --format json")]
     Check(Check),
+}
+
+/// The arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The fleet file
+    #[arg(value_name = "FLEET.toml")]
+    pub(crate) fleet: PathBuf,
+    /// More tasks, one JSON object a line; - reads stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) tasks: Option<PathBuf>,
+    /// Append each outcome to this file, one JSON object a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the store's unfinished run
+    #[arg(long, conflicts_with = "discard_unfinished")]
+    pub(crate) resume: bool,
+    /// Give up the store's unfinished run; what it spent stays on the books
+    #[arg(long)]
+    pub(crate) discard_unfinished: bool,
+    /// Run the good tasks of a file that has bad lines
+    #[arg(long)]
+    pub(crate) skip_bad_tasks: bool,
+    /// Speak to the provider at this address instead of the fleet's
+    #[arg(long, value_name = "URL")]
+    pub(crate) provider_url: Option<String>,
+}
+
+/// The arguments of `usage`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Usage {
+    #[command(subcommand)]
+    pub(crate) export: Option<UsageCommand>,
+    /// What rows are grouped by
+    #[arg(long, value_delimiter = ',', value_name = "project|agent|model|user|day")]
+    pub(crate) by: Vec<String>,
+    /// Only this project
+    #[arg(long, global = true)]
+    pub(crate) project: Option<String>,
+    /// Only this agent
+    #[arg(long, global = true)]
+    pub(crate) agent: Option<String>,
+    /// Only this model
+    #[arg(long, global = true)]
+    pub(crate) model: Option<String>,
+    /// Only calls at this time or later: a date, a time, or a duration before now
+    #[arg(long, global = true, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only calls before this time
+    #[arg(long, global = true, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsageCommand {
+    /// Writes every record
+    #[command(after_help = "Example:\n  impresario usage export --format csv > records.csv")]
+    Export,
+}
+
+/// The arguments of `audit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Audit {
+    /// Only this task
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<String>,
+    /// Only this agent, or this worker of it
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Only events of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) event: Option<String>,
+    /// Only events at this time or later: a date, a time, or a duration before now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Go on with the events of a run under way as they come
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// The arguments of `mock-provider`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MockProvider {
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Latency, limits and faults
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Write one line a billed answer to this file
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 /// The arguments of `check`.

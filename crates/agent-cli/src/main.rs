@@ -2,31 +2,47 @@
 
 mod args;
 mod check;
+mod exit;
+mod logs;
+mod mock;
 mod output;
+mod provider;
+mod run;
+mod signals;
 
 use std::error::Error;
+use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
+use exit::{Exit, Failure};
 
-/// Nothing was started: bad arguments, configuration, key or store.
-const NOT_STARTED: u8 = 2;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result: Result<(), Box<dyn Error>> = match &args.command {
-        Command::Check(check) => check::run(check, &args.common).map_err(Into::into),
+    logs::start(&args.common);
+    let common = &args.common;
+    let result = match &args.command {
+        Command::Run(args) => block_on(run::run(args, common)),
+        Command::Check(args) => check::run(args, common).map(|()| Exit::Done).map_err(Into::into),
+        Command::MockProvider(args) => block_on(mock::run(args)),
+        Command::Usage(_) | Command::Audit(_) => Err("x".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(error.as_ref());
-            ExitCode::from(NOT_STARTED)
-        }
-    }
+    let exit = result.unwrap_or_else(|error| {
+        report(error.as_ref());
+        Exit::NotStarted
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Runs a command in an actix system on this thread.
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    actix::System::new().block_on(command)
 }
 
 /// Writes an error and its causes to stderr; where that is closed there is nobody to tell.

@@ -6,7 +6,6 @@ mod summary;
 mod tasks;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +19,10 @@ use futures_util::future::FusedFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::args::{Common, RunArgs};
+use crate::args::{Common, Format, Run};
 use crate::exit::{Exit, Failure};
 use crate::provider;
-use crate::signals::Signals;
+use crate::signals::{Signal, Signals};
 use out::OutFile;
 use progress::Progress;
 use summary::{Projects, Report};
@@ -34,7 +33,7 @@ const SUBMITTING: usize = 4_096;
 const TICK: Duration = Duration::from_millis(200);
 
 /// Runs the fleet and prints its summary.
-pub(crate) async fn run(args: &RunArgs, common: &Common) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
     let fleet = provider::load_fleet(&args.fleet)?;
@@ -91,7 +90,7 @@ pub(crate) async fn run(args: &RunArgs, common: &Common) -> Result<Exit, Failure
         // Only now: a run that is finished is not resumed, so its file must be whole.
         system.finish().await;
     }
-    let mut summary = system.snapshot().await.map_err(Failure::from)?.summary;
+    let mut summary = system.snapshot().await?.summary;
     tasks::count_rejected(&mut summary, &rejected);
     let failed = summary.tasks.failed;
     let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
@@ -105,7 +104,7 @@ pub(crate) async fn run(args: &RunArgs, common: &Common) -> Result<Exit, Failure
 }
 
 async fn start(
-    args: &RunArgs,
+    args: &Run,
     common: &Common,
     fleet: &Fleet,
     client: Arc<dyn LlmClient>,
@@ -132,8 +131,11 @@ fn known(system: &AgentSystem) -> BTreeSet<&TaskId> {
 }
 
 fn print(report: &Report, common: &Common) -> Result<(), Failure> {
-    let text = if common.json() { report.json().map_err(Failure::from)? } else { report.text() };
-    writeln!(std::io::stdout().lock(), "{text}").map_err(Failure::from)
+    let text = match crate::output::format(common.format) {
+        Format::Table => report.text(),
+        Format::Json | Format::Jsonl | Format::Csv => report.json()?,
+    };
+    Ok(crate::output::result(&text)?)
 }
 
 /// A run under way.
@@ -154,7 +156,7 @@ impl Work {
     /// Submits the tasks and hands on their outcomes until all have ended, the run stops itself,
     /// or a signal comes.
     async fn play(mut self, tasks: Vec<Task>, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
-        let mut signals = Signals::new().map_err(Failure::from)?;
+        let mut signals = Signals::new()?;
         let system = self.system.clone();
         let mut stopped = std::pin::pin!(system.stopped());
         let mut tasks = tasks.into_iter();
@@ -171,8 +173,10 @@ impl Work {
             }
             tokio::select! {
                 biased;
-                () = signals.interrupted() => return self.interrupt(signals, ended).await,
-                () = signals.hung_up() => provider::rotate(&self.system, &*self.client),
+                signal = signals.next() => match signal {
+                    Signal::End => return self.interrupt(signals, ended).await,
+                    Signal::HangUp => provider::rotate(&self.system, &*self.client),
+                },
                 how = &mut stopped => return self.drain(how, ended),
                 Some(outcome) = self.outcomes.next() => {
                     self.open -= 1;
@@ -200,7 +204,7 @@ impl Work {
         let system = self.system.clone();
         let how = tokio::select! {
             biased;
-            () = signals.interrupted() => std::process::exit(Exit::Interrupted.code()),
+            () = signals.end() => std::process::exit(i32::from(Exit::Interrupted.code())),
             how = system.interrupt() => how,
         };
         self.drain(how, ended)

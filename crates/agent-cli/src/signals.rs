@@ -2,14 +2,23 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
+
+/// A signal that a run heeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C or SIGTERM.
+    End,
+    /// SIGHUP.
+    HangUp,
+}
 
 /// The signals that a run listens for.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
 }
 
 impl Signals {
@@ -22,17 +31,18 @@ impl Signals {
         })
     }
 
-    /// Waits for Ctrl-C or SIGTERM.
-    pub(crate) async fn interrupted(&mut self) {
+    /// Waits for the next.
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::End,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.hang_up.recv() => Signal::HangUp,
         }
     }
 
-    /// Waits for SIGHUP.
-    pub(crate) async fn hung_up(&mut self) {
-        self.hang_up.recv().await;
+    /// Waits for the next that ends a run.
+    pub(crate) async fn end(&mut self) {
+        while self.next().await != Signal::End {}
     }
 }

@@ -160,3 +160,4 @@ impl StopReason {
         StopReason::NAMED.iter().find(|(_, reason)| reason == self).map_or("", |(name, _)| name)
     }
 }
+

@@ -1,3 +1,4 @@
 //! The simulated provider.
 
 pub mod mock;
+pub mod simulated;

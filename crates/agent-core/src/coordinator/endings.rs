@@ -91,7 +91,7 @@ impl Coordinator {
         }
         for waiting in self.waiting_for_end.drain(..) {
             // Who does not wait any more need not be told.
-            drop(waiting.send(how));
+            _ = waiting.send(how);
         }
     }
 
@@ -121,7 +121,7 @@ impl Handler<Tell> for Coordinator {
         self.stats.count(&outcome);
         for waiter in entry.waiters {
             // Who does not wait any more need not be told.
-            drop(waiter.send(Arc::clone(&outcome)));
+            _ = waiter.send(Arc::clone(&outcome));
         }
         self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&outcome)).is_ok());
         self.tell_if_idle();

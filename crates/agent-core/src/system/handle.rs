@@ -155,7 +155,7 @@ impl AgentSystem {
     ///
     /// [`StoreError`] where the store cannot be read.
     pub async fn usage(&self, query: UsageQuery) -> Result<UsageReport, StoreError> {
-        match self.store.send(store::Query(query)).await {
+        match self.store.send(store::GetUsage(query)).await {
             Ok(report) => report,
             Err(_) => Err(StoreError::Closed),
         }

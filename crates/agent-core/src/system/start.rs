@@ -17,7 +17,7 @@ use crate::rate_limiter::RateLimiter;
 use crate::record::CallId;
 use crate::store::{
     CallStats, Entry, LeftTask, Recovered, RunStatus, Store, StoreError, StoreOptions,
-    UnfinishedRun, Write,
+    UnfinishedRun, Watch, Write,
 };
 use crate::system::builder::{AgentSystemBuilder, Unfinished};
 use crate::system::handle::{AgentSystem, Life, Resumed};
@@ -76,7 +76,7 @@ impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(stop) = lock(&self.stop).take() {
             // It may have ended by itself.
-            drop(stop.send(()));
+            _ = stop.send(());
         }
     }
 }
@@ -94,7 +94,7 @@ pub(super) async fn start(builder: AgentSystemBuilder) -> Result<AgentSystem, St
             let started = start_here(builder, Some(thread)).await;
             if tell.send(started).is_ok() {
                 // An error means that the last handle is gone, which is what is waited for.
-                drop(stopped.await);
+                _ = stopped.await;
             }
         });
     };
@@ -125,33 +125,35 @@ async fn start_here(
 ) -> Result<AgentSystem, StartError> {
     let clock = builder.clock.clone();
     let (mut store, mut recovered) = match &builder.store {
-        Some(folder) => Store::sled(folder, StoreOptions::new(clock.clone()))?,
-        None => (Store::memory(clock.clone()), Recovered::default()),
+        Some(folder) => Store::sled(folder, &StoreOptions::default())?,
+        None => (Store::memory(), Recovered::default()),
     };
-    store.settle_left_open(&mut recovered)?;
+    store.settle_left_open(&mut recovered, clock.now())?;
     let unfinished = match (recovered.run.take(), builder.unfinished) {
-        (None, _) => None,
-        (Some(run), Unfinished::Resume) => Some(run),
         (Some(run), Unfinished::Refuse) => {
             let (run_id, open) = (run.run_id, run.tasks.len());
             return Err(StartError::Unfinished { run_id, open });
         }
-        (Some(run), Unfinished::Discard) => {
-            let (run_id, at) = (run.run_id, clock.now());
-            let status = RunStatus::Discarded;
-            store.commit(&[Entry::RunFinished { run_id, at, status }])?;
-            None
-        }
+        (run, _) => run,
     };
-    let ledger = ledger(&builder, &store, unfinished.as_ref(), clock.now())?;
-    let run_id: Arc<str> = match &unfinished {
+    let resumes = builder.unfinished == Unfinished::Resume;
+    let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
+    let ledger = ledger(&builder, &store, goes_on.as_ref(), clock.now())?;
+    let run_id: Arc<str> = match &goes_on {
         Some(run) => run.run_id.as_str().into(),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
     };
-    let started = Entry::RunStarted { run_id: run_id.to_string(), at: clock.now(), fleet: None };
-    store.commit(&[started])?;
-    let system = wire(builder, store, ledger, &run_id, unfinished, thread);
-    Ok(system)
+    let store = store.start();
+    let at = clock.now();
+    let discarded = given_up.map(|run| Entry::RunFinished {
+        run_id: run.run_id,
+        at,
+        status: RunStatus::Discarded,
+    });
+    let started = Entry::RunStarted { run_id: run_id.to_string(), at, fleet: None };
+    let entries = discarded.into_iter().chain([started]).collect();
+    store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
+    Ok(wire(builder, store, ledger, &run_id, goes_on, thread))
 }
 
 /// The budgets, with what was spent before.
@@ -168,8 +170,8 @@ fn ledger(
         Window::Total | Window::Day | Window::Month => None,
     });
     let since = now.saturating_sub(fine.max().unwrap_or_default());
-    store.spending(since, &mut |at, scopes, spent, presumed| {
-        ledger.restore(at, scopes, spent, presumed);
+    store.spending(since, &mut |was| {
+        ledger.restore(was.at, &was.scopes, was.spent, was.presumed);
     })?;
     // Totals are not kept for each task; those of the run that goes on are known from its records.
     for left in unfinished.iter().flat_map(|run| &run.tasks) {
@@ -185,7 +187,7 @@ fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
 
 fn wire(
     builder: AgentSystemBuilder,
-    store: Store,
+    store: Addr<Store>,
     ledger: Ledger,
     run_id: &Arc<str>,
     unfinished: Option<UnfinishedRun>,
@@ -217,7 +219,7 @@ fn wire(
     let (catalogue, now) = (builder.catalogue, clock.clone());
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
-        let store = store.notices(ctx.address().recipient()).start();
+        store.do_send(Watch(ctx.address().recipient()));
         let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient()).start();
         let limiter = RateLimiter::new(limits, clock.clone()).start();
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));

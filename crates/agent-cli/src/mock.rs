@@ -1,0 +1,29 @@
+//! `impresario mock-provider`: the Messages API on loopback, until it is told to end.
+
+use std::fs;
+
+use agent_sim::mock::{MockProvider, Scenario};
+
+use crate::args;
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::signals::Signals;
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: &args::MockProvider) -> Result<Exit, Failure> {
+    let scenario = match &args.scenario {
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| format!("scenario {}: {error}", path.display()))?;
+            Scenario::from_toml(&text)
+                .map_err(|error| format!("scenario {}: {error}", path.display()))?
+        }
+        None => Scenario::default(),
+    };
+    let mut signals = Signals::new()?;
+    let mock = MockProvider::start(args.listen, scenario, args.ledger.clone()).await?;
+    output::result(&format!("listening on {}", mock.url()))?;
+    signals.end().await;
+    mock.stop().await;
+    Ok(Exit::Done)
+}
