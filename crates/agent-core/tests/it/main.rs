@@ -1,0 +1,3 @@
+//! Tests of the crate from outside: one binary, so that it links once.
+
+mod anthropic;
