@@ -1,5 +1,6 @@
 //! The port to a provider: one request, one answer or one error that says what became of it.
 
+#[expect(clippy::result_large_err, reason = "one per request, beside a network round trip")]
 pub mod anthropic;
 mod conversation;
 mod error;

@@ -41,7 +41,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Checks `text`: `sk-ant-` and more, printable ASCII without white space, no other kind of key.
+    /// Checks `text`: `sk-ant-` and more, printable ASCII, no white space, no other kind.
     ///
     /// # Errors
     ///

@@ -72,7 +72,8 @@ fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
 
 /// Characters that reorder or hide text on a terminal.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}');
+    hides || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
