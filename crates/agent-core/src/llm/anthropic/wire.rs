@@ -22,9 +22,9 @@ impl Serialize for Body<'_> {
         if let Some(system) = system {
             map.serialize_entry("system", system)?;
         }
-        map.serialize_entry("messages", &List(messages, |message| Wire(message)))?;
+        map.serialize_entry("messages", &List(messages, Wire))?;
         if !self.request.tools.is_empty() {
-            map.serialize_entry("tools", &List(&self.request.tools, |tool| Wire(tool)))?;
+            map.serialize_entry("tools", &List(&self.request.tools, Wire))?;
         }
         if let Some(choice) = &self.request.tool_choice {
             map.serialize_entry("tool_choice", &Wire(choice))?;
@@ -63,7 +63,7 @@ impl Serialize for Wire<'_, Message> {
             Role::Assistant => "assistant",
         };
         map.serialize_entry("role", role)?;
-        map.serialize_entry("content", &List(&self.0.content, |block| Wire(block)))?;
+        map.serialize_entry("content", &List(&self.0.content, Wire))?;
         map.end()
     }
 }
@@ -95,7 +95,7 @@ impl Serialize for Wire<'_, Block> {
             Block::ToolResult(result) => {
                 map.serialize_entry("type", "tool_result")?;
                 map.serialize_entry("tool_use_id", &result.tool_use_id)?;
-                map.serialize_entry("content", &List(&result.content, |block| Wire(block)))?;
+                map.serialize_entry("content", &List(&result.content, Wire))?;
                 if result.is_error {
                     map.serialize_entry("is_error", &true)?;
                 }
