@@ -1,7 +1,10 @@
 //! The port to a provider: one request, one answer or one error that says what became of it.
 
+#[expect(clippy::result_large_err, reason = "one per request, beside a network round trip")]
+pub mod anthropic;
 mod conversation;
 mod error;
+mod key;
 
 use std::fmt;
 
@@ -12,6 +15,7 @@ use crate::usage::Usage;
 
 pub use conversation::{Block, Message, Role, Tool, ToolChoice, ToolResult};
 pub use error::{Fate, LlmError, LlmErrorKind};
+pub use key::{ApiKey, KeyError, KeyFault, KeyRing, KeySource, redact};
 
 /// A provider of completions.
 ///

@@ -1,0 +1,187 @@
+//! Answers as they come: read tolerantly, except for what is billed.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::llm::{Answer, Block, LlmError, LlmErrorKind, StopReason, redact};
+use crate::usage::{Iteration, Usage};
+
+/// Most characters of an answer that is not JSON that are quoted in an error.
+const QUOTED: usize = 200;
+
+/// Reads a whole answer of status 200.
+///
+/// Without usage it is not understood: the attempt is then charged at its bound, so that money is
+/// never undercounted. An error object inside a 200 has the kind that its type says, and is
+/// charged like an answer that broke off before any usage was seen.
+pub(super) fn parse(body: &[u8]) -> Result<Answer, LlmError> {
+    let raw: RawAnswer = serde_json::from_slice(body).map_err(|error| unreadable(&error, body))?;
+    if let Some(error) = raw.error {
+        return Err(super::fail::inside_200(&error, None));
+    }
+    if raw.kind.as_deref() != Some("message") {
+        return Err(not_understood("an answer that is not a message"));
+    }
+    let Some(content) = raw.content else {
+        return Err(not_understood("an answer without content"));
+    };
+    let usage = raw.usage.ok_or_else(|| not_understood("an answer without usage"))?.settle()?;
+    Ok(Answer {
+        id: raw.id.unwrap_or_default(),
+        model: raw.model.unwrap_or_default(),
+        content: content.into_iter().map(block).collect(),
+        stop_reason: raw.stop_reason.as_deref().map(StopReason::from_name),
+        stop_sequence: raw.stop_sequence,
+        usage,
+        ..Answer::default()
+    })
+}
+
+/// An answer that cannot be used; `what` holds nothing that the model wrote.
+pub(super) fn not_understood(what: &str) -> LlmError {
+    LlmError::new(LlmErrorKind::NotUnderstood, format!("the provider sent {what}"))
+}
+
+/// An answer that is not the JSON expected.
+///
+/// Only what does not look like an answer is quoted (a proxy's page, say), since errors are
+/// written to the audit log, which holds no answer's text.
+pub(super) fn unreadable(error: &serde_json::Error, body: &[u8]) -> LlmError {
+    if body.is_empty() {
+        return not_understood("an empty answer");
+    }
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "JSON of another shape",
+        serde_json::error::Category::Eof => "JSON that ends too early",
+        _ => "an answer that is not JSON",
+    };
+    let at = format!("{what} (line {}, column {})", error.line(), error.column());
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * QUOTED)]);
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if start.starts_with('<') {
+        let quote: String = redact(start).chars().take(QUOTED).collect();
+        return not_understood(&format!("{at}: {quote}"));
+    }
+    not_understood(&format!("{at}, {} bytes long", body.len()))
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawAnswer {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) model: Option<String>,
+    content: Option<Vec<Value>>,
+    stop_reason: Option<String>,
+    stop_sequence: Option<String>,
+    pub(super) usage: Option<RawUsage>,
+    error: Option<Value>,
+}
+
+/// Usage as it comes; also one of its iterations, which have the same fields and a model.
+#[derive(Deserialize, Clone, Default)]
+#[serde(default)]
+pub(super) struct RawUsage {
+    model: Option<String>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<RawCacheWrites>,
+    server_tool_use: Option<RawServerTools>,
+    service_tier: Option<String>,
+    inference_geo: Option<String>,
+    speed: Option<String>,
+    iterations: Option<Vec<RawUsage>>,
+}
+
+#[derive(Deserialize, Clone, Default)]
+#[serde(default)]
+struct RawCacheWrites {
+    ephemeral_5m_input_tokens: Option<u64>,
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Deserialize, Clone, Default)]
+#[serde(default)]
+struct RawServerTools {
+    web_search_requests: Option<u64>,
+}
+
+impl RawUsage {
+    /// Takes over every field that `later` has; counts are cumulative, so nothing is added.
+    pub(super) fn overlay(&mut self, later: RawUsage) {
+        fn take<T>(field: &mut Option<T>, later: Option<T>) {
+            if later.is_some() {
+                *field = later;
+            }
+        }
+        take(&mut self.input_tokens, later.input_tokens);
+        take(&mut self.output_tokens, later.output_tokens);
+        // A total that comes without its split makes the earlier split stale.
+        if later.cache_creation_input_tokens.is_some() && later.cache_creation.is_none() {
+            let same = later.cache_creation_input_tokens == self.cache_creation_input_tokens;
+            self.cache_creation = self.cache_creation.take().filter(|_| same);
+        }
+        take(&mut self.cache_creation_input_tokens, later.cache_creation_input_tokens);
+        take(&mut self.cache_read_input_tokens, later.cache_read_input_tokens);
+        take(&mut self.cache_creation, later.cache_creation);
+        take(&mut self.server_tool_use, later.server_tool_use);
+        take(&mut self.service_tier, later.service_tier);
+        take(&mut self.inference_geo, later.inference_geo);
+        take(&mut self.speed, later.speed);
+        take(&mut self.iterations, later.iterations);
+    }
+
+    /// What is billed. Cache writes of which no duration is told count as 5 minutes.
+    pub(super) fn settle(self) -> Result<Usage, LlmError> {
+        let (Some(input_tokens), Some(output_tokens)) = (self.input_tokens, self.output_tokens)
+        else {
+            return Err(not_understood("usage without input_tokens or output_tokens"));
+        };
+        let split = self.cache_creation.unwrap_or_default();
+        let hour = split.ephemeral_1h_input_tokens.unwrap_or(0);
+        let short = split.ephemeral_5m_input_tokens.unwrap_or(0);
+        let total = self.cache_creation_input_tokens.unwrap_or(0);
+        let mut iterations = Vec::new();
+        for raw in self.iterations.unwrap_or_default() {
+            let model = raw.model.clone();
+            let mut usage = raw.settle()?;
+            if usage.iterations.is_empty() {
+                iterations.push(Iteration { model, usage });
+            } else {
+                iterations.append(&mut usage.iterations);
+            }
+        }
+        Ok(Usage {
+            input_tokens,
+            output_tokens,
+            cache_write_5m_tokens: short.max(total.saturating_sub(hour)),
+            cache_write_1h_tokens: hour,
+            cache_read_tokens: self.cache_read_input_tokens.unwrap_or(0),
+            web_searches: self.server_tool_use.and_then(|t| t.web_search_requests).unwrap_or(0),
+            service_tier: self.service_tier,
+            inference_geo: self.inference_geo,
+            speed: self.speed,
+            iterations,
+        })
+    }
+}
+
+/// A block as it came; what is not typed here, or not of the shape known, is kept unchanged.
+pub(super) fn block(value: Value) -> Block {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let typed = match value.get("type").and_then(Value::as_str) {
+        Some("text") => text("text").map(|text| Block::Text { text }),
+        Some("thinking") => text("thinking")
+            .map(|thinking| Block::Thinking { thinking, signature: text("signature") }),
+        Some("tool_use") => match (text("id"), text("name"), value.get("input")) {
+            (Some(id), Some(name), Some(input)) => {
+                Some(Block::ToolUse { id, name, input: input.clone() })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    typed.unwrap_or(Block::Other(value))
+}

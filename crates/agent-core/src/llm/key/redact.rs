@@ -1,0 +1,97 @@
+//! Takes secrets out of texts that others wrote, before they are shown or written down.
+
+/// Most characters of a text that are kept.
+const LONGEST: usize = 300;
+
+/// How secrets begin, and the fewest characters that follow in a real one.
+const SHAPES: [(&str, usize); 13] = [
+    ("sk-", 8),
+    ("AIza", 20),
+    ("gsk_", 16),
+    ("xai-", 16),
+    ("hf_", 16),
+    ("pplx-", 16),
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghs_", 16),
+    ("github_pat_", 16),
+    ("AKIA", 16),
+    ("ABSK", 16),
+    ("eyJ", 30),
+];
+
+/// `text` without anything that looks like a key, on one line, at most 300 characters and an
+/// ellipsis; control characters are escaped.
+///
+/// What begins `sk-ant-` is taken out up to the next white space or character that no key can
+/// hold, so that every key that can be loaded is covered whole.
+pub fn redact(text: &str) -> String {
+    let mut out = String::new();
+    let mut kept = 0;
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if kept >= LONGEST {
+            out.push('…');
+            break;
+        }
+        if let Some((mask, bytes)) = secret(rest) {
+            out.push_str(mask);
+            kept += mask.len();
+            rest = &rest[bytes..];
+            continue;
+        }
+        let before = out.len();
+        if next.is_control() || is_invisible(next) {
+            out.extend(next.escape_default());
+        } else {
+            out.push(next);
+        }
+        kept += out[before..].chars().count();
+        rest = &rest[next.len_utf8()..];
+    }
+    out
+}
+
+/// The secret that `text` begins with: what to show instead, and its bytes.
+fn secret(text: &str) -> Option<(&'static str, usize)> {
+    if starts_with_ignoring_case(text, "sk-ant-") {
+        let bytes = text.bytes().take_while(u8::is_ascii_graphic).count();
+        return Some(("sk-ant-***", bytes));
+    }
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    SHAPES.into_iter().find_map(|(prefix, fewest)| {
+        let tail = text.strip_prefix(prefix)?;
+        let bytes = tail.bytes().take_while(is_part).count();
+        (bytes >= fewest).then_some(("[redacted]", prefix.len() + bytes))
+    })
+}
+
+fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Characters that reorder or hide text on a terminal.
+fn is_invisible(c: char) -> bool {
+    let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}');
+    hides || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_shape_are_taken_out_wherever_they_stand() {
+        let text = "bad key \"sk-ant-api03-ab!~{cd\" or (SK-ANT-x) sk-proj-abcdefgh1234 é";
+        assert_eq!(redact(text), "bad key \"sk-ant-*** or (sk-ant-*** [redacted] é");
+        assert_eq!(redact("a risk-averse ask-me"), "a risk-averse ask-me");
+    }
+
+    #[test]
+    fn a_text_becomes_one_bounded_line() {
+        assert_eq!(redact("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+        assert_eq!(redact(&"é".repeat(1_000)).chars().count(), 301);
+        let across = format!("{}sk-ant-secret-secret", "x".repeat(297));
+        assert!(!redact(&across).contains("secret"));
+    }
+}

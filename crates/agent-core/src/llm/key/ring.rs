@@ -1,0 +1,170 @@
+//! The key in use, and where to read the next one: rotation without restart.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{ApiKey, KeyError};
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From `<var>_<ENVIRONMENT>` where an environment is named, then from `var`.
+    Env {
+        /// The variable.
+        var: String,
+        /// Such as `dev`.
+        environment: Option<String>,
+    },
+    /// From a file that holds the key alone; white space around it is trimmed.
+    File(PathBuf),
+}
+
+impl Default for KeySource {
+    fn default() -> Self {
+        KeySource::Env { var: "ANTHROPIC_API_KEY".to_owned(), environment: None }
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Env { .. } => f.write_str(&self.variables().join(" or ")),
+            KeySource::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl KeySource {
+    /// The variables to read, the first that is set wins.
+    fn variables(&self) -> Vec<String> {
+        let KeySource::Env { var, environment } = self else { return Vec::new() };
+        let specific = environment.iter().map(|name| {
+            let name = name.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            format!("{var}_{name}")
+        });
+        specific.chain([var.clone()]).collect()
+    }
+
+    fn read(&self, env: &EnvReader) -> Result<ApiKey, KeyError> {
+        if let KeySource::File(path) = self {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| KeyError::Unreadable { path: path.clone(), source })?;
+            return ApiKey::parse(text.trim())
+                .map_err(|fault| KeyError::InFile { path: path.clone(), fault });
+        }
+        let variables = self.variables();
+        for var in &variables {
+            if let Some(text) = env(var) {
+                let var = var.clone();
+                return ApiKey::parse(&text).map_err(|fault| KeyError::InVariable { var, fault });
+            }
+        }
+        let verb = if variables.len() > 1 { "are" } else { "is" };
+        let looked = format!("{} {verb}", variables.join(" and "));
+        Err(KeyError::NotSet { looked, var: variables.into_iter().next().unwrap_or_default() })
+    }
+}
+
+type EnvReader = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The key in use; cheap to clone, and all clones rotate together.
+#[derive(Clone)]
+pub struct KeyRing(Arc<Ring>);
+
+struct Ring {
+    source: KeySource,
+    env: Box<EnvReader>,
+    current: Mutex<Arc<ApiKey>>,
+}
+
+impl KeyRing {
+    /// Reads the key from `source`; `env` looks up a variable, now and at each reload.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] says where it looked, what is wrong, and how to set the key.
+    pub fn load(
+        source: KeySource,
+        env: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Result<KeyRing, KeyError> {
+        let current = Mutex::new(Arc::new(source.read(&env)?));
+        Ok(KeyRing(Arc::new(Ring { source, env: Box::new(env), current })))
+    }
+
+    /// The key to use for the next attempt.
+    pub fn current(&self) -> Arc<ApiKey> {
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the source again; the masked key where it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] as at the load; the old key stays in use.
+    pub fn reload(&self) -> Result<Option<String>, KeyError> {
+        let fresh = self.0.source.read(&*self.0.env)?;
+        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.is_same(&current) {
+            return Ok(None);
+        }
+        *current = Arc::new(fresh);
+        Ok(Some(current.masked()))
+    }
+
+    /// Where the key comes from.
+    pub fn source(&self) -> &KeySource {
+        &self.0.source
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyRing").field(&self.0.source).field(&self.current()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(environment: Option<&str>) -> KeySource {
+        let environment = environment.map(str::to_owned);
+        KeySource::Env { var: "ANTHROPIC_API_KEY".to_owned(), environment }
+    }
+
+    #[test]
+    fn the_variable_of_the_environment_comes_first() {
+        let env = |var: &str| Some(format!("sk-ant-{var}").to_lowercase());
+        let ring = KeyRing::load(source(Some("my-dev")), env).unwrap();
+        assert_eq!(ring.current().masked(), "sk-ant-***_dev");
+        let general = |var: &str| (var == "ANTHROPIC_API_KEY").then(|| "sk-ant-abcdefgh".into());
+        assert!(KeyRing::load(source(Some("dev")), general).is_ok());
+        let missing = KeyRing::load(source(Some("dev")), |_| None).unwrap_err().to_string();
+        assert!(missing.contains("ANTHROPIC_API_KEY_DEV and ANTHROPIC_API_KEY are"), "{missing}");
+        assert!(missing.contains("export ANTHROPIC_API_KEY_DEV="), "{missing}");
+    }
+
+    #[test]
+    fn white_space_is_trimmed_from_a_file_and_refused_from_the_environment() {
+        let env = |_: &str| Some("sk-ant-abcdefgh\n".to_owned());
+        let error = KeyRing::load(source(None), env).unwrap_err().to_string();
+        assert!(error.contains("white space") && !error.contains("abcdefgh"), "{error}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), " sk-ant-abcdefgh\r\n").unwrap();
+        assert!(KeyRing::load(KeySource::File(file.path().to_owned()), |_| None).is_ok());
+    }
+
+    #[test]
+    fn a_changed_key_is_taken_and_a_bad_one_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sk-ant-abcdefgh").unwrap();
+        let ring = KeyRing::load(KeySource::File(file.path().to_owned()), |_| None).unwrap();
+        assert_eq!(ring.reload().unwrap(), None);
+        std::fs::write(file.path(), "sk-ant-12345678").unwrap();
+        assert_eq!(ring.reload().unwrap().as_deref(), Some("sk-ant-***5678"));
+        std::fs::write(file.path(), "sk-ant-admin01-x").unwrap();
+        assert!(ring.reload().is_err());
+        assert_eq!(ring.clone().current().masked(), "sk-ant-***5678");
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the crate from outside: one binary, so that it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+mod anthropic;
