@@ -2,39 +2,44 @@
 
 use std::io;
 
-use agent_core::config::{ConfigError, Fleet};
+use agent_core::config::Fleet;
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::args::{Check, Common, Format};
 use crate::output;
+use crate::provider::{self, ProviderError};
 
 /// Why a fleet did not pass.
 #[derive(Debug, Error)]
 pub(crate) enum CheckError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Provider(#[from] ProviderError),
     #[error("the result cannot be written to stdout")]
     Output(#[from] io::Error),
 }
 
 /// Reads the fleet and says what is in it.
 pub(crate) fn run(args: &Check, common: &Common) -> Result<(), CheckError> {
-    let fleet = Fleet::load(&args.fleet)?;
+    let fleet = provider::load_fleet(&args.fleet)?;
+    let keys = provider::keys(&fleet, None).map_err(ProviderError::from)?;
     if common.verbose > 0 && !common.quiet {
         output::note(&format!("store: {}", common.store.display()));
     }
-    let found = summary(&fleet);
+    let key = keys.map(|keys| keys.current().masked());
+    let found = summary(&fleet, key.as_deref());
     let text = match output::format(common.format) {
-        Format::Json => found.to_string(),
         Format::Table => table(&found),
+        Format::Json | Format::Jsonl | Format::Csv => found.to_string(),
     };
     Ok(output::result(&text)?)
 }
 
-fn summary(fleet: &Fleet) -> Value {
+fn summary(fleet: &Fleet, key: Option<&str>) -> Value {
     let workers: u64 = fleet.agent.iter().map(|agent| u64::from(agent.count.get())).sum();
     json!({
+        "valid": true,
+        "key": key,
         "agents": fleet.agent.len(),
         "workers": workers,
         "tasks": fleet.task.len(),
@@ -61,8 +66,8 @@ mod tests {
         let text = "[[agent]]\nname='a'\nmodel='m'\ncount=3\n[[agent]]\nname='b'\nmodel='m'\n";
         let fleet = Fleet::parse(text, "f", &|_| None).unwrap();
         let expected = json!({
-            "agents": 2, "workers": 4, "tasks": 0, "budgets": 0, "max_cost_per_task_usd": "1"
+            "valid": true, "key": null, "agents": 2, "workers": 4, "tasks": 0, "budgets": 0, "max_cost_per_task_usd": "1"
         });
-        assert_eq!(summary(&fleet), expected);
+        assert_eq!(summary(&fleet, None), expected);
     }
 }

@@ -20,3 +20,10 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
+
+/// A table without lines between its rows.
+pub(crate) fn table<const N: usize>(header: &[&str; N]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}

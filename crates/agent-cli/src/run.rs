@@ -68,14 +68,14 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         progress: Progress::new(total as u64, common.quiet),
         clock: clock.clone(),
     };
-    let status = work.play(tasks, &mut |outcome| {
+    let mut ended = |outcome: &Outcome| {
         projects.count(outcome);
         match &mut out {
             Some(out) => out.append(outcome).and_then(|()| out.flush()),
             None => Ok(()),
         }
-    });
-    let status = status.await?;
+    };
+    let status = work.play(tasks, &mut ended).await?;
 
     for outcome in &rejected {
         projects.count(outcome);
@@ -157,7 +157,7 @@ impl Work {
     /// or a signal comes.
     async fn play(mut self, tasks: Vec<Task>, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
         let mut signals = Signals::new()?;
-        let system = self.system.clone();
+        let (system, clock) = (self.system.clone(), self.clock.clone());
         let mut stopped = std::pin::pin!(system.stopped());
         let mut tasks = tasks.into_iter();
         let mut submitting = FuturesUnordered::new();
@@ -166,10 +166,10 @@ impl Work {
             while submitting.len() < SUBMITTING
                 && let Some(task) = tasks.next()
             {
-                submitting.push(submit(&system, task, &self.clock));
+                submitting.push(submit(&system, task, &clock));
             }
             if tick.is_terminated() {
-                tick.set(sleep(self.clock.clone()).fuse());
+                tick.set(clock.sleep(TICK).fuse());
             }
             tokio::select! {
                 biased;
@@ -218,10 +218,6 @@ impl Work {
         self.progress.clear();
         Ok(how)
     }
-}
-
-async fn sleep(clock: Clock) {
-    clock.sleep(TICK).await;
 }
 
 /// Submits a task; its outcome comes with all others. While the store is down it is tried again:

@@ -164,4 +164,3 @@ impl StopReason {
         StopReason::NAMED.iter().find(|(_, reason)| reason == self).map_or("", |(name, _)| name)
     }
 }
-

@@ -128,9 +128,7 @@ impl Handler<Acquire> for RateLimiter {
     fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Self::Result {
         let limiter = ctx.address();
         match self.permits.ask(self.clock.now(), ask) {
-            Answer::Granted(grant) => {
-                Box::pin(std::future::ready(Ok(Permit::new(grant, limiter))))
-            }
+            Answer::Granted(grant) => Box::pin(std::future::ready(Ok(Permit::new(grant, limiter)))),
             Answer::Refused(error) => Box::pin(std::future::ready(Err(error))),
             Answer::Waits(waiter) => {
                 let (reply, answer) = oneshot::channel();

@@ -13,8 +13,11 @@ impl Progress {
     /// A bar for `total` tasks; hidden with `quiet`, and where stderr is not a terminal.
     pub(crate) fn new(total: u64, quiet: bool) -> Progress {
         let shown = !quiet && std::io::stderr().is_terminal();
-        let target =
-            if shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target = if shown {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let style = ProgressStyle::with_template(
             "{elapsed_precise} {bar:32.cyan/blue} {pos}/{len} tasks · {msg}",

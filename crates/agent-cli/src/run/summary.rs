@@ -49,7 +49,8 @@ impl Projects {
     }
 
     fn table(&self) -> Table {
-        let mut table = table(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
+        let mut table =
+            table(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
         for (name, project) in &self.0 {
             table.add_row([
                 name.clone().unwrap_or_else(|| "(none)".to_owned()),
@@ -104,10 +105,7 @@ impl Report {
         if !self.summary.presumed_cost_usd.is_zero() {
             row("presumed", format!("${} (may have been billed)", self.summary.presumed_cost_usd));
         }
-        row(
-            "workers",
-            format!("{} ({} restarts)", self.summary.agents, self.summary.restarts),
-        );
+        row("workers", format!("{} ({} restarts)", self.summary.agents, self.summary.restarts));
         row(
             "task time",
             format!(

@@ -12,9 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::agents::agents;
 use super::read::{Field, Section, Source, shown};
-use super::{
-    ConfigError, Fleet, Guards, ProviderConfig, ProviderKind,
-};
+use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
 use crate::ledger::{BudgetSpec, OnExhausted, Window};
 use crate::money::NanoUsd;

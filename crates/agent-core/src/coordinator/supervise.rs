@@ -86,7 +86,10 @@ pub(super) struct Down {
 #[derive(Debug)]
 enum What {
     /// It panicked; it goes on after the pause, if there is one.
-    Panicked { reason: String, pause: Option<Duration> },
+    Panicked {
+        reason: String,
+        pause: Option<Duration>,
+    },
     Resumed,
     Ended,
 }
@@ -145,12 +148,7 @@ impl Coordinator {
         self.services.audit(None, &subject, event);
     }
 
-    fn requeue_after_crash(
-        &mut self,
-        worker: WorkerIndex,
-        reason: &str,
-        ctx: &mut Context<Self>,
-    ) {
+    fn requeue_after_crash(&mut self, worker: WorkerIndex, reason: &str, ctx: &mut Context<Self>) {
         let name = self.names[worker as usize].to_string();
         let Some(id) = self.at_work.remove(&worker) else { return };
         let limit = self.plan.supervision.poison_limit.get();

@@ -194,7 +194,11 @@ impl Permits {
         self.waiting_at.insert(id, place);
         self.give_ups.insert((until, id));
         let waiters = &mut self.places[place].waiters;
-        if free_at > now { waiters.rest(free_at, waiter) } else { waiters.push(waiter) }
+        if free_at > now {
+            waiters.rest(free_at, waiter)
+        } else {
+            waiters.push(waiter)
+        }
         Answer::Waits(id)
     }
 
@@ -340,8 +344,7 @@ impl Permits {
         let account = Arc::clone(account);
         self.out_of_service.insert(Arc::clone(&account), until);
         let of_account = self.places.iter_mut().filter(|place| place.account == account);
-        let refused: Vec<Waiter> =
-            of_account.flat_map(|place| place.waiters.drain()).collect();
+        let refused: Vec<Waiter> = of_account.flat_map(|place| place.waiters.drain()).collect();
         for waiter in &refused {
             self.leave(waiter);
         }

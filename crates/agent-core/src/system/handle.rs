@@ -182,7 +182,12 @@ impl AgentSystem {
     /// Records an event that a program around the system has seen.
     pub fn audit(&self, kind: AuditKind) {
         let subject = Subject { run_id: self.run_id.to_string(), ..Subject::default() };
-        let event = AuditEvent { timestamp: self.clock.now(), call_id: None, subject: Arc::new(subject), kind };
+        let event = AuditEvent {
+            timestamp: self.clock.now(),
+            call_id: None,
+            subject: Arc::new(subject),
+            kind,
+        };
         event.trace();
         self.store.do_send(store::Note { entries: vec![store::Entry::Audit(event)] });
     }
@@ -223,7 +228,8 @@ impl AgentSystem {
             };
             let (run_id, at) = (self.run_id.to_string(), self.clock.now());
             let finished = store::Entry::RunFinished { run_id, at, status };
-            if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await {
+            if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await
+            {
                 tracing::error!(%error, "the run's end could not be recorded");
             }
         }

@@ -223,8 +223,7 @@ fn wire(
         let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient()).start();
         let limiter = RateLimiter::new(limits, clock.clone()).start();
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));
-        let services =
-            Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
+        let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
         Coordinator::new(plan, Arc::new(services))
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");

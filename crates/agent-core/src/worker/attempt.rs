@@ -103,7 +103,11 @@ impl<'a> Attempt<'a> {
                 money.settle_partly(charge.cost, charge.presumed);
             }
         }
-        self.return_permit(error.seen.as_ref(), &error.limits, Some((error, pause, out_of_service)));
+        self.return_permit(
+            error.seen.as_ref(),
+            &error.limits,
+            Some((error, pause, out_of_service)),
+        );
         let mut record = self.record(now, &charge);
         record.error = Some(error.kind.as_str().to_owned());
         record.status = error.status;

@@ -152,10 +152,7 @@ impl<'a> Call<'a> {
             account: self.services.client.account().into(),
             model: Arc::clone(&self.job.model),
             worker: Arc::clone(&self.job.worker),
-            worker_limit: AgentRateLimit {
-                mode: self.job.assignment.mode,
-                ..spec_limit
-            },
+            worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
             priority: self.job.task().priority,
             input_tokens: estimated.min(self.input_bound),
             output_tokens: u64::from(request.max_tokens),
@@ -234,11 +231,8 @@ impl<'a> Call<'a> {
             return None;
         }
         let fits = |max_tokens: u32| {
-            let request = Request {
-                model: request.model.clone(),
-                max_tokens,
-                ..Request::default()
-            };
+            let request =
+                Request { model: request.model.clone(), max_tokens, ..Request::default() };
             self.bound(self.input_bound, &request).is_ok_and(|bound| bound <= no_room.available)
         };
         let (mut most, mut too_many) = (0, request.max_tokens);
@@ -341,9 +335,8 @@ impl<'a> Call<'a> {
             Retry::GiveUp(_) => None,
         };
         let pauses = matches!(error.kind, LlmErrorKind::RateLimited | LlmErrorKind::Overloaded);
-        let pause = pauses.then(|| {
-            error.retry_after.or(wait).unwrap_or(services.rules.retry.initial_backoff)
-        });
+        let pause = pauses
+            .then(|| error.retry_after.or(wait).unwrap_or(services.rules.retry.initial_backoff));
         (wait.map_or(Next::GiveUp, Next::After), pause)
     }
 

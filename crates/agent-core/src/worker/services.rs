@@ -100,12 +100,8 @@ impl Services {
         subject: &Arc<Subject>,
         kind: AuditKind,
     ) -> Entry {
-        let event = AuditEvent {
-            timestamp: self.clock.now(),
-            call_id,
-            subject: Arc::clone(subject),
-            kind,
-        };
+        let event =
+            AuditEvent { timestamp: self.clock.now(), call_id, subject: Arc::clone(subject), kind };
         if event.kind.is_warning() {
             *lock(&self.warnings).entry(event.kind.name()).or_default() += 1;
         }

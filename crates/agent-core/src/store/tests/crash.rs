@@ -120,7 +120,7 @@ fn power_cut_layer(root: &Path) -> Option<PathBuf> {
 fn lost_to_power_cuts(layer: &Path, root: &Path, with_sync: bool) -> usize {
     let mut random = fastrand::Rng::with_seed(std::process::id() as u64);
     let mut lost = 0;
-    for round in 0..(if with_sync {60} else {1}) {
+    for round in 0..(if with_sync { 60 } else { 1 }) {
         let named = |what: &str| root.join(format!("{what}-{with_sync}-{round}"));
         let (live, image) = (named("live"), named("image"));
         fs::create_dir_all(&live).unwrap();
@@ -131,7 +131,19 @@ fn lost_to_power_cuts(layer: &Path, root: &Path, with_sync: bool) -> usize {
             environment.push((NO_SYNC, Path::new("1")));
         }
         let acknowledged = killed_after(random.usize(150..600), &live, &environment);
-        let m = missing(&image, &acknowledged); eprintln!("ROUND {round} {} {m} live {}", acknowledged.len(), missing(&live, &acknowledged)); if m>0 && with_sync { let _ = Command::new("cp").arg("-r").arg(&image).arg(format!("/tmp/pcfail-{}-{round}", std::process::id())).status(); }
+        let m = missing(&image, &acknowledged);
+        eprintln!(
+            "ROUND {round} {} {m} live {}",
+            acknowledged.len(),
+            missing(&live, &acknowledged)
+        );
+        if m > 0 && with_sync {
+            let _ = Command::new("cp")
+                .arg("-r")
+                .arg(&image)
+                .arg(format!("/tmp/pcfail-{}-{round}", std::process::id()))
+                .status();
+        }
         lost += m;
     }
     lost
