@@ -8,6 +8,7 @@ pub mod money;
 pub mod permits;
 pub mod record;
 pub mod retry;
+pub mod store;
 pub mod supervision;
 pub mod task;
 pub mod usage;

@@ -1,0 +1,254 @@
+//! The journal: runs, tasks and attempts as they begin and end, folded again after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::backend::Backend;
+use super::codec;
+use super::entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
+use super::error::StoreError;
+use crate::clock::Timestamp;
+use crate::money::NanoUsd;
+use crate::record::{CallId, OpenAttempt, UsageRecord};
+use crate::task::{Outcome, Task, TaskId};
+use crate::usage::TokenCounts;
+
+/// One line of the journal. Appended only: the order is part of the store's format.
+///
+/// Tasks and outcomes stand as JSON, since they leave out and flatten fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Line {
+    RunStarted {
+        run_id: String,
+        at: Timestamp,
+        fleet: Option<String>,
+    },
+    RunFinished {
+        run_id: String,
+        at: Timestamp,
+        status: RunStatus,
+    },
+    TaskAccepted {
+        run_id: String,
+        at: Timestamp,
+        seq: u64,
+        json: String,
+    },
+    TaskEnded {
+        run_id: String,
+        json: String,
+    },
+    Opened(OpenAttempt),
+    Closed(Closed),
+    /// The submitter was told that it was not accepted.
+    TaskWithdrawn {
+        run_id: String,
+        task_id: String,
+    },
+    /// The attempt never left.
+    Withdrawn {
+        call_id: CallId,
+        attempt: u32,
+    },
+}
+
+/// The end of an attempt, as far as the run needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) call_id: CallId,
+    pub(crate) attempt: u32,
+    pub(crate) run_id: String,
+    pub(crate) task_id: Option<String>,
+    pub(crate) failed: bool,
+    pub(crate) usage: TokenCounts,
+    pub(crate) cost: NanoUsd,
+    pub(crate) presumed: NanoUsd,
+}
+
+impl From<&UsageRecord> for Closed {
+    fn from(record: &UsageRecord) -> Closed {
+        Closed {
+            call_id: record.call_id,
+            attempt: record.attempt,
+            run_id: record.subject.run_id.clone(),
+            task_id: record.subject.task_id.clone(),
+            failed: record.error.is_some(),
+            usage: record.usage,
+            cost: record.cost,
+            presumed: record.presumed,
+        }
+    }
+}
+
+impl Line {
+    /// The line of an entry; audit events have none.
+    pub(crate) fn of(entry: &Entry) -> Result<Option<Line>, StoreError> {
+        let json = |text: serde_json::Result<String>| {
+            text.map_err(|error| StoreError::value(error.to_string()))
+        };
+        Ok(Some(match entry {
+            Entry::RunStarted { run_id, at, fleet } => {
+                Line::RunStarted { run_id: run_id.clone(), at: *at, fleet: fleet.clone() }
+            }
+            Entry::RunFinished { run_id, at, status } => {
+                Line::RunFinished { run_id: run_id.clone(), at: *at, status: *status }
+            }
+            Entry::TaskAccepted { run_id, at, seq, task } => Line::TaskAccepted {
+                run_id: run_id.clone(),
+                at: *at,
+                seq: *seq,
+                json: json(serde_json::to_string(task))?,
+            },
+            Entry::TaskEnded { run_id, outcome } => Line::TaskEnded {
+                run_id: run_id.clone(),
+                json: json(serde_json::to_string(outcome))?,
+            },
+            Entry::AttemptOpened(open) => Line::Opened(open.clone()),
+            Entry::AttemptClosed(record) => Line::Closed(Closed::from(record)),
+            Entry::Audit(_) => return Ok(None),
+        }))
+    }
+}
+
+/// The journal so far, since the start of the last run.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
+    run: Option<Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    id: String,
+    started_at: Timestamp,
+    fleet: Option<String>,
+    status: Option<RunStatus>,
+    tasks: BTreeMap<TaskId, LeftTask>,
+    ended: BTreeMap<TaskId, Arc<Outcome>>,
+    calls: CallStats,
+}
+
+impl Fold {
+    /// Folds the journal from commit `start` on.
+    pub(crate) fn read(backend: &dyn Backend, start: u64) -> Result<Fold, StoreError> {
+        let mut fold = Fold::default();
+        codec::read_items(backend, codec::JOURNAL, (start, u64::MAX), &mut |_, _, line| {
+            fold.line(line)?;
+            Ok(true)
+        })?;
+        Ok(fold)
+    }
+
+    fn run(&mut self, id: &str) -> Option<&mut Run> {
+        self.run.as_mut().filter(|run| run.id == id)
+    }
+
+    fn line(&mut self, line: Line) -> Result<(), StoreError> {
+        match line {
+            Line::RunStarted { run_id, at, fleet } => match self.run(&run_id) {
+                Some(run) => run.status = None,
+                None => {
+                    self.run = Some(Run {
+                        id: run_id,
+                        started_at: at,
+                        fleet,
+                        status: None,
+                        tasks: BTreeMap::new(),
+                        ended: BTreeMap::new(),
+                        calls: CallStats::default(),
+                    });
+                }
+            },
+            Line::RunFinished { run_id, status, .. } => {
+                if let Some(run) = self.run(&run_id) {
+                    run.status = Some(status);
+                }
+            }
+            Line::TaskAccepted { run_id, at, seq, json } => {
+                let task: Arc<Task> = parse(&json)?;
+                if let Some(run) = self.run(&run_id) {
+                    let spent = CallStats::default();
+                    let id = task.id.clone();
+                    run.tasks.insert(id, LeftTask { seq, accepted_at: at, task, spent });
+                }
+            }
+            Line::TaskEnded { run_id, json } => {
+                let outcome: Arc<Outcome> = parse(&json)?;
+                if let Some(run) = self.run(&run_id) {
+                    run.tasks.remove(&outcome.task_id);
+                    run.ended.insert(outcome.task_id.clone(), outcome);
+                }
+            }
+            Line::Opened(open) => {
+                self.open.insert((open.call_id, open.attempt), open);
+            }
+            Line::Closed(closed) => {
+                self.open.remove(&(closed.call_id, closed.attempt));
+                self.closed(&closed);
+            }
+            Line::TaskWithdrawn { run_id, task_id } => {
+                if let Some(run) = self.run(&run_id) {
+                    run.tasks.remove(&TaskId::from(task_id));
+                }
+            }
+            Line::Withdrawn { call_id, attempt } => {
+                self.open.remove(&(call_id, attempt));
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, closed: &Closed) {
+        let Some(run) = self.run(&closed.run_id) else { return };
+        run.calls.add(closed);
+        let task = closed.task_id.as_deref().map(TaskId::from);
+        if let Some(task) = task.and_then(|id| run.tasks.get_mut(&id)) {
+            task.spent.add(closed);
+        }
+    }
+
+    /// What the writer must know from here on.
+    pub(crate) fn live(&self) -> Live {
+        Live {
+            run: self.run.as_ref().map(|run| run.id.clone()),
+            open: self.open.clone(),
+            tasks: self.run.iter().flat_map(|run| run.tasks.keys().cloned()).collect(),
+        }
+    }
+
+    /// What the system must know at its start.
+    pub(crate) fn recovered(self) -> Recovered {
+        let mut open_attempts: Vec<_> = self.open.into_values().collect();
+        open_attempts.sort_by_key(|open| (open.at, open.call_id, open.attempt));
+        let done =
+            |run: &Run| matches!(run.status, Some(RunStatus::Finished | RunStatus::Discarded));
+        let run = self.run.filter(|run| !done(run)).map(|run| {
+            let mut tasks: Vec<_> = run.tasks.into_values().collect();
+            tasks.sort_by_key(|task| task.seq);
+            UnfinishedRun {
+                run_id: run.id,
+                started_at: run.started_at,
+                fleet: run.fleet,
+                status: run.status,
+                tasks,
+                ended: run.ended,
+                calls: run.calls,
+            }
+        });
+        Recovered { run, open_attempts }
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(|error| StoreError::value(error.to_string()))
+}
+
+/// What is open now: the guard against a second end of anything.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) run: Option<String>,
+    pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
+    pub(crate) tasks: std::collections::BTreeSet<TaskId>,
+}

@@ -1,0 +1,204 @@
+//! Reading a store without actors: totals, records and audit events, page by page.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::StoreOptions;
+use super::backend::Backend;
+use super::book::{Book, Meta};
+use super::codec;
+use super::entry::Recovered;
+use super::error::StoreError;
+use super::query::{self, UsageQuery, UsageReport};
+use super::rollup::{self, FULL, Names};
+use super::sled_backend::Sled;
+use crate::audit::AuditEvent;
+use crate::clock::Timestamp;
+use crate::ledger::{Scope, ScopeKind};
+use crate::money::NanoUsd;
+use crate::record::UsageRecord;
+
+/// A store that nobody else has open.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) book: Book,
+    recovered: Recovered,
+}
+
+/// Which audit events are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// Only about this task.
+    pub task: Option<String>,
+    /// Only about this agent or worker.
+    pub agent: Option<String>,
+    /// Only of this name: `llm_call_failure`.
+    pub event: Option<String>,
+    /// Only of this run.
+    pub run: Option<String>,
+    /// Only at this moment or later.
+    pub since: Option<Timestamp>,
+}
+
+impl AuditFilter {
+    fn matches(&self, event: &AuditEvent) -> bool {
+        let subject = &event.subject;
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == found
+        };
+        is(&self.task, subject.task_id.as_deref())
+            && (is(&self.agent, subject.agent.as_deref())
+                || is(&self.agent, subject.agent_id.as_deref()))
+            && is(&self.event, Some(event.kind.name()))
+            && is(&self.run, Some(&subject.run_id))
+            && self.since.is_none_or(|since| event.timestamp >= since)
+    }
+}
+
+impl Reader {
+    /// Opens the store in `dir`, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] where there is none; those of opening otherwise.
+    pub fn open(dir: &Path) -> Result<Reader, StoreError> {
+        if dir.exists() && !dir.is_dir() {
+            return Err(StoreError::NotAFolder { dir: dir.to_owned() });
+        }
+        if !dir.join("db").exists() {
+            return Err(StoreError::Missing { dir: dir.to_owned() });
+        }
+        Reader::create(dir)
+    }
+
+    /// Opens the store in `dir`, or makes one: to import into.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening.
+    pub fn create(dir: &Path) -> Result<Reader, StoreError> {
+        let cache = StoreOptions::default().cache_bytes;
+        let backend = Sled::open(dir, cache, Arc::new(|file| file.sync_all()))?;
+        Reader::on(Box::new(backend))
+    }
+
+    pub(crate) fn on(backend: Box<dyn Backend>) -> Result<Reader, StoreError> {
+        let (book, recovered) = Book::open(backend)?;
+        Ok(Reader { book, recovered })
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.book.backend
+    }
+
+    /// What the last process left.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Totals of what was used.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub fn usage(&self, query: &UsageQuery) -> Result<UsageReport, StoreError> {
+        query::usage(self.backend(), query)
+    }
+
+    /// Tells each record of a call opened in `since..until`, about in the order of time, until
+    /// `each` returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub fn records(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        each: &mut dyn FnMut(UsageRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        query::records(self.backend(), since, until, &mut |record| Ok(each(record)))
+    }
+
+    /// Tells each event that `filter` lets through, in the order of time, until `each` returns
+    /// `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub fn audit(
+        &self,
+        filter: &AuditFilter,
+        each: &mut dyn FnMut(AuditEvent) -> bool,
+    ) -> Result<(), StoreError> {
+        let from = filter.since.map_or(0, |since| codec::bucket(since, 1));
+        // Commits of the same second may overlap: a second is sorted before it is told.
+        let mut second: (u64, Vec<AuditEvent>) = (0, Vec::new());
+        let mut goes_on = true;
+        let mut tell = |events: &mut Vec<AuditEvent>| {
+            events.sort_by_key(|event| event.timestamp);
+            events.drain(..).all(&mut *each)
+        };
+        let range = (from, u64::MAX);
+        codec::read_items(self.backend(), codec::AUDIT, range, &mut |at, _, event| {
+            if at != second.0 {
+                goes_on = tell(&mut second.1);
+                second.0 = at;
+            }
+            if filter.matches(&event) {
+                second.1.push(event);
+            }
+            Ok(goes_on)
+        })?;
+        if goes_on {
+            tell(&mut second.1);
+        }
+        Ok(())
+    }
+}
+
+/// Money spent at a time, and on whose account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spending {
+    /// When the call was opened; the start of the day where it is a sum.
+    pub at: Timestamp,
+    /// The scopes that it counts in; a sum has none of tasks.
+    pub scopes: Vec<Scope>,
+    /// What is known to be billed.
+    pub spent: NanoUsd,
+    /// What is charged because it may have been billed.
+    pub presumed: NanoUsd,
+}
+
+pub(crate) fn spending(
+    backend: &dyn Backend,
+    fine_since: Timestamp,
+    each: &mut dyn FnMut(&Spending),
+) -> Result<(), StoreError> {
+    let fine_day = fine_since.day().max(Meta::read(backend)?.kept_from_day);
+    let midnight = |day: u32| Timestamp::from_millis(u64::from(day) * 86_400_000);
+    if let Some(last) = fine_day.checked_sub(1) {
+        rollup::read(backend, FULL, (0, last), &mut |day, names, totals| {
+            let at = midnight(day);
+            let (spent, presumed) = (totals.cost, totals.presumed);
+            each(&Spending { at, scopes: scopes(names), spent, presumed });
+            Ok(())
+        })?;
+    }
+    query::records(backend, midnight(fine_day), Timestamp::NEVER, &mut |record| {
+        each(&Spending {
+            at: record.opened_at,
+            scopes: record.subject.scopes(&record.account),
+            spent: record.cost,
+            presumed: record.presumed,
+        });
+        Ok(true)
+    })
+}
+
+fn scopes(names: &Names) -> Vec<Scope> {
+    use ScopeKind::{Agent, Key, Model, Project, User};
+    let named = [Project, Agent, Model, User, Key].into_iter().zip(names);
+    let named = named.filter_map(|(kind, name)| Some(Scope::new(kind, name.as_deref()?)));
+    std::iter::once(Scope::GLOBAL).chain(named).collect()
+}
