@@ -1,12 +1,16 @@
 //! Logs: to stderr, warnings by default, more with `-v`.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::args::Common;
+use crate::audit::Live;
 
 /// Starts the logs. `IMPRESARIO_LOG` overrides what the flags say, in the usual form
-/// (`agent_core=debug,audit=info`).
-pub(crate) fn start(common: &Common) {
+/// (`agent_core=debug,audit=info`). Of a run the audit events are also written to the live file.
+pub(crate) fn start(common: &Common, runs: bool) {
     let by_flags = match (common.quiet, common.verbose) {
         (true, _) => "error,audit=off",
         (false, 0) => "warn,audit=off",
@@ -16,9 +20,10 @@ pub(crate) fn start(common: &Common) {
     };
     let filter =
         EnvFilter::try_from_env("IMPRESARIO_LOG").unwrap_or_else(|_| EnvFilter::new(by_flags));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    let stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
+    // Where the folder cannot be written to, the store says so.
+    let live = if runs { Live::begin(&common.store).ok() } else { None };
+    let live = live
+        .map(|live| live.with_filter(Targets::new().with_target("audit", tracing::Level::INFO)));
+    tracing_subscriber::registry().with(stderr).with(live).init();
 }

@@ -1,6 +1,7 @@
 //! The binary `impresario`: reads the arguments, runs a command, ends with its exit code.
 
 mod args;
+mod audit;
 mod check;
 mod exit;
 mod logs;
@@ -9,6 +10,8 @@ mod output;
 mod provider;
 mod run;
 mod signals;
+mod usage;
+mod when;
 
 use std::error::Error;
 use std::future::Future;
@@ -25,13 +28,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logs::start(&args.common);
     let common = &args.common;
+    logs::start(common, matches!(args.command, Command::Run(_)));
     let result = match &args.command {
         Command::Run(args) => block_on(run::run(args, common)),
         Command::Check(args) => check::run(args, common).map(|()| Exit::Done).map_err(Into::into),
         Command::MockProvider(args) => block_on(mock::run(args)),
-        Command::Usage(_) | Command::Audit(_) => Err("x".into()),
+        Command::Usage(args) => usage::run(args, common),
+        Command::Audit(args) => block_on(audit::run(args, common)),
     };
     let exit = result.unwrap_or_else(|error| {
         report(error.as_ref());

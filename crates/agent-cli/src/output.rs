@@ -22,8 +22,8 @@ pub(crate) fn note(text: &str) {
 }
 
 /// A table without lines between its rows.
-pub(crate) fn table<const N: usize>(header: &[&str; N]) -> comfy_table::Table {
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     table
 }

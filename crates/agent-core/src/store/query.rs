@@ -39,6 +39,7 @@ impl Dimension {
     pub fn key(self) -> &'static str {
         match self {
             Dimension::Project => "project_id",
+            Dimension::Agent => "agent_id",
             Dimension::User => "user_id",
             other => other.word(),
         }

@@ -107,7 +107,7 @@ impl Sled {
             .path(&self.dir)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(Some(500))
-            .mode(sled::Mode::HighThroughput);
+            .mode(sled::Mode::LowSpace);
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Ok(db)),
             Ok(Err(error @ sled::Error::Corruption { .. })) => Ok(Err(error.to_string())),

@@ -1,0 +1,130 @@
+//! Following a run under way: it holds its store, so it also appends its events to a live file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use agent_core::clock::{Clock, Timestamp};
+use agent_core::store::AuditFilter;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::print;
+use crate::args::Format;
+use crate::exit::Failure;
+use crate::signals::Signals;
+
+/// How often the live file is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The file beside the database; it is begun anew by each run and is no record.
+fn path(store: &Path) -> PathBuf {
+    store.join("audit-live.jsonl")
+}
+
+/// Appends the events of this process to the live file.
+#[derive(Debug)]
+pub(crate) struct Live(Mutex<File>);
+
+impl Live {
+    /// Begins the live file of `store` anew.
+    pub(crate) fn begin(store: &Path) -> io::Result<Live> {
+        std::fs::create_dir_all(store)?;
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path(store))?;
+        Ok(Live(Mutex::new(file)))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Live {
+    fn on_event(&self, event: &Event<'_>, _ctx: Context<'_, S>) {
+        struct Fields(Option<String>);
+        impl Visit for Fields {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "fields" {
+                    self.0 = Some(format!("{value:?}\n"));
+                }
+            }
+        }
+        let mut fields = Fields(None);
+        event.record(&mut fields);
+        if let (Some(line), Ok(mut file)) = (fields.0, self.0.lock()) {
+            // The store has the event: who follows sees the next one.
+            _ = file.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Prints events of the live file as they come, until Ctrl-C.
+pub(crate) async fn run(store: &Path, filter: &AuditFilter, format: Format) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let clock = Clock::real();
+    let mut tail = Tail { path: path(store), file: None, read: 0, line: Vec::new() };
+    loop {
+        let mut out = io::stdout().lock();
+        for event in tail.next()? {
+            if wanted(filter, &event) {
+                print(&mut out, &event, format)?;
+            }
+        }
+        out.flush()?;
+        drop(out);
+        tokio::select! {
+            biased;
+            () = signals.end() => return Ok(()),
+            () = clock.sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Reads a growing file, from the start again where it was begun anew.
+struct Tail {
+    path: PathBuf,
+    file: Option<BufReader<File>>,
+    read: u64,
+    line: Vec<u8>,
+}
+
+impl Tail {
+    fn next(&mut self) -> io::Result<Vec<Map<String, Value>>> {
+        let length = std::fs::metadata(&self.path).map_or(0, |meta| meta.len());
+        if length < self.read {
+            (self.file, self.read) = (None, 0);
+            self.line.clear();
+        }
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok().map(BufReader::new);
+        }
+        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        loop {
+            let read = file.read_until(b'\n', &mut self.line)?;
+            self.read += read as u64;
+            if !self.line.ends_with(b"\n") {
+                return Ok(events);
+            }
+            events.extend(serde_json::from_slice(&self.line).ok());
+            self.line.clear();
+        }
+    }
+}
+
+fn wanted(filter: &AuditFilter, event: &Map<String, Value>) -> bool {
+    let text = |key: &str| event.get(key).and_then(Value::as_str);
+    let is =
+        |wanted: &Option<String>, key: &str| wanted.is_none() || wanted.as_deref() == text(key);
+    let of_agent = filter.agent.as_ref().is_none_or(|agent| {
+        text("agent_id").is_some_and(|id| {
+            id == agent || id.rsplit_once('-').is_some_and(|(name, _)| name == agent)
+        })
+    });
+    let at: Option<Timestamp> = text("timestamp").and_then(|at| at.parse().ok());
+    is(&filter.task, "task_id")
+        && of_agent
+        && is(&filter.event, "event")
+        && filter.since.is_none_or(|since| at.is_some_and(|at| at >= since))
+}
