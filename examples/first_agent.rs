@@ -1,4 +1,5 @@
 //! The first agent: one worker, one task, one answer. No key: the provider is simulated.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use agent_core::agent::AgentSpec;
 use agent_core::system::AgentSystem;

@@ -1,4 +1,5 @@
 //! A hundred supervised workers under one budget and one rate limit, in a plain tokio program.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,5 @@
 //! A provider of your own: whatever answers a request can be an `LlmClient`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use agent_core::agent::AgentSpec;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, LlmErrorKind, Request, StopReason};

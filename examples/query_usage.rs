@@ -1,4 +1,5 @@
 //! Who spent what: totals from the store, by project and by day.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use agent_core::agent::AgentSpec;
 use agent_core::store::{Dimension, UsageQuery};

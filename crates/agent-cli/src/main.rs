@@ -15,7 +15,7 @@ mod when;
 
 use std::error::Error;
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -38,6 +38,11 @@ fn main() -> ExitCode {
         Command::Audit(args) => block_on(audit::run(args, common)),
     };
     let exit = result.unwrap_or_else(|error| {
+        let closed = error.downcast_ref::<io::Error>();
+        if closed.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // Whoever reads has read enough.
+            return Exit::Done;
+        }
         report(error.as_ref());
         Exit::NotStarted
     });

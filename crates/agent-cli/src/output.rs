@@ -6,7 +6,7 @@ use crate::args::Format;
 
 /// The format asked for; by default a table on a terminal and JSON elsewhere.
 pub(crate) fn format(asked: Option<Format>) -> Format {
-    asked.unwrap_or(if io::stdout().is_terminal() { Format::Table } else { Format::Json })
+    asked.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Json })
 }
 
 /// Writes a result to stdout.

@@ -28,12 +28,11 @@ pub(crate) enum TasksError {
     None(PathBuf),
 }
 
+/// The tasks to run, and those whose id was used before, each with where it stands.
+pub(crate) type Loaded = (Vec<Task>, Vec<(Task, String)>);
+
 /// Reads all tasks. Those whose id was used before come apart, each with where it stands.
-pub(crate) fn load(
-    args: &Run,
-    fleet: &Fleet,
-    quiet: bool,
-) -> Result<(Vec<Task>, Vec<(Task, String)>), TasksError> {
+pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Loaded, TasksError> {
     let mut read = Read::default();
     for task in &fleet.task {
         read.add(task.clone(), || args.fleet.display().to_string());

@@ -42,7 +42,11 @@ pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, Confi
     let source = Source { file, text };
     let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         at: source.place(error.span().map_or(0, |span| span.start)),
-        message: error.message().split_once('`').map_or(error.message(), |(it, _)| it).to_owned(),
+        message: error
+            .message()
+            .split_once('`')
+            .map_or_else(|| error.message(), |(it, _)| it)
+            .to_owned(),
     })?;
     let top = Section::open(source, String::new(), 0..0, root.get_ref(), &TOP)?;
     let calls = variable(env, "AGENT_RATE_LIMIT", "a whole number of at least 1, such as 10")?;

@@ -27,7 +27,7 @@ impl Handler<Finished> for Coordinator {
         let rests = free_at > self.services.clock.now() && !rejects;
         self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
         match ending {
-            Finish::Ended(outcome) => self.end(outcome, ctx),
+            Finish::Ended(outcome) => self.end(*outcome, ctx),
             Finish::Returned | Finish::Cancelled => self.put_back(id, ctx),
         }
         self.feed(worker);

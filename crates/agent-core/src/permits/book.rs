@@ -195,9 +195,9 @@ impl Permits {
         self.give_ups.insert((until, id));
         let waiters = &mut self.places[place].waiters;
         if free_at > now {
-            waiters.rest(free_at, waiter)
+            waiters.rest(free_at, waiter);
         } else {
-            waiters.push(waiter)
+            waiters.push(waiter);
         }
         Answer::Waits(id)
     }

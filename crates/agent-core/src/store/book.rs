@@ -26,7 +26,9 @@ pub(crate) struct Meta {
 impl Meta {
     /// Reads it, or starts at nothing.
     pub(crate) fn read(backend: &dyn Backend) -> Result<Meta, StoreError> {
-        backend.get(codec::META)?.map_or(Ok(Meta::default()), |bytes| codec::read_value(&bytes))
+        backend
+            .get(codec::META)?
+            .map_or_else(|| Ok(Meta::default()), |bytes| codec::read_value(&bytes))
     }
 }
 

@@ -148,7 +148,8 @@ impl Rollups {
                 Some(row) => row,
                 None => {
                     let stored = backend.get(&key)?;
-                    let stored = stored.map_or(Ok(Totals::default()), |v| codec::read_value(&v))?;
+                    let stored =
+                        stored.map_or_else(|| Ok(Totals::default()), |v| codec::read_value(&v))?;
                     self.rows.entry(key.clone()).or_insert(stored)
                 }
             };

@@ -7,7 +7,7 @@ use crate::audit::AuditKind;
 use crate::budget::{Reservation, Reserve, ReserveError, Ticket};
 use crate::clock::Timestamp;
 use crate::ledger::{NoRoom, OnExhausted, When};
-use crate::llm::{Answer, LlmError, LlmErrorKind, Request};
+use crate::llm::{Answer, LlmError, LlmErrorKind, Request, redact};
 use crate::money::NanoUsd;
 use crate::permits::{AgentRateLimit, Ask};
 use crate::pricing::BoundInput;
@@ -265,7 +265,7 @@ impl<'a> Call<'a> {
             Some(self.id),
             &self.job.subject,
             AuditKind::CallStart {
-                task_title: self.job.task().title().to_owned(),
+                task_title: redact(self.job.task().title()),
                 max_tokens: request.max_tokens,
                 attempt: number,
                 estimated_input_tokens: self.input_bound,

@@ -98,7 +98,7 @@ impl Job {
     }
 
     pub(crate) fn max_tokens(&self) -> u32 {
-        self.task().max_tokens.unwrap_or(self.spec.max_tokens.get())
+        self.task().max_tokens.unwrap_or_else(|| self.spec.max_tokens.get())
     }
 
     pub(crate) fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
