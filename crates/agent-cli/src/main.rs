@@ -62,5 +62,5 @@ fn report(error: &dyn Error) {
         text.push_str(&format!("  caused by: {error}\n"));
         cause = error.source();
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(text.as_bytes());
 }

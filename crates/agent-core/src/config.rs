@@ -24,7 +24,6 @@ use crate::supervision::Supervision;
 use crate::task::Task;
 
 pub use read::Place;
-pub(crate) use read::{nearest, shown};
 
 /// Why a fleet cannot be run. No message holds a value that could be a key.
 #[derive(Debug, Error)]

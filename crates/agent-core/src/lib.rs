@@ -24,4 +24,5 @@ pub mod system;
 pub mod task;
 pub mod tasks;
 pub mod usage;
+mod wording;
 pub mod worker;

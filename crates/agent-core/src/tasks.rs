@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Read};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::config::{nearest, shown};
 use crate::task::Task;
+use crate::wording::{nearest, shown};
 
 /// The keys of a task.
 pub const KEYS: [&str; 11] = [

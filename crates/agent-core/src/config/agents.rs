@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use super::ConfigError;
-use super::read::{Field, Section, shown};
+use super::read::{Field, Section};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
 use crate::permits::{AgentRateLimit, LimitMode};
 use crate::supervision::Restart;
+use crate::wording::shown;
 
 pub(super) fn agents(
     top: &Section<'_>,

@@ -11,7 +11,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::agents::agents;
-use super::read::{Field, Section, Source, shown};
+use super::read::{Field, Section, Source};
 use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
 use crate::ledger::{BudgetSpec, OnExhausted, Window};
@@ -22,6 +22,7 @@ use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
 use crate::task::{Priority, Task};
+use crate::wording::shown;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 

@@ -47,7 +47,8 @@ pub struct Latency {
 /// What a run has come to so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
-    /// The run.
+    /// The run; named beside its status where a summary is written.
+    #[serde(skip)]
     pub run_id: String,
     /// Tasks, those of earlier parts of a resumed run included.
     pub tasks: TaskCounts,
