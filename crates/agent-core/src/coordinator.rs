@@ -7,6 +7,7 @@
 //! ```
 
 mod endings;
+mod expiry;
 mod intake;
 mod report;
 mod roster;
@@ -33,6 +34,7 @@ use crate::worker::services::{Services, lock};
 use crate::worker::{Perform, WorkerAgent, WorkerIndex};
 
 pub(crate) use endings::Subscribe;
+pub(crate) use expiry::CancelTask;
 pub use intake::SubmitError;
 pub(crate) use intake::{Restore, Submit};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
@@ -64,6 +66,8 @@ pub struct Coordinator {
     queue: Queue,
     tasks: BTreeMap<TaskId, Entry>,
     ended: BTreeSet<TaskId>,
+    /// The deadlines of tasks that have been queued.
+    deadlines: BTreeSet<(Timestamp, TaskId)>,
     next_order: u64,
     stats: Stats,
     subscribers: Vec<mpsc::UnboundedSender<Arc<Outcome>>>,
@@ -91,6 +95,7 @@ struct Entry {
     agent: Option<u32>,
     order: u64,
     crashes: u32,
+    cancelled: bool,
     waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
     /// Its place among the tasks that may be open at once.
     _place: Option<OwnedSemaphorePermit>,
@@ -119,6 +124,7 @@ impl Coordinator {
             queue: Queue::default(),
             tasks: BTreeMap::new(),
             ended: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             next_order: 0,
             stats: Stats::default(),
             subscribers: Vec::new(),
@@ -175,12 +181,19 @@ impl Coordinator {
         match worker {
             Some(worker) => self.give(worker, id),
             None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![id], ctx),
-            None => {
-                let priority = entry.assignment.task.priority;
-                self.queue.push(line, priority, entry.order, id);
-                self.arm_wake(ctx);
-            }
+            None => self.enqueue(id, ctx),
         }
+    }
+
+    /// Puts a task into the queue, at the place of its priority and order.
+    fn enqueue(&mut self, id: TaskId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&id) else { return };
+        let (line, deadline) = (self.line(entry), entry.assignment.deadline);
+        self.queue.push(line, entry.assignment.task.priority, entry.order, id.clone());
+        if deadline != Timestamp::NEVER {
+            self.deadlines.insert((deadline, id));
+        }
+        self.arm_wake(ctx);
     }
 
     /// Gives a worker that has become idle its next task.
@@ -219,9 +232,12 @@ impl Coordinator {
         self.workers[worker as usize].do_send(Perform(assignment));
     }
 
-    /// Arms the one timer for the earliest resting worker, where a task waits for it.
+    /// Arms the one timer: for the earliest resting worker where a task waits for it, and for the
+    /// earliest deadline of a queued task.
     fn arm_wake(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.roster.next_wake().filter(|_| !self.queue.is_empty()) else { return };
+        let rested = self.roster.next_wake().filter(|_| !self.queue.is_empty());
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        let Some(at) = rested.into_iter().chain(deadline).min() else { return };
         if self.wake_at.is_some_and(|armed| armed <= at) {
             return;
         }
@@ -267,7 +283,7 @@ impl Actor for Coordinator {
 
 // === Wake ===
 
-/// A resting worker may call again.
+/// A resting worker may call again, or a queued task's deadline has come.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Wake;
@@ -277,7 +293,9 @@ impl Handler<Wake> for Coordinator {
 
     fn handle(&mut self, _msg: Wake, ctx: &mut Context<Self>) {
         self.wake_at = None;
-        for worker in self.roster.wake(self.services.clock.now()) {
+        let now = self.services.clock.now();
+        self.end_expired(now, ctx);
+        for worker in self.roster.wake(now) {
             self.feed(worker);
         }
         self.arm_wake(ctx);

@@ -76,6 +76,11 @@ impl Queue {
         taken
     }
 
+    /// Takes a task out of its line, wherever it stands.
+    pub fn take(&mut self, line: Line, priority: Priority, order: u64) -> Option<TaskId> {
+        self.remove(line, (Reverse(priority), order))
+    }
+
     fn remove(&mut self, line: Line, place: Place) -> Option<TaskId> {
         let task = self.lines.get_mut(&line)?.remove(&place)?;
         self.len -= 1;

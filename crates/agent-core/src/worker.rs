@@ -17,6 +17,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use crate::agent::AgentSpec;
 use crate::audit::AuditKind;
 use crate::clock::Timestamp;
+use crate::estimate::{self, Bounding};
 use crate::llm::{self, Answer, Request};
 use crate::prompt::{self, InjectionPolicy, Rendered};
 use crate::task::{ErrorCode, Outcome, TaskError};
@@ -157,24 +158,47 @@ async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
     }
     let rendered = prompt::render(job.task(), &services.rules.prompt);
     note_prompt(services, job, &rendered)?;
-    let request = request(job, rendered.text);
+    let request = request(services, job, rendered.text);
     let sent = request.text_bytes();
     let full = sent.max(rendered.full_bytes as u64 + system(job).len() as u64);
-    let bound = |bytes| crate::estimate::strict(bytes, false);
-    Call::new(services, job, &request, bound(sent), bound(full)).complete(request).await
+    let input = input_bound(services, job, &request).await;
+    // What is cut away was not counted by anyone: the guard bounds it by its bytes.
+    let full_input = input.saturating_add(full - sent);
+    Call::new(services, job, &request, input, full_input).complete(request).await
+}
+
+/// The bound on the input of a request, in tokens, as its agent wants it.
+async fn input_bound(services: &Services, job: &Job, request: &Request) -> u64 {
+    let bytes = request.text_bytes();
+    let strict = estimate::strict(bytes, !request.tools.is_empty());
+    match job.spec.bounding {
+        Bounding::Strict => strict,
+        Bounding::Calibrated => services.estimator().estimate(&job.model, None, bytes),
+        Bounding::Counted => {
+            let deadline = services.clock.now() + services.rules.timeout.of(0);
+            let deadline = deadline.min(job.assignment.deadline);
+            match services.clock.timeout(deadline, services.client.count_tokens(request)).await {
+                Ok(Some(Ok(counted))) => counted,
+                // It costs nothing to be wrong here: the strict bound holds whatever happens.
+                Ok(Some(Err(_)) | None) | Err(_) => strict,
+            }
+        }
+    }
 }
 
 fn system(job: &Job) -> &str {
     job.spec.system.as_deref().unwrap_or(prompt::DEFAULT_SYSTEM)
 }
 
-fn request(job: &Job, prompt: String) -> Request {
+fn request(services: &Services, job: &Job, prompt: String) -> Request {
+    // Newer models refuse a request that names a temperature.
+    let samples = services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
     Request {
         model: job.model.to_string(),
         max_tokens: job.max_tokens(),
         system: Some(system(job).to_owned()),
         messages: vec![llm::Message::user(prompt)],
-        temperature: job.spec.temperature,
+        temperature: job.spec.temperature.filter(|_| samples),
         stop_sequences: job.spec.stop_sequences.clone(),
         ..Request::default()
     }

@@ -28,6 +28,9 @@ impl Handler<Finished> for Coordinator {
         self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
         match ending {
             Finish::Ended(outcome) => self.end(*outcome, ctx),
+            Finish::Returned | Finish::Cancelled if self.is_cancelled(&id) => {
+                self.end_cancelled(&id, ctx);
+            }
             Finish::Returned | Finish::Cancelled => self.put_back(id, ctx),
         }
         self.feed(worker);
@@ -59,9 +62,7 @@ impl Coordinator {
 
     /// Puts a task that did not end back at its place in the queue.
     pub(super) fn put_back(&mut self, id: TaskId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.tasks.get(&id) else { return };
-        let (line, priority) = (self.line(entry), entry.assignment.task.priority);
-        self.queue.push(line, priority, entry.order, id);
+        self.enqueue(id, ctx);
         // Not at once: what sent it back may not have been told here yet.
         let at = self.services.clock.now() + PAUSE;
         self.notify_at(at, FeedAll, ctx);

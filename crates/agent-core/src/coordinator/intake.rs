@@ -113,8 +113,15 @@ impl Coordinator {
             _ => mode,
         };
         let assignment = Assignment { task: Arc::new(task), tally: shared(tally), deadline, mode };
-        let entry =
-            Entry { assignment, agent, order, crashes: 0, waiters: Vec::new(), _place: None };
+        let entry = Entry {
+            assignment,
+            agent,
+            order,
+            crashes: 0,
+            cancelled: false,
+            waiters: Vec::new(),
+            _place: None,
+        };
         self.tasks.entry(id).or_insert(entry)
     }
 
@@ -179,6 +186,7 @@ impl Handler<Written> for Coordinator {
                 let outcome = ended(&assignment, self.services.clock.now(), Err(fault));
                 self.end(outcome, ctx);
             }
+            None if self.is_cancelled(&id) => self.end_cancelled(&id, ctx),
             None => self.place(id, ctx),
         }
     }

@@ -154,6 +154,9 @@ impl Coordinator {
         let limit = self.plan.supervision.poison_limit.get();
         let Some(entry) = self.tasks.get_mut(&id) else { return };
         entry.crashes += 1;
+        if entry.cancelled {
+            return self.end_cancelled(&id, ctx);
+        }
         if entry.crashes <= limit {
             return self.place(id, ctx);
         }

@@ -10,8 +10,8 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
 use crate::clock::Clock;
 use crate::coordinator::{
-    Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, Stop, Submit, SubmitError, Subscribe,
-    WaitForStop,
+    CancelTask, Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, Stop, Submit, SubmitError,
+    Subscribe, WaitForStop,
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
@@ -131,6 +131,16 @@ impl AgentSystem {
     pub fn agent(&self, name: &str) -> Option<AgentHandle> {
         let name = self.agents.iter().find(|agent| *agent == name)?.clone();
         Some(AgentHandle { system: self.clone(), name })
+    }
+
+    /// Cancels a task: it ends as `CANCELLED`, unless it ends by itself first. What of it has left
+    /// for the provider is charged at its bound. `false` where no such task is open.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the system is gone.
+    pub async fn cancel(&self, id: TaskId) -> Result<bool, SubmitError> {
+        self.coordinator.send(CancelTask(id)).await.map_err(|_| SubmitError::Closed)
     }
 
     /// Every outcome from now on, each after it is durable.
