@@ -1,5 +1,8 @@
 //! One binary for every test across crates; a module per subject.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod fate;
+mod invariants;
 mod licences;
+mod support;
 mod tidy;
