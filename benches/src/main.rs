@@ -1,0 +1,23 @@
+//! What the runtime costs: `agent-benches overhead`, `http` or `limits`.
+#![expect(clippy::print_stdout, reason = "it prints its tables")]
+
+mod http;
+mod limits;
+mod measure;
+mod overhead;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let which = std::env::args().nth(1).unwrap_or_default();
+    match which.as_str() {
+        "overhead" => overhead::run(),
+        "http" => http::run(),
+        "limits" => limits::run(),
+        "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
+        _ => Err("say which: overhead, http or limits".into()),
+    }
+}
