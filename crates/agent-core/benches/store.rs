@@ -1,1 +1,3 @@
+//! What durable records cost: shared syncs against sled with a sync for each record.
+
 fn main() {}

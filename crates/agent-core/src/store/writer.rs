@@ -12,8 +12,9 @@ use tracing::{error, info};
 use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
+use super::messages::Answered;
 use super::query::{UsageQuery, UsageReport};
-use super::{Answered, Store, StoreNotice};
+use super::{Store, StoreNotice};
 use crate::clock::Clock;
 
 /// Most entries in one commit.

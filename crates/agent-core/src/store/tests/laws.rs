@@ -50,7 +50,7 @@ fn totals_are_the_sums_of_the_records_however_they_are_grouped_and_cut() {
                 let (since, until) = (span.map(|s| s.0), span.map(|s| s.1));
                 let query = UsageQuery { by, since, until, ..UsageQuery::default() };
                 let report = reader.usage(&query).unwrap();
-                let span = span.unwrap_or((at(0), at(200)));
+                let span = span.unwrap_or_else(|| (at(0), at(200)));
                 let inside = (0..200).filter(|n| at(*n) >= span.0 && at(*n) < span.1);
                 let cost: u64 = inside.clone().map(|n| n + 1).sum();
                 assert_eq!(report.total.totals.cost, NanoUsd::from_nanos(cost), "{query:?}");

@@ -28,7 +28,7 @@ pub(crate) fn subject(n: u64) -> Arc<Subject> {
         agent: Some(["backend", "tests", "docs"][(n % 3) as usize].into()),
         agent_type: Some("backend".into()),
         task_id: Some(n.to_string()),
-        project_id: (n % 5 != 0).then(|| format!("p{}", n % 5)),
+        project_id: (!n.is_multiple_of(5)).then(|| format!("p{}", n % 5)),
         user_id: None,
         model: Some("claude-sonnet-4-5".into()),
     })
