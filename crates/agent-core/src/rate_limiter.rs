@@ -10,7 +10,7 @@ mod permit;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Response};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -123,19 +123,19 @@ impl Handler<Ring> for RateLimiter {
 pub struct Acquire(pub Ask);
 
 impl Handler<Acquire> for RateLimiter {
-    type Result = ResponseFuture<Result<Permit, PermitError>>;
+    type Result = Response<Result<Permit, PermitError>>;
 
     fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Self::Result {
         let limiter = ctx.address();
         match self.permits.ask(self.clock.now(), ask) {
-            Answer::Granted(grant) => Box::pin(std::future::ready(Ok(Permit::new(grant, limiter)))),
-            Answer::Refused(error) => Box::pin(std::future::ready(Err(error))),
+            Answer::Granted(grant) => Response::reply(Ok(Permit::new(grant, limiter))),
+            Answer::Refused(error) => Response::reply(Err(error)),
             Answer::Waits(waiter) => {
                 let (reply, answer) = oneshot::channel();
                 self.waiting.insert(waiter, reply);
                 self.admit(ctx);
                 let mut place = InQueue { waiter, limiter: limiter.clone(), answer };
-                Box::pin(async move {
+                Response::fut(async move {
                     match (&mut place.answer).await {
                         Ok(answer) => answer.map(|grant| Permit::new(grant, limiter)),
                         // The limiter is gone, and with it whoever is asked for the reply.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::{Error as _, Unexpected, Visitor};
@@ -18,12 +19,17 @@ pub use outcome::{ErrorCode, Outcome, Status, TaskError};
 /// Names a task within a run; read from a JSON number or string, written as a string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct TaskId(String);
+pub struct TaskId(Arc<str>);
 
 impl TaskId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id as text, shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -33,7 +39,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-impl<T: Into<String>> From<T> for TaskId {
+impl<T: Into<Arc<str>>> From<T> for TaskId {
     fn from(id: T) -> TaskId {
         TaskId(id.into())
     }
@@ -52,13 +58,13 @@ impl<'de> Deserialize<'de> for TaskId {
                 if id.trim().is_empty() {
                     return Err(E::invalid_value(Unexpected::Str(id), &"an id that is not empty"));
                 }
-                Ok(TaskId(id.to_owned()))
+                Ok(id.into())
             }
             fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<TaskId, E> {
-                Ok(TaskId(id.to_string()))
+                Ok(id.to_string().into())
             }
             fn visit_i64<E: serde::de::Error>(self, id: i64) -> Result<TaskId, E> {
-                Ok(TaskId(id.to_string()))
+                Ok(id.to_string().into())
             }
         }
         if deserializer.is_human_readable() {

@@ -5,6 +5,7 @@ mod fail;
 pub mod stream;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -197,8 +198,8 @@ impl LlmClient for Anthropic {
         "anthropic"
     }
 
-    fn account(&self) -> String {
-        self.config.keys.current().masked()
+    fn account(&self) -> Arc<str> {
+        self.config.keys.current().masked().into()
     }
 
     fn rotate(&self) -> Option<String> {

@@ -92,7 +92,7 @@ impl Book {
             }
             Entry::TaskAccepted { run_id, task, .. } => {
                 self.live.tasks.remove(&task.id);
-                let task_id = task.id.to_string();
+                let task_id = task.id.shared();
                 Some(Line::TaskWithdrawn { run_id: run_id.clone(), task_id })
             }
             _ => None,

@@ -1,6 +1,6 @@
 //! The journal: runs, tasks and attempts as they begin and end, folded again after a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,31 +21,31 @@ use crate::usage::TokenCounts;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Line {
     RunStarted {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         fleet: Option<String>,
     },
     RunFinished {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         status: RunStatus,
     },
     TaskAccepted {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         seq: u64,
         json: String,
     },
     TaskEnded {
-        run_id: String,
+        run_id: Arc<str>,
         json: String,
     },
     Opened(OpenAttempt),
     Closed(Closed),
     /// The submitter was told that it was not accepted.
     TaskWithdrawn {
-        run_id: String,
-        task_id: String,
+        run_id: Arc<str>,
+        task_id: Arc<str>,
     },
     /// The attempt never left.
     Withdrawn {
@@ -59,8 +59,8 @@ pub(crate) enum Line {
 pub(crate) struct Closed {
     pub(crate) call_id: CallId,
     pub(crate) attempt: u32,
-    pub(crate) run_id: String,
-    pub(crate) task_id: Option<String>,
+    pub(crate) run_id: Arc<str>,
+    pub(crate) task_id: Option<Arc<str>>,
     pub(crate) failed: bool,
     pub(crate) usage: TokenCounts,
     pub(crate) cost: NanoUsd,
@@ -121,7 +121,7 @@ pub(crate) struct Fold {
 
 #[derive(Debug)]
 struct Run {
-    id: String,
+    id: Arc<str>,
     started_at: Timestamp,
     fleet: Option<String>,
     status: Option<RunStatus>,
@@ -142,7 +142,7 @@ impl Fold {
     }
 
     fn run(&mut self, id: &str) -> Option<&mut Run> {
-        self.run.as_mut().filter(|run| run.id == id)
+        self.run.as_mut().filter(|run| *run.id == *id)
     }
 
     fn line(&mut self, line: Line) -> Result<(), StoreError> {
@@ -248,7 +248,7 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
 /// What is open now: the guard against a second end of anything.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    pub(crate) run: Option<String>,
+    pub(crate) run: Option<Arc<str>>,
     pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
-    pub(crate) tasks: std::collections::BTreeSet<TaskId>,
+    pub(crate) tasks: HashSet<TaskId>,
 }
