@@ -1,0 +1,1 @@
+//! The limiter's promises, each by a scene in virtual time.
