@@ -111,16 +111,16 @@ impl Strict {
         Duration::from_millis(self.state.lock().unwrap().random.u64(range))
     }
 
-    /// Counts a request that has just come in.
-    fn count(&self, input: u64) -> Result<(), LlmError> {
+    /// Counts a request that has just come in, if the limits admit it.
+    fn admits(&self, input: u64) -> bool {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap();
         if state.requests.take(now, 1) && state.input.take(now, input) {
             state.counted.push((now, input));
-            return Ok(());
+            return true;
         }
         state.refused += 1;
-        Err(LlmError::new(LlmErrorKind::RateLimited, "beyond the limit"))
+        false
     }
 }
 
@@ -138,7 +138,9 @@ impl LlmClient for Strict {
             // A request is under way for a while before it is counted.
             self.clock.sleep(self.millis(0..300)).await;
             let input = request.text_bytes() / 4;
-            self.count(input)?;
+            if !self.admits(input) {
+                return Err(LlmError::new(LlmErrorKind::RateLimited, "beyond the limit"));
+            }
             self.clock.sleep(self.millis(100..600)).await;
             Ok(Answer {
                 content: vec![Block::Text { text: "done".into() }],
