@@ -132,6 +132,16 @@ fn the_waits_are_2_4_8_and_then_10_seconds_at_least() {
 }
 
 #[test]
+fn a_wait_that_would_end_at_the_deadline_is_not_begun() {
+    let decide = |nanos| {
+        let deadline = Timestamp::from_nanos(nanos);
+        RetryPolicy::default().decide(1, &FAILURE, Timestamp::EPOCH, deadline, 0.0)
+    };
+    assert_eq!(decide(2_000_000_000), Retry::GiveUp(Why::Deadline));
+    assert_eq!(decide(2_000_000_001), Retry::After(Duration::from_secs(2)));
+}
+
+#[test]
 fn the_provider_may_forbid_a_retry_and_the_third_attempt_is_the_last() {
     let decide = |attempt, failure: Failure| {
         RetryPolicy::default().decide(attempt, &failure, Timestamp::EPOCH, Timestamp::NEVER, 0.0)
