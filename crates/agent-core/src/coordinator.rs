@@ -14,7 +14,7 @@ mod roster;
 mod shutdown;
 mod supervise;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::agent::AgentSpec;
 use crate::clock::Timestamp;
 use crate::guard;
+use crate::lookup::Lookup;
 use crate::permits::LimitMode;
 use crate::queue::{Line, Queue, TaskNumber};
 use crate::supervision::Supervision;
@@ -65,7 +66,7 @@ pub struct Coordinator {
     roster: Roster,
     queue: Queue,
     /// Every task that was accepted.
-    numbers: HashMap<TaskId, TaskNumber>,
+    numbers: Lookup<TaskId, TaskNumber>,
     /// Those that have not ended.
     tasks: BTreeMap<TaskNumber, Entry>,
     /// The deadlines of tasks that have been queued.
@@ -125,7 +126,7 @@ impl Coordinator {
             at_work: Vec::new(),
             roster,
             queue: Queue::default(),
-            numbers: HashMap::new(),
+            numbers: Lookup::default(),
             tasks: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             next_number: 0,

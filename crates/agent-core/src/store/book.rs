@@ -159,8 +159,10 @@ impl Book {
                 }
                 true
             }
-            Entry::TaskAccepted { task, .. } => self.live.tasks.insert(task.id.clone()),
-            Entry::TaskEnded { outcome, .. } => self.live.tasks.remove(&outcome.task_id),
+            Entry::TaskAccepted { task, .. } => {
+                self.live.tasks.insert(task.id.clone(), ()).is_none()
+            }
+            Entry::TaskEnded { outcome, .. } => self.live.tasks.remove(&outcome.task_id).is_some(),
             Entry::AttemptOpened(open) => {
                 self.live.open.insert((open.call_id, open.attempt), open.clone());
                 true

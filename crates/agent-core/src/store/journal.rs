@@ -1,6 +1,6 @@
 //! The journal: runs, tasks and attempts as they begin and end, folded again after a restart.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use super::codec;
 use super::entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 use super::error::StoreError;
 use crate::clock::Timestamp;
+use crate::lookup::Lookup;
 use crate::money::NanoUsd;
 use crate::record::{CallId, OpenAttempt, UsageRecord};
 use crate::task::{Outcome, Task, TaskId};
@@ -213,8 +214,13 @@ impl Fold {
     pub(crate) fn live(&self) -> Live {
         Live {
             run: self.run.as_ref().map(|run| run.id.clone()),
-            open: self.open.clone(),
-            tasks: self.run.iter().flat_map(|run| run.tasks.keys().cloned()).collect(),
+            open: self.open.iter().map(|(id, open)| (*id, open.clone())).collect(),
+            tasks: self
+                .run
+                .iter()
+                .flat_map(|run| run.tasks.keys().cloned())
+                .map(|id| (id, ()))
+                .collect(),
         }
     }
 
@@ -249,6 +255,6 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) run: Option<Arc<str>>,
-    pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
-    pub(crate) tasks: HashSet<TaskId>,
+    pub(crate) open: Lookup<(CallId, u32), OpenAttempt>,
+    pub(crate) tasks: Lookup<TaskId, ()>,
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 const KEY: &str = "sk-ant-api03-very-secret-key-WXYZ";
 
-fn client(base_url: &str, max_answer_bytes: usize) -> Anthropic {
+pub(crate) fn client(base_url: &str, max_answer_bytes: usize) -> Anthropic {
     let keys = KeyRing::load(KeySource::default(), |_| Some(KEY.to_owned())).unwrap();
     let mut config = AnthropicConfig::new(keys, Clock::real());
     config.base_url = base_url.to_owned();
@@ -25,7 +25,7 @@ fn client(base_url: &str, max_answer_bytes: usize) -> Anthropic {
     client
 }
 
-fn request() -> Request {
+pub(crate) fn request() -> Request {
     Request {
         model: "claude-sonnet-4-5".into(),
         max_tokens: 9,
@@ -71,12 +71,12 @@ async fn server(reply: Vec<u8>, closes: bool) -> Server {
     Server { url, connections, heads }
 }
 
-fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
+pub(crate) fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-async fn call(reply: Vec<u8>) -> Result<Answer, LlmError> {
+pub(crate) async fn call(reply: Vec<u8>) -> Result<Answer, LlmError> {
     let server = server(reply, true).await;
     let result = client(&server.url, 4_096).complete(&request()).await;
     assert_eq!(server.heads.lock().unwrap().len(), 1, "one attempt is one request");

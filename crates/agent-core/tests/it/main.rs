@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod anthropic;
+mod retry;
