@@ -8,7 +8,8 @@ use crate::support::{Place, stderr, stdout};
 /// Where `tests/python/setup.sh` puts its environments.
 fn environments() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let found = ["sdk1", "sdk2"].map(|name| target.join("python").join(name));
     found.into_iter().filter(|place| place.join("ready").exists()).collect()
 }

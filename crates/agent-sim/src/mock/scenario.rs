@@ -27,6 +27,7 @@ pub struct Scenario {
     pub models: Vec<String>,
     /// The credit of all keys together, in dollars. Once as much is billed, calls are refused as
     /// those of an account without credit, and so is a model that has no known price.
+    #[serde(deserialize_with = "dollars")]
     pub spend_limit_usd: Option<NanoUsd>,
     /// How long an answer takes.
     pub latency: Latency,
@@ -75,14 +76,15 @@ fn wrong(message: &str) -> Result<(), MockError> {
     Err(MockError::Scenario(message.to_owned()))
 }
 
-/// `"3:7: "`: line and column, from 1.
+/// ``"3:7: `key`: "``: line and column, from 1, and whose value stands there.
 fn place(text: &str, span: Option<Range<usize>>) -> String {
-    let before = span.and_then(|span| text.get(..span.start));
-    before.map_or_else(String::new, |before| {
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        format!("{line}:{column}: ")
-    })
+    let Some(before) = span.and_then(|span| text.get(..span.start)) else { return String::new() };
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let key = line.rsplit_once('=').map_or("", |(left, _)| left.trim_end());
+    let key = key.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+    let key = key.filter(|key| !key.is_empty()).map(|key| format!("`{key}`: "));
+    let (lines, columns) = (before.matches('\n').count() + 1, line.chars().count() + 1);
+    format!("{lines}:{columns}: {}", key.unwrap_or_default())
 }
 
 /// Keys of clients; Debug shows how many there are and none of them.
@@ -154,11 +156,14 @@ impl Default for Output {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Requests a minute.
+    #[serde(deserialize_with = "at_least_one")]
     pub requests_per_minute: Option<NonZeroU32>,
     /// Input tokens a minute.
+    #[serde(deserialize_with = "at_least_one")]
     pub input_tokens_per_minute: Option<NonZeroU32>,
     /// Output tokens a minute. A request counts with its `max_tokens` until it is answered, as
     /// Anthropic's do, so one that asks for more than the limit is never admitted.
+    #[serde(deserialize_with = "at_least_one")]
     pub output_tokens_per_minute: Option<NonZeroU32>,
     /// How they are enforced.
     pub enforcement: Enforcement,
@@ -186,4 +191,20 @@ pub(super) fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Er
 /// Reads a duration that may be absent.
 pub(super) fn maybe_span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     span(from).map(Some)
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU32>, D::Error> {
+    let number = match toml::Value::deserialize(from)? {
+        toml::Value::Integer(number) => u32::try_from(number).ok().and_then(NonZeroU32::new),
+        _ => None,
+    };
+    let remedy = "write a whole number from 1 to 4294967295, or leave it out for no limit";
+    number.map(Some).ok_or_else(|| D::Error::custom(remedy))
+}
+
+fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NanoUsd>, D::Error> {
+    match toml::Value::deserialize(from)? {
+        toml::Value::String(text) => text.parse().map(Some).map_err(D::Error::custom),
+        _ => Err(D::Error::custom("write the amount as a string, such as \"1.50\"")),
+    }
 }

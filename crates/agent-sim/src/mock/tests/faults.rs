@@ -132,7 +132,7 @@ fn a_scenario_that_is_wrong_is_told_where_and_what_would_be_right() {
         ("[latency]\nbase_ms = 3", "2:1: unknown field `base_ms`, expected `base`"),
         ("[latency]\nbase = '3'", "write a duration such as"),
         ("requests_per_minute = 3", "unknown field `requests_per_minute`"),
-        ("[limits]\nrequests_per_minute = 0", "2:23: "),
+        ("[limits]\nrequests_per_minute = 0", "2:23: `requests_per_minute`: write a whole"),
         ("[limits]\nenforcement = 'fuzzy'", "`bucket` or `sliding`"),
         ("[[fault]]\nkind = 'status'\nstatus = 200", "`fault[0]`: `status` is 200; write an"),
         ("[[fault]]\nkind = 'hang'\nstatus = 500", "`status` is only for kind = \"status\""),
@@ -141,7 +141,9 @@ fn a_scenario_that_is_wrong_is_told_where_and_what_would_be_right() {
         ("[[fault]]\nkind = 'hang'\nafter = '5s'\nuntil = '1s'", "`until` is not later"),
         ("[[fault]]\nkind = 'explode'", "unknown variant `explode`, expected one of `hang`"),
         ("[output]\ntool_input = { a = 1 }", "needs `output.tool`"),
-        ("spend_limit_usd = 1.5", "1:19: "),
+        ("spend_limit_usd = 1.5", "1:19: `spend_limit_usd`: write the amount"),
+        ("spend_limit_usd = '1,5'", "not an amount of dollars; write it as a decimal"),
+        ("[[fault]]\nkind = 'drip'\ninterval = 'x'", "3:12: `interval`: "),
     ] {
         let error = Scenario::from_toml(toml).unwrap_err().to_string();
         assert!(error.contains(says), "{toml}: {error}");
