@@ -16,7 +16,8 @@ make_environment() {
     [ -e "$place/ready" ] && return 0
     rm -rf "$place"
     if "$python" -m venv "$place" \
-        && "$place/bin/python" -m pip install --quiet --disable-pip-version-check "$requirement"; then
+        && "$place/bin/python" -m pip install --quiet --retries 1 \
+            --disable-pip-version-check "$requirement"; then
         touch "$place/ready"
     else
         rm -rf "$place"

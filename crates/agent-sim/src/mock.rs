@@ -86,6 +86,13 @@ impl State {
         lock(&self.bill)
     }
 
+    /// Takes `amounts` from the limits, where they have room now.
+    fn admit(&self, key: &str, model: &str, amounts: limiter::Amounts) -> limiter::Admission {
+        let mut limiter = self.limiter();
+        // Read under the lock, so that the limiter never sees time go back.
+        limiter.admit(key, model, amounts, self.clock.now())
+    }
+
     /// The fault that a call meets.
     fn pick(&self, call: fault::Call<'_>) -> Option<&Fault> {
         let faults = &self.scenario.fault;

@@ -41,6 +41,16 @@ pub(super) struct Refusal {
     pub(super) wait: Duration,
 }
 
+/// Whether a request is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Admission {
+    pub(super) refusal: Option<Refusal>,
+    /// How the limits stand after it.
+    pub(super) standings: Standings,
+    /// When that was decided.
+    pub(super) at: Timestamp,
+}
+
 type Meter = [Option<Quota>; 3];
 
 /// The limits of every key and model. Every method takes `now`, which never goes back.
@@ -72,9 +82,9 @@ impl Limiter {
         model: &str,
         amounts: Amounts,
         now: Timestamp,
-    ) -> (Result<(), Refusal>, Standings) {
+    ) -> Admission {
         if self.is_unlimited() {
-            return (Ok(()), Standings::default());
+            return Admission { refusal: None, standings: Standings::default(), at: now };
         }
         let meter = self.meter(key, model, now);
         let waits = meter.iter_mut().zip(amounts).zip(NAMES).filter_map(|((quota, n), name)| {
@@ -83,20 +93,19 @@ impl Limiter {
             Some(Refusal { name, limit: quota.limit(), wait })
         });
         let longest = waits.max_by_key(|refusal| refusal.wait);
-        let admitted = match longest.filter(|refusal| !refusal.wait.is_zero()) {
-            Some(refusal) => Err(refusal),
-            None => {
-                let quotas = meter.iter_mut().zip(amounts);
-                quotas.for_each(|(quota, n)| quota.iter_mut().for_each(|q| q.take(now, n)));
-                Ok(())
+        let refusal = longest.filter(|refusal| !refusal.wait.is_zero());
+        if refusal.is_none() {
+            for (quota, amount) in meter.iter_mut().zip(amounts) {
+                quota.iter_mut().for_each(|quota| quota.take(now, amount));
             }
-        };
+        }
         let standing = |quota: &mut Quota| Standing {
             limit: quota.limit(),
             remaining: quota.remaining(now),
             reset: quota.full_at(now),
         };
-        (admitted, meter.each_mut().map(|quota| quota.as_mut().map(standing)))
+        let standings = meter.each_mut().map(|quota| quota.as_mut().map(standing));
+        Admission { refusal, standings, at: now }
     }
 
     /// Gives back output tokens of what was admitted at `at` and not used.

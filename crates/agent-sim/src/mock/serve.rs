@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Request};
 use serde::Serialize;
 use socket2::Socket;
 
-use super::limiter::Refusal;
+use super::limiter::{Amounts, Refusal};
 use super::reply::{Head, JSON, Problem, Reply, usual_message};
 use super::{State, call, models, request};
 
@@ -110,37 +110,41 @@ async fn messages(
         Ok(asked) => asked,
         Err(message) => return head.refuse(&Problem::new(400, message)),
     };
-    let scenario = &state.scenario;
-    if !models::exists(scenario, &asked.model) {
-        return head.refuse(&Problem::new(404, format!("model: {}", asked.model)));
+    if let Some(problem) = refusal(state, &asked) {
+        head.standings = state.admit(key, &asked.model, Amounts::default()).standings;
+        return head.refuse(&problem);
     }
-    if scenario.output.input_tokens.is_none()
-        && let Some(message) = asked.too_long()
-    {
-        return head.refuse(&Problem::new(400, message));
-    }
-    if scenario.spend_limit_usd.is_some_and(|limit| state.bill().spent() >= limit) {
-        return head.refuse(&Problem::new(400, NO_CREDIT));
-    }
-    let input_tokens = scenario.output.input_tokens.unwrap_or_else(|| asked.input_tokens());
+    let counted = state.scenario.output.input_tokens;
+    let input_tokens = counted.unwrap_or_else(|| asked.input_tokens());
+    let amounts = [1, input_tokens, asked.max_tokens];
+    // To count tokens takes nothing: the API has other limits for it.
+    let amounts = if is_counted { Amounts::default() } else { amounts };
+    let admission = state.admit(key, &asked.model, amounts);
+    head.standings = admission.standings;
     if is_counted {
         return head.reply(200, JSON, format!("{{\"input_tokens\":{input_tokens}}}").into());
     }
     let ordinal = state.calls.fetch_add(1, Ordering::Relaxed) + 1;
-    let (admitted, at) = {
-        let mut limiter = state.limiter();
-        // Read under the lock, so that the limiter never sees time go back.
-        let now = state.clock.now();
-        let amounts = [1, input_tokens, asked.max_tokens];
-        let (admitted, standings) = limiter.admit(key, &asked.model, amounts, now);
-        head.standings = standings;
-        (admitted, now)
-    };
-    if let Err(refusal) = admitted {
+    if let Some(refusal) = admission.refusal {
         return head.refuse(&limited(refusal));
     }
-    let admitted = call::Admitted { ordinal, at, input_tokens };
+    let admitted = call::Admitted { ordinal, at: admission.at, input_tokens };
     call::Call::new(state, head, key, &asked, admitted).answer(socket).await
+}
+
+/// Why a well-formed request is refused whatever the limits have room for.
+fn refusal(state: &State, asked: &request::Request<'_>) -> Option<Problem<'static>> {
+    let scenario = &state.scenario;
+    if !models::exists(scenario, &asked.model) {
+        return Some(Problem::new(404, format!("model: {}", asked.model)));
+    }
+    if scenario.output.input_tokens.is_none()
+        && let Some(message) = asked.too_long()
+    {
+        return Some(Problem::new(400, message));
+    }
+    let is_spent = scenario.spend_limit_usd.is_some_and(|limit| state.bill().spent() >= limit);
+    is_spent.then(|| Problem::new(400, NO_CREDIT))
 }
 
 fn limited(refusal: Refusal) -> Problem<'static> {

@@ -22,7 +22,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn wait(limiter: &mut Limiter, amounts: Amounts, now: Timestamp) -> Option<Duration> {
-    limiter.admit("k", "m", amounts, now).0.err().map(|refusal| refusal.wait)
+    limiter.admit("k", "m", amounts, now).refusal.map(|refusal| refusal.wait)
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn a_sliding_window_frees_a_place_only_a_minute_after_it_was_taken() {
 fn a_refused_request_takes_nothing_of_any_limit() {
     for kind in KINDS {
         let mut limiter = limiter(10, 100, 100, kind);
-        let (refused, standings) = limiter.admit("k", "m", [1, 101, 1], at(0));
-        assert_eq!(refused.unwrap_err().name, "input-tokens");
-        assert_eq!(standings.map(|s| s.unwrap().remaining), [10, 100, 100]);
+        let admission = limiter.admit("k", "m", [1, 101, 1], at(0));
+        assert_eq!(admission.refusal.unwrap().name, "input-tokens");
+        assert_eq!(admission.standings.map(|s| s.unwrap().remaining), [10, 100, 100]);
     }
 }
 
@@ -75,8 +75,8 @@ fn keys_and_models_have_limits_of_their_own() {
     for kind in KINDS {
         let mut limiter = limiter(1, 0, 0, kind);
         for (key, model) in [("a", "m"), ("a", "n"), ("b", "m")] {
-            assert_eq!(limiter.admit(key, model, [1, 0, 0], at(0)).0, Ok(()));
-            assert!(limiter.admit(key, model, [1, 0, 0], at(0)).0.is_err());
+            assert_eq!(limiter.admit(key, model, [1, 0, 0], at(0)).refusal, None);
+            assert!(limiter.admit(key, model, [1, 0, 0], at(0)).refusal.is_some());
         }
     }
 }
@@ -84,8 +84,8 @@ fn keys_and_models_have_limits_of_their_own() {
 #[test]
 fn a_standing_tells_what_is_left_and_when_all_is_there_again() {
     let whole = |kind| {
-        let (_, standings) = limiter(60, 0, 0, kind).admit("k", "m", [1, 0, 0], at(0));
-        standings[0].unwrap()
+        let admission = limiter(60, 0, 0, kind).admit("k", "m", [1, 0, 0], at(0));
+        admission.standings[0].unwrap()
     };
     let standing = |reset| Standing { limit: 60, remaining: 59, reset };
     assert_eq!(whole(Enforcement::Bucket), standing(at(1_000)));
@@ -99,10 +99,10 @@ fn idle_keys_are_forgotten_and_busy_ones_are_not() {
         for n in 0..20_000 {
             // Each is idle again after a minute, while one is kept busy.
             let now = at(n * 100);
-            limiter.admit(&n.to_string(), "m", [1, 0, 0], now).0.unwrap();
-            let _ = limiter.admit("busy", "m", [1, 0, 0], now);
+            assert_eq!(limiter.admit(&n.to_string(), "m", [1, 0, 0], now).refusal, None);
+            limiter.admit("busy", "m", [1, 0, 0], now);
         }
-        assert!(limiter.admit("busy", "m", [30, 0, 0], at(20_000 * 100)).0.is_err());
+        assert!(limiter.admit("busy", "m", [30, 0, 0], at(20_000 * 100)).refusal.is_some());
         assert!(limiter.count <= KEPT + 1, "{}", limiter.count);
         assert_eq!(limiter.count, limiter.meters.len());
     }

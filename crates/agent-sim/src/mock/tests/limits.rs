@@ -51,6 +51,7 @@ async fn every_answer_tells_how_the_limits_stand() {
     }
     let counted = request(&mock, "POST", "/v1/messages/count_tokens", KEY, BODY).await.unwrap();
     assert_eq!(counted.status, 200, "counting is not limited");
+    assert_eq!(counted.header("anthropic-ratelimit-requests-remaining"), "0");
 }
 
 #[tokio::test]
