@@ -167,4 +167,31 @@ proptest! {
             prop_assert_eq!(admitted, tokens <= u64::from(limit));
         }
     }
+
+    #[test]
+    fn what_remains_is_what_a_plain_list_of_the_last_minute_says(
+        steps in prop::collection::vec((0..20_000u64, 0..60u64, 0..60u64, 0..5usize), 1..60),
+        limit in 1..100u32,
+    ) {
+        let mut limiter = limiter(0, 0, limit, Enforcement::Sliding);
+        let mut list: Vec<(Timestamp, u64)> = Vec::new();
+        let mut now = at(0);
+        for (gap, held, used, back) in steps {
+            now = now + Duration::from_millis(gap);
+            let admission = limiter.admit("k", "m", [1, 0, held], now);
+            if admission.refusal.is_none() {
+                list.push((now, held));
+            }
+            // An earlier one ends, having used less than it held.
+            let open = list.len().saturating_sub(back + 1);
+            if let Some((since, held)) = list.get_mut(open).filter(|(_, held)| *held > used) {
+                limiter.give_back("k", "m", *held - used, *since);
+                *held = used;
+            }
+            let recent = list.iter().filter(|(at, _)| now.since(*at) < MINUTE);
+            let sum: u64 = recent.map(|(_, held)| held).sum();
+            let told = limiter.admit("k", "m", [0, 0, 0], now).standings[OUTPUT].unwrap();
+            prop_assert_eq!(told.remaining, u64::from(limit) - sum);
+        }
+    }
 }
