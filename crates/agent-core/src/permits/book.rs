@@ -11,6 +11,7 @@ use super::queue::{Waiter, Waiters};
 use super::window::{Amounts, CallLog, EntryKey};
 use super::{Ask, LimitMode, PermitError, ProviderLimits};
 use crate::clock::Timestamp;
+use crate::lookup::Lookup;
 
 pub use endings::{Feedback, PairHeadroom};
 
@@ -70,7 +71,7 @@ pub struct Permits {
     limits: ProviderLimits,
     places: Vec<Place>,
     by_pair: BTreeMap<(Arc<str>, Arc<str>), usize>,
-    workers: BTreeMap<Arc<str>, usize>,
+    workers: Lookup<Arc<str>, usize>,
     logs: Vec<CallLog>,
     granted: BTreeMap<GrantId, Granted>,
     waiting_at: BTreeMap<WaiterId, usize>,
@@ -87,7 +88,7 @@ impl Permits {
             limits,
             places: Vec::new(),
             by_pair: BTreeMap::new(),
-            workers: BTreeMap::new(),
+            workers: Lookup::default(),
             logs: Vec::new(),
             granted: BTreeMap::new(),
             waiting_at: BTreeMap::new(),
