@@ -237,6 +237,7 @@ impl Actor for Store {
             clock: Clock::real(),
             actor: ctx.address().downgrade(),
             backlog: Vec::new(),
+            gather_until: Timestamp::EPOCH,
             doubtful: None,
         };
         let thread = std::thread::Builder::new().name("store".to_owned());

@@ -15,10 +15,13 @@ use super::error::StoreError;
 use super::messages::Answered;
 use super::query::{UsageQuery, UsageReport};
 use super::{Store, StoreNotice};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// Most entries in one commit.
 const GROUP: usize = 4_096;
+/// Least time between two commits while several callers write: a commit costs as much for one
+/// entry as for a hundred. A caller that writes alone does not wait.
+const GATHER: Duration = Duration::from_millis(4);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A commit that takes longer is reported.
@@ -69,6 +72,8 @@ pub(crate) struct Writer {
     pub(crate) actor: WeakAddr<Store>,
     /// What is written when the store is back.
     pub(crate) backlog: Vec<Entry>,
+    /// Until when entries are gathered for the next commit.
+    pub(crate) gather_until: Timestamp,
     /// The commit that failed, and whether it is on disk is not known.
     pub(crate) doubtful: Option<(u64, Vec<Entry>)>,
 }
@@ -131,9 +136,12 @@ impl Writer {
                 }
             }
             if entries.len() < GROUP {
-                next = jobs.try_recv().ok();
+                next = self.next(jobs);
             }
         }
+        let several = shares.len() > 1;
+        let pause = if several { GATHER } else { Duration::ZERO };
+        self.gather_until = self.clock.now() + pause;
         let result = self.write(entries);
         let mut replies = Vec::with_capacity(shares.len() + flushes.len());
         for (reply, kept) in shares {
@@ -145,6 +153,14 @@ impl Writer {
         if !replies.is_empty() {
             self.tell(Answered { replies });
         }
+    }
+
+    /// What is queued, or comes while entries are gathered.
+    fn next(&self, jobs: &Receiver<Job>) -> Option<Job> {
+        jobs.try_recv().ok().or_else(|| {
+            let left = self.gather_until.since(self.clock.now());
+            if left.is_zero() { None } else { jobs.recv_timeout(left).ok() }
+        })
     }
 
     fn write(&mut self, entries: Vec<Entry>) -> Result<(), String> {
