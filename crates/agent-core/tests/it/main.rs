@@ -3,3 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod anthropic;
+mod faults;
+mod wire;
