@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_core::clock::Clock;
 use agent_core::llm::{Fate, LlmClient, LlmError, LlmErrorKind as K};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::wire::{
@@ -239,4 +240,27 @@ async fn what_never_reached_the_provider_is_released_and_tried_again() {
     }
     assert_eq!(plain.requests() + silent.requests(), 0);
     drop(queued);
+}
+
+/// Whether a byte gets out before the server closes is a race, so it is run often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_counts_as_unsent_has_sent_no_byte() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            socket.shutdown().await.unwrap();
+            report.send(socket.read_to_end(&mut Vec::new()).await.unwrap_or(1)).unwrap();
+        }
+    });
+    for _ in 0..100 {
+        let error = client(&url).complete(&request()).await.unwrap_err();
+        let bytes = reports.recv().await.unwrap();
+        let is_unsent = error.kind == K::NotSent;
+        assert!(bytes == 0 || !is_unsent, "{bytes} bytes: {error:?}");
+        let (kind, fate) =
+            if is_unsent { (K::NotSent, Money::Released) } else { (K::Broken, Money::Presumed) };
+        check("closed at once", &error, kind, fate, true);
+    }
 }
