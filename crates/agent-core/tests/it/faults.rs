@@ -243,7 +243,7 @@ async fn what_never_reached_the_provider_is_released_and_tried_again() {
 }
 
 /// Whether a byte gets out before the server closes is a race, so it is run often.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_request_that_counts_as_unsent_has_sent_no_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -4,4 +4,5 @@
 
 mod anthropic;
 mod faults;
+mod odd_answers;
 mod wire;
