@@ -4,5 +4,7 @@
 
 mod anthropic;
 mod faults;
+mod headers;
 mod odd_answers;
+mod pool;
 mod wire;

@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Drip(Vec<u8>, Duration),
     /// Sends these bytes again and again for as long as they are taken.
     Endless(Vec<u8>),
+    /// Does nothing for so long.
+    Wait(Duration),
     /// Ends the connection in good order.
     Close,
     /// Resets the connection.
@@ -121,6 +123,10 @@ async fn act(socket: &mut TcpStream, step: Step, seen: &Seen) -> bool {
                 seen.bytes_out.fetch_add(bytes.len(), Ordering::SeqCst);
             }
             false
+        }
+        Step::Wait(pause) => {
+            Clock::real().sleep(pause).await;
+            true
         }
         Step::Close => false,
         Step::Reset => {
