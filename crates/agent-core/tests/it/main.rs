@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod anthropic;
+mod billing;
 mod faults;
 mod headers;
 mod odd_answers;
 mod pool;
+mod rotation;
 mod wire;

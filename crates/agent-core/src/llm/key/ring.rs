@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{ApiKey, KeyError};
+use super::{ApiKey, KeyError, redact};
 
 /// Where a key comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// From `<var>_<ENVIRONMENT>` where an environment is named, then from `var`.
     Env {
@@ -26,12 +26,19 @@ impl Default for KeySource {
     }
 }
 
+/// Names come from people, and some put the key itself where its name belongs.
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeySource::Env { .. } => f.write_str(&self.variables().join(" or ")),
-            KeySource::File(path) => write!(f, "{}", path.display()),
+            KeySource::Env { .. } => f.write_str(&redact(&self.variables().join(" or "))),
+            KeySource::File(path) => f.write_str(&redact(&path.display().to_string())),
         }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySource({self})")
     }
 }
 
@@ -48,21 +55,23 @@ impl KeySource {
 
     fn read(&self, env: &EnvReader) -> Result<ApiKey, KeyError> {
         if let KeySource::File(path) = self {
+            let shown = || PathBuf::from(redact(&path.display().to_string()));
             let text = std::fs::read_to_string(path)
-                .map_err(|source| KeyError::Unreadable { path: path.clone(), source })?;
+                .map_err(|source| KeyError::Unreadable { path: shown(), source })?;
             return ApiKey::parse(text.trim())
-                .map_err(|fault| KeyError::InFile { path: path.clone(), fault });
+                .map_err(|fault| KeyError::InFile { path: shown(), fault });
         }
         let variables = self.variables();
         for var in &variables {
             if let Some(text) = env(var) {
-                let var = var.clone();
+                let var = redact(var);
                 return ApiKey::parse(&text).map_err(|fault| KeyError::InVariable { var, fault });
             }
         }
         let verb = if variables.len() > 1 { "are" } else { "is" };
-        let looked = format!("{} {verb}", variables.join(" and "));
-        Err(KeyError::NotSet { looked, var: variables.into_iter().next().unwrap_or_default() })
+        let looked = redact(&format!("{} {verb}", variables.join(" and ")));
+        let var = redact(variables.first().map_or("", |var| var));
+        Err(KeyError::NotSet { looked, var })
     }
 }
 
