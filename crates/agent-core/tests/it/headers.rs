@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use agent_core::clock::Timestamp;
-use agent_core::llm::LlmErrorKind as K;
+use agent_core::llm::{LlmClient, LlmErrorKind as K};
 
-use crate::wire::{GOOD, call, http, reply};
+use crate::wire::{GOOD, KEY, Server, call, client, http, reply, request};
 
 const LIMITS: &str = "request-id: req_011\r\n\
     anthropic-ratelimit-requests-limit: 50\r\n\
@@ -92,5 +92,40 @@ async fn a_spend_limit_is_no_rate_limit_and_used_up_credit_no_bad_request() {
     ] {
         let error = call(reply(http(status, headers, &body))).await.unwrap_err();
         assert_eq!(error.kind, kind, "{status} {headers}{body}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_counted_at_an_endpoint_of_their_own_without_what_it_refuses() {
+    for (body, counted) in [
+        (r#"{"input_tokens":641}"#, Some(641)),
+        (r#"{"input_tokens":-1}"#, None),
+        (r#"{"input_tokens":1e99}"#, None),
+        ("{}", None),
+        ("", None),
+    ] {
+        let server = Server::always(reply(http("200 OK", "", body))).await;
+        let result = client(&server.url).count_tokens(&request()).await.unwrap();
+        assert_eq!(result.ok(), counted, "{body}");
+        let seen = server.seen.requests.lock().unwrap();
+        assert!(seen[0].starts_with("POST /v1/messages/count_tokens HTTP/1.1\r\n"), "{seen:?}");
+        assert!(!seen[0].contains("max_tokens"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_sends_back_is_not_shown() {
+    let says = |key: &str| format!(r#"{{"error":{{"type":"{key}","message":"bad {key}"}}}}"#);
+    let location = format!("location: https://{KEY}.test/{KEY}?{KEY}\r\nrequest-id: {KEY}\r\n");
+    for (status, headers, body) in [
+        ("401 Unauthorized", "", says(KEY)),
+        ("200 OK", "", says(KEY)),
+        ("307 Moved", &location, String::new()),
+        ("502 Bad Gateway", &location, format!("<html>{KEY}")),
+        ("200 OK", &location, format!("<html>{KEY}")),
+        ("200 OK", "", KEY.to_owned()),
+    ] {
+        // `call` looks at what is shown.
+        assert!(call(reply(http(status, headers, &body))).await.is_err(), "{status}");
     }
 }

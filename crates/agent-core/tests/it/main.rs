@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-mod anthropic;
 mod billing;
 mod faults;
 mod headers;
 mod odd_answers;
 mod pool;
+mod recordings;
 mod rotation;
 mod wire;
