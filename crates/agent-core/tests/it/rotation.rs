@@ -143,6 +143,33 @@ fn nothing_that_holds_a_key_shows_more_than_its_last_four_characters() {
     }
 }
 
+/// A pipe, as `<(command)` makes one, can be read once; a second time it would never end.
+#[tokio::test]
+async fn a_key_source_that_is_no_file_any_more_does_not_hold_everything_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, OLD).unwrap();
+    let ring = KeyRing::load(KeySource::File(path.clone()), |_| None).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let held = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    let reload = tokio::task::spawn_blocking(move || ring.reload().map_err(|e| e.to_string()));
+    let clock = agent_core::clock::Clock::real();
+    let result = clock.timeout(clock.now() + Duration::from_secs(1), reload).await;
+    drop(held);
+    let error = result.expect("reads for ever").unwrap().unwrap_err();
+    assert!(error.contains("not a file"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_too_long_for_a_key_is_not_read_to_its_end() {
+    let file = key_file(&"x".repeat(1 << 20));
+    let error = KeyRing::load(KeySource::File(file.path().to_owned()), |_| None).unwrap_err();
+    assert!(error.to_string().contains("too long for a key"), "{error}");
+    // It has no end.
+    assert!(KeyRing::load(KeySource::File("/dev/zero".into()), |_| None).is_err());
+}
+
 /// A slip that is easily made: the key stands where its variable's or its file's name belongs.
 #[test]
 fn a_key_in_the_place_of_a_name_is_not_shown() {

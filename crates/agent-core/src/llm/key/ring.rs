@@ -1,10 +1,15 @@
 //! The key in use, and where to read the next one: rotation without restart.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{ApiKey, KeyError, redact};
+
+/// Most bytes of a file that holds a key.
+const LONGEST: u64 = 4_096;
 
 /// Where a key comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,10 +58,10 @@ impl KeySource {
         specific.chain([var.clone()]).collect()
     }
 
-    fn read(&self, env: &EnvReader) -> Result<ApiKey, KeyError> {
+    fn read(&self, env: &EnvReader, again: bool) -> Result<ApiKey, KeyError> {
         if let KeySource::File(path) = self {
             let shown = || PathBuf::from(redact(&path.display().to_string()));
-            let text = std::fs::read_to_string(path)
+            let text = read_file(path, again)
                 .map_err(|source| KeyError::Unreadable { path: shown(), source })?;
             return ApiKey::parse(text.trim())
                 .map_err(|fault| KeyError::InFile { path: shown(), fault });
@@ -73,6 +78,20 @@ impl KeySource {
         let var = redact(variables.first().map_or("", |var| var));
         Err(KeyError::NotSet { looked, var })
     }
+}
+
+/// The text of a file. A pipe can be read at the start; `again` it could hold up everyone, since
+/// nobody may ever write to it.
+fn read_file(path: &Path, again: bool) -> io::Result<String> {
+    if again && !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file any more"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for a key"));
+    }
+    Ok(text)
 }
 
 type EnvReader = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -97,7 +116,7 @@ impl KeyRing {
         source: KeySource,
         env: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Result<KeyRing, KeyError> {
-        let current = Mutex::new(Arc::new(source.read(&env)?));
+        let current = Mutex::new(Arc::new(source.read(&env, false)?));
         Ok(KeyRing(Arc::new(Ring { source, env: Box::new(env), current })))
     }
 
@@ -112,7 +131,7 @@ impl KeyRing {
     ///
     /// [`KeyError`] as at the load; the old key stays in use.
     pub fn reload(&self) -> Result<Option<String>, KeyError> {
-        let fresh = self.0.source.read(&*self.0.env)?;
+        let fresh = self.0.source.read(&*self.0.env, true)?;
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh.is_same(&current) {
             return Ok(None);
