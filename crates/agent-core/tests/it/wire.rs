@@ -9,6 +9,7 @@ use agent_core::llm::anthropic::{Anthropic, AnthropicConfig};
 use agent_core::llm::{Answer, KeyRing, KeySource, LlmClient, LlmError, Message, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 
 pub(crate) const KEY: &str = "sk-ant-api03-very-secret-key-WXYZ";
 
@@ -29,6 +30,8 @@ pub(crate) enum Step {
     Endless(Vec<u8>),
     /// Does nothing for so long.
     Wait(Duration),
+    /// Waits until as many requests have come to this point as the barrier says.
+    Meet(Arc<Barrier>),
     /// Ends the connection in good order.
     Close,
     /// Resets the connection.
@@ -126,6 +129,10 @@ async fn act(socket: &mut TcpStream, step: Step, seen: &Seen) -> bool {
         }
         Step::Wait(pause) => {
             Clock::real().sleep(pause).await;
+            true
+        }
+        Step::Meet(barrier) => {
+            barrier.wait().await;
             true
         }
         Step::Close => false,
