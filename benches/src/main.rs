@@ -1,10 +1,11 @@
-//! What the runtime costs: `agent-benches overhead`, `http` or `limits`.
+//! What the runtime costs: `agent-benches overhead`, `http`, `limits` or `store`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
 mod http;
 mod limits;
 mod measure;
 mod overhead;
+mod store;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,7 +18,8 @@ fn main() -> Result<(), Failure> {
         "overhead" => overhead::run(),
         "http" => http::run(),
         "limits" => limits::run(),
+        "store" => store::run(),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
-        _ => Err("say which: overhead, http or limits".into()),
+        _ => Err("say which: overhead, http, limits or store".into()),
     }
 }

@@ -4,5 +4,6 @@
 mod fate;
 mod invariants;
 mod licences;
+mod limits;
 mod support;
 mod tidy;

@@ -62,9 +62,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  impresario audit --task 42 --format json")]
     Audit(Audit),
     /// Serves the Messages API on loopback, with limits, latency, faults and a billing ledger
-    #[command(
-        after_help = "Example:\n  impresario mock-provider --listen 127.0.0.1:8080 --ledger bill.jsonl"
-    )]
+    #[command(after_help = "Example:\n  impresario mock-provider --listen 127.0.0.1:8080 \
+                      --scenario examples/mock.toml --ledger bill.jsonl\n\n\
+                      examples/mock.toml shows every key of a scenario.")]
     MockProvider(MockProvider),
     /// Validates a fleet file without calling anybody
     #[command(after_help = "Example:\n  impresario check fleet.toml --format json")]
@@ -155,10 +155,10 @@ pub(crate) struct MockProvider {
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Latency, limits and faults
+    /// Latency, answers, limits and faults
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) scenario: Option<PathBuf>,
-    /// Write one line a billed answer to this file
+    /// Append one line a billed answer to this file
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) ledger: Option<PathBuf>,
 }

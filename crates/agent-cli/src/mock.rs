@@ -24,6 +24,6 @@ pub(crate) async fn run(args: &args::MockProvider) -> Result<Exit, Failure> {
     let mock = MockProvider::start(args.listen, scenario, args.ledger.clone()).await?;
     output::result(&format!("listening on {}", mock.url()))?;
     signals.end().await;
-    mock.stop();
+    mock.shutdown().await?;
     Ok(Exit::Done)
 }

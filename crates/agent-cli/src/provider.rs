@@ -89,7 +89,7 @@ pub(crate) fn client(
 /// Records which key was read, where there is one.
 pub(crate) fn audit_key(system: &AgentSystem, fleet: &Fleet, client: &Arc<dyn LlmClient>) {
     if client.provider() != "simulated" {
-        let (key, source) = (client.account(), source(&fleet.provider).to_string());
+        let (key, source) = (client.account().to_string(), source(&fleet.provider).to_string());
         system.audit(AuditKind::KeyLoaded { key, source });
     }
 }

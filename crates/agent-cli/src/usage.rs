@@ -1,6 +1,7 @@
 //! `impresario usage`: what was spent, from the store's totals; `usage export`: every record.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::record::UsageRecord;
@@ -150,10 +151,13 @@ fn fields(record: &UsageRecord) -> Vec<(&'static str, Value)> {
 
 fn wanted(query: &UsageQuery, record: &UsageRecord) -> bool {
     let subject = &record.subject;
-    let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+    let is = |wanted: &Option<String>, found: &Option<Arc<str>>| {
+        wanted.is_none() || wanted.as_deref() == found.as_deref()
+    };
     is(&query.project, &subject.project_id)
         && (is(&query.agent, &subject.agent) || is(&query.agent, &subject.agent_id))
         && is(&query.model, &subject.model)
+        && is(&query.user, &subject.user_id)
 }
 
 fn export(reader: &Reader, query: &UsageQuery, common: &Common) -> Result<(), Failure> {

@@ -25,8 +25,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::agent::AgentSpec;
 use crate::clock::Timestamp;
 use crate::guard;
+use crate::lookup::Lookup;
 use crate::permits::LimitMode;
-use crate::queue::{Line, Queue};
+use crate::queue::{Line, Queue, TaskNumber};
 use crate::supervision::Supervision;
 use crate::task::{Outcome, TaskId};
 use crate::worker::job::{Assignment, Tally};
@@ -61,14 +62,16 @@ pub struct Coordinator {
     workers: Vec<Addr<WorkerAgent>>,
     names: Vec<Arc<str>>,
     /// What each worker is working on.
-    at_work: BTreeMap<WorkerIndex, TaskId>,
+    at_work: Vec<Option<TaskNumber>>,
     roster: Roster,
     queue: Queue,
-    tasks: BTreeMap<TaskId, Entry>,
-    ended: BTreeSet<TaskId>,
+    /// Every task that was accepted.
+    numbers: Lookup<TaskId, TaskNumber>,
+    /// Those that have not ended.
+    tasks: BTreeMap<TaskNumber, Entry>,
     /// The deadlines of tasks that have been queued.
-    deadlines: BTreeSet<(Timestamp, TaskId)>,
-    next_order: u64,
+    deadlines: BTreeSet<(Timestamp, TaskNumber)>,
+    next_number: TaskNumber,
     stats: Stats,
     subscribers: Vec<mpsc::UnboundedSender<Arc<Outcome>>>,
     intake: Intake,
@@ -93,9 +96,10 @@ enum Intake {
 struct Entry {
     assignment: Assignment,
     agent: Option<u32>,
-    order: u64,
     crashes: u32,
     cancelled: bool,
+    /// Its outcome is on its way to the disk.
+    ending: bool,
     waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
     /// Its place among the tasks that may be open at once.
     _place: Option<OwnedSemaphorePermit>,
@@ -119,13 +123,13 @@ impl Coordinator {
             services,
             workers: Vec::new(),
             names: Vec::new(),
-            at_work: BTreeMap::new(),
+            at_work: Vec::new(),
             roster,
             queue: Queue::default(),
+            numbers: Lookup::default(),
             tasks: BTreeMap::new(),
-            ended: BTreeSet::new(),
             deadlines: BTreeSet::new(),
-            next_order: 0,
+            next_number: 0,
             stats: Stats::default(),
             subscribers: Vec::new(),
             intake: Intake::Open,
@@ -160,6 +164,7 @@ impl Coordinator {
                 Arc::clone(&self.services),
                 coordinator.clone().recipient(),
             );
+            self.at_work.push(None);
             self.workers.push(guard::start(worker, watch, self.services.clock.clone()));
         }
     }
@@ -174,24 +179,24 @@ impl Coordinator {
     }
 
     /// Gives a task to a worker, or puts it into the queue.
-    fn place(&mut self, id: TaskId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.tasks.get(&id) else { return };
+    fn place(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&task) else { return };
         let line = self.line(entry);
         let worker = if self.feeds() { self.roster.take(line.agent, line.at_once) } else { None };
         match worker {
-            Some(worker) => self.give(worker, id),
-            None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![id], ctx),
-            None => self.enqueue(id, ctx),
+            Some(worker) => self.give(worker, task),
+            None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![task], ctx),
+            None => self.enqueue(task, ctx),
         }
     }
 
-    /// Puts a task into the queue, at the place of its priority and order.
-    fn enqueue(&mut self, id: TaskId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.tasks.get(&id) else { return };
+    /// Puts a task into the queue, at the place of its priority and number.
+    fn enqueue(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&task) else { return };
         let (line, deadline) = (self.line(entry), entry.assignment.deadline);
-        self.queue.push(line, entry.assignment.task.priority, entry.order, id.clone());
+        self.queue.push(line, entry.assignment.task.priority, task);
         if deadline != Timestamp::NEVER {
-            self.deadlines.insert((deadline, id));
+            self.deadlines.insert((deadline, task));
         }
         self.arm_wake(ctx);
     }
@@ -206,9 +211,9 @@ impl Coordinator {
             State::Resting(_) => false,
             State::Busy | State::Down | State::Gone => return,
         };
-        if let Some(id) = self.queue.pop(self.roster.agent(worker), may_call) {
+        if let Some(task) = self.queue.pop(self.roster.agent(worker), may_call) {
             self.roster.engage(worker);
-            self.give(worker, id);
+            self.give(worker, task);
         }
     }
 
@@ -221,14 +226,14 @@ impl Coordinator {
         }
     }
 
-    fn give(&mut self, worker: WorkerIndex, id: TaskId) {
-        let Some(entry) = self.tasks.get(&id) else { return };
+    fn give(&mut self, worker: WorkerIndex, task: TaskNumber) {
+        let Some(entry) = self.tasks.get(&task) else { return };
         let mut assignment = entry.assignment.clone();
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         if entry.agent.is_none() {
             assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
         }
-        self.at_work.insert(worker, id);
+        self.at_work[worker as usize] = Some(task);
         self.workers[worker as usize].do_send(Perform(assignment));
     }
 

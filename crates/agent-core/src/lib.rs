@@ -10,6 +10,7 @@ pub mod estimate;
 mod guard;
 pub mod ledger;
 pub mod llm;
+mod lookup;
 pub mod money;
 pub mod permits;
 pub mod pricing;

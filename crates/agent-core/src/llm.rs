@@ -7,6 +7,7 @@ mod error;
 mod key;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -39,8 +40,8 @@ pub trait LlmClient: fmt::Debug + Send + Sync {
 
     /// Who is billed and limited: the masked key, such as `sk-ant-***abcd`. May change when a key
     /// is rotated.
-    fn account(&self) -> String {
-        "default".to_owned()
+    fn account(&self) -> Arc<str> {
+        "default".into()
     }
 
     /// Reads the key's source again; `Some(masked key)` where it holds another key now.

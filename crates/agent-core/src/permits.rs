@@ -3,6 +3,8 @@
 mod book;
 mod pair;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -135,6 +137,18 @@ pub enum PermitError {
         account: String,
         /// When the limit is reset.
         until: Timestamp,
+    },
+    /// It asks for more than the whole limit: it would never be admitted.
+    #[error("{requested} {what} are more than the limit of {scope}, {limit} in 60s")]
+    TooLarge {
+        /// Whose limit: `model:claude-sonnet-4-5`.
+        scope: String,
+        /// Of what: `input tokens` or `output tokens`.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What was asked for.
+        requested: u64,
     },
     /// As many wait as may.
     #[error("too many wait for a permit of {scope}")]

@@ -6,11 +6,14 @@
 //! ```
 
 mod permit;
+#[cfg(test)]
+mod tests;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Supervised};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -20,6 +23,7 @@ use crate::permits::{
 };
 
 pub use permit::{Departed, Permit};
+pub use turn::Turn;
 
 type Reply = oneshot::Sender<Result<Grant, PermitError>>;
 
@@ -63,8 +67,16 @@ impl RateLimiter {
             return;
         }
         let now = self.clock.now();
-        for (waiter, answer) in self.permits.admit(now) {
-            self.tell(waiter, answer);
+        loop {
+            let told = self.permits.admit(now);
+            let mut unwanted = false;
+            for (waiter, answer) in told {
+                unwanted |= !self.tell(waiter, answer);
+            }
+            // What nobody wanted any more may be wanted by the next.
+            if !unwanted {
+                break;
+            }
         }
         let next = self.permits.next_event(now);
         if next == self.alarm.as_ref().map(|alarm| alarm.at) {
@@ -80,12 +92,14 @@ impl RateLimiter {
         });
     }
 
-    fn tell(&mut self, waiter: WaiterId, answer: Result<Grant, PermitError>) {
-        let Some(reply) = self.waiting.remove(&waiter) else { return };
+    /// Answers a waiter; `false` where it is gone and its permit was given back.
+    fn tell(&mut self, waiter: WaiterId, answer: Result<Grant, PermitError>) -> bool {
+        let Some(reply) = self.waiting.remove(&waiter) else { return true };
         if let Err(Ok(unwanted)) = reply.send(answer) {
-            // Its caller is gone.
             self.permits.give_back(unwanted.id);
+            return false;
         }
+        true
     }
 }
 
@@ -95,6 +109,15 @@ impl Actor for RateLimiter {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Bounded by the workers, each of which asks once at a time.
         ctx.set_mailbox_capacity(0);
+    }
+}
+
+impl Supervised for RateLimiter {
+    /// All that was granted stays counted, and whoever waited waits on.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(0);
+        self.alarm = None;
+        self.admit(ctx);
     }
 }
 
@@ -123,52 +146,25 @@ impl Handler<Ring> for RateLimiter {
 pub struct Acquire(pub Ask);
 
 impl Handler<Acquire> for RateLimiter {
-    type Result = ResponseFuture<Result<Permit, PermitError>>;
+    type Result = Turn;
 
-    fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Self::Result {
-        let limiter = ctx.address();
+    fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Turn {
         match self.permits.ask(self.clock.now(), ask) {
-            Answer::Granted(grant) => Box::pin(std::future::ready(Ok(Permit::new(grant, limiter)))),
-            Answer::Refused(error) => Box::pin(std::future::ready(Err(error))),
+            Answer::Granted(grant) => Turn::now(Ok(Permit::new(grant, ctx.address()))),
+            Answer::Refused(error) => Turn::now(Err(error)),
             Answer::Waits(waiter) => {
                 let (reply, answer) = oneshot::channel();
                 self.waiting.insert(waiter, reply);
                 self.admit(ctx);
-                let mut place = InQueue { waiter, limiter: limiter.clone(), answer };
-                Box::pin(async move {
-                    match (&mut place.answer).await {
-                        Ok(answer) => answer.map(|grant| Permit::new(grant, limiter)),
-                        // The limiter is gone, and with it whoever is asked for the reply.
-                        Err(_) => std::future::pending().await,
-                    }
-                })
+                Turn::waits(waiter, ctx.address(), answer)
             }
-        }
-    }
-}
-
-/// A place in the queue; given up when its caller goes away.
-#[derive(Debug)]
-struct InQueue {
-    waiter: WaiterId,
-    limiter: Addr<RateLimiter>,
-    answer: oneshot::Receiver<Result<Grant, PermitError>>,
-}
-
-impl Drop for InQueue {
-    fn drop(&mut self) {
-        self.answer.close();
-        match self.answer.try_recv() {
-            Ok(Ok(grant)) => drop(Permit::new(grant, self.limiter.clone())),
-            Ok(Err(_)) => {}
-            Err(_) => self.limiter.do_send(Leave(self.waiter)),
         }
     }
 }
 
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Leave(WaiterId);
+pub(super) struct Leave(WaiterId);
 
 impl Handler<Leave> for RateLimiter {
     type Result = ();

@@ -35,21 +35,21 @@ impl fmt::Display for CallId {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The run.
-    pub run_id: String,
+    pub run_id: Arc<str>,
     /// The worker, such as `backend-3`.
-    pub agent_id: Option<String>,
+    pub agent_id: Option<Arc<str>>,
     /// The agent that it plays, such as `backend`.
-    pub agent: Option<String>,
+    pub agent: Option<Arc<str>>,
     /// The agent's type.
-    pub agent_type: Option<String>,
+    pub agent_type: Option<Arc<str>>,
     /// The task.
-    pub task_id: Option<String>,
+    pub task_id: Option<Arc<str>>,
     /// Who pays.
-    pub project_id: Option<String>,
+    pub project_id: Option<Arc<str>>,
     /// On whose behalf.
-    pub user_id: Option<String>,
+    pub user_id: Option<Arc<str>>,
     /// The model that was asked.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
 }
 
 impl Subject {
@@ -80,9 +80,9 @@ pub struct OpenAttempt {
     /// The money reserved for it.
     pub bound: NanoUsd,
     /// The masked key.
-    pub account: String,
+    pub account: Arc<str>,
     /// The provider: `anthropic`.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// Whom it is about.
     pub subject: Arc<Subject>,
 }
@@ -125,9 +125,9 @@ pub struct UsageRecord {
     /// The model that answered, where it differs from the one that was asked.
     pub answered_by: Option<String>,
     /// The masked key.
-    pub account: String,
+    pub account: Arc<str>,
     /// The provider: `anthropic`.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// Whom it is about.
     pub subject: Arc<Subject>,
 }

@@ -1,5 +1,8 @@
 //! Whether a failed attempt is tried again, and when.
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -126,66 +129,5 @@ impl AttemptTimeout {
         let more = self.per_1k_tokens.as_nanos().saturating_mul(u128::from(max_tokens)) / 1000;
         let more = Duration::from_nanos(u64::try_from(more).unwrap_or(u64::MAX));
         self.base.saturating_add(more)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const FAILURE: Failure = Failure { transient: true, retry_after: None, should_retry: None };
-
-    proptest! {
-        #[test]
-        fn a_wait_is_never_below_backoff_or_retry_after_and_ends_before_the_deadline(
-            attempt in 1_u32..70, after in 0_u64..30, left in 0_u64..60, rng in 0.0..1.0,
-        ) {
-            let policy = RetryPolicy { max_attempts: NonZeroU32::MAX, ..RetryPolicy::default() };
-            let after = Duration::from_secs(after);
-            let failure = Failure { retry_after: Some(after), ..FAILURE };
-            let end = Timestamp::EPOCH + Duration::from_secs(left);
-            let base = Duration::from_secs(if attempt > 3 { 10 } else { 1 << attempt }.min(10));
-            match policy.decide(attempt, &failure, Timestamp::EPOCH, end, rng) {
-                Retry::After(wait) => {
-                    prop_assert!(wait >= base && wait >= after);
-                    prop_assert!(wait <= (base * 2).max(after));
-                    prop_assert!(Timestamp::EPOCH + wait < end);
-                }
-                Retry::GiveUp(why) => {
-                    prop_assert_eq!(why, Why::Deadline);
-                    prop_assert!(Duration::from_secs(left) <= (base * 2).max(after));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_provider_may_forbid_a_retry_and_the_third_attempt_is_the_last() {
-        let decide = |attempt, failure: Failure| {
-            RetryPolicy::default().decide(
-                attempt,
-                &failure,
-                Timestamp::EPOCH,
-                Timestamp::NEVER,
-                0.0,
-            )
-        };
-        assert_eq!(decide(1, FAILURE), Retry::After(Duration::from_secs(2)));
-        assert_eq!(decide(2, FAILURE), Retry::After(Duration::from_secs(4)));
-        assert_eq!(decide(3, FAILURE), Retry::GiveUp(Why::Exhausted));
-        let forbidden = Failure { should_retry: Some(false), ..FAILURE };
-        assert_eq!(decide(1, forbidden), Retry::GiveUp(Why::NotTransient));
-        let lasting = Failure { transient: false, ..FAILURE };
-        assert_eq!(decide(1, lasting), Retry::GiveUp(Why::NotTransient));
-    }
-
-    #[test]
-    fn an_attempt_has_30_s_and_15_s_for_each_1000_tokens() {
-        let timeout = AttemptTimeout::default();
-        assert_eq!(timeout.of(2_500), Duration::from_millis(67_500));
-        let endless = AttemptTimeout { per_1k_tokens: Duration::MAX, ..timeout };
-        assert!(endless.of(u32::MAX) >= Duration::from_secs(500_000_000));
     }
 }

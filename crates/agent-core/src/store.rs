@@ -10,6 +10,7 @@
 mod backend;
 mod book;
 mod codec;
+mod desk;
 mod entry;
 mod error;
 mod journal;
@@ -36,12 +37,13 @@ use crate::record::{OpenAttempt, UsageRecord};
 use crate::usage::TokenCounts;
 use backend::Memory;
 use book::Book;
+use desk::Desk;
 use sled_backend::{Sled, SyncFile};
 use writer::{Gauges, Job, Writer};
 
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 pub use error::StoreError;
-pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write};
+pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write, Written};
 pub use query::{Dimension, UsageQuery, UsageReport, UsageRow};
 pub use reader::{AuditFilter, Reader, Spending};
 pub use rollup::Totals;
@@ -76,7 +78,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Side {
     /// In memory, or on disk and not yet started.
-    Here(Box<Book>),
+    Here(Box<Desk>),
     /// On its thread.
     Thread { jobs: mpsc::Sender<Job>, handle: Option<JoinHandle<()>> },
     /// The thread could not be started.
@@ -87,7 +89,7 @@ impl Store {
     /// A store in memory; it answers at once and nothing survives the process.
     pub fn memory() -> Store {
         let book = Book::open(Box::new(Memory::default()));
-        let side = book.map_or(Side::Gone, |(book, _)| Side::Here(Box::new(book)));
+        let side = book.map_or(Side::Gone, |(book, _)| Side::Here(Box::new(Desk::new(book))));
         Store::with(side, StoreOptions::default().queue)
     }
 
@@ -110,7 +112,7 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let backend = Sled::open(dir, options.cache_bytes, sync)?;
         let (book, recovered) = Book::open(Box::new(backend))?;
-        Ok((Store::with(Side::Here(Box::new(book)), options.queue), recovered))
+        Ok((Store::with(Side::Here(Box::new(Desk::new(book))), options.queue), recovered))
     }
 
     fn with(side: Side, queue: usize) -> Store {
@@ -120,7 +122,7 @@ impl Store {
 
     fn book(&self) -> Result<&Book, StoreError> {
         match &self.side {
-            Side::Here(book) => Ok(book),
+            Side::Here(desk) => Ok(&desk.book),
             Side::Thread { .. } | Side::Gone => Err(StoreError::Closed),
         }
     }
@@ -137,7 +139,7 @@ impl Store {
         recovered: &mut Recovered,
         now: Timestamp,
     ) -> Result<Vec<UsageRecord>, StoreError> {
-        let Side::Here(book) = &mut self.side else { return Err(StoreError::Closed) };
+        let Side::Here(desk) = &mut self.side else { return Err(StoreError::Closed) };
         let records: Vec<_> =
             recovered.open_attempts.iter().map(|open| presumed(open, now)).collect();
         if records.is_empty() {
@@ -155,7 +157,7 @@ impl Store {
             [Entry::AttemptClosed(record.clone()), Entry::Audit(event)]
         });
         let entries: Vec<_> = entries.collect();
-        book.write(&entries)?;
+        desk.book.write(&entries)?;
         recovered.open_attempts.clear();
         if let Some(run) = &mut recovered.run {
             for closed in records.iter().map(journal::Closed::from) {
@@ -223,14 +225,14 @@ impl Actor for Store {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Work is bounded by permits, notices are not refused: the mailbox need not be.
         ctx.set_mailbox_capacity(self.permits.available_permits().max(16));
-        let is_disk = matches!(&self.side, Side::Here(book) if book.backend.blocks());
+        let is_disk = matches!(&self.side, Side::Here(desk) if desk.book.backend.blocks());
         if !is_disk {
             return;
         }
-        let Side::Here(book) = std::mem::replace(&mut self.side, Side::Gone) else { return };
+        let Side::Here(desk) = std::mem::replace(&mut self.side, Side::Gone) else { return };
         let (jobs, inbox) = mpsc::channel();
         let writer = Writer {
-            book: *book,
+            book: desk.book,
             gauges: self.gauges.clone(),
             clock: Clock::real(),
             actor: ctx.address().downgrade(),

@@ -1,28 +1,46 @@
-//! The mock provider: an HTTP server with the Messages API, faults and a ledger of what it bills.
+//! The mock provider: an HTTP server with the Messages API, limits, faults and a ledger of what it
+//! bills.
+//!
+//! It serves `POST /v1/messages`, whole and streamed, `POST /v1/messages/count_tokens` and
+//! `GET /v1/models`, with either `x-api-key` or `authorization: Bearer`, well enough for the
+//! official SDKs. Its [`Scenario`] says what it does; `examples/mock.toml` shows every key.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use agent_core::clock::{Clock, Timestamp};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
+mod answer;
 mod bill;
+mod call;
+mod charge;
+mod fault;
+mod limiter;
+mod models;
+mod quota;
+mod reply;
+mod request;
 mod scenario;
 mod serve;
-mod wire;
+mod spoil;
 
-pub use bill::BilledAnswer;
-pub use scenario::{Fault, FaultKind, Latency, Output, Scenario};
+pub use bill::{Billed, BilledAnswer};
+pub use fault::{Fault, FaultKind};
+pub use scenario::{Enforcement, Keys, Latency, Limits, Output, Scenario};
 
 const BACKLOG: i32 = 4096;
 
@@ -43,23 +61,47 @@ pub enum MockError {
 #[derive(Debug)]
 struct State {
     scenario: Scenario,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    bill: bill::Bill,
-    calls: u64,
-    statuses: BTreeMap<u16, u64>,
-    random: fastrand::Rng,
-    // Requests left and when that was so, by key and model.
-    buckets: BTreeMap<(String, String), (f64, agent_core::clock::Timestamp)>,
+    clock: Clock,
+    started: Timestamp,
+    /// Requests of any kind; their ids are made of it.
+    requests: AtomicU64,
+    /// Well-formed requests for an answer.
+    calls: AtomicU64,
+    statuses: Mutex<BTreeMap<u16, u64>>,
+    picker: Mutex<fault::Picker>,
+    limiter: Mutex<limiter::Limiter>,
+    bill: Mutex<bill::Bill>,
 }
 
 impl State {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn statuses(&self) -> MutexGuard<'_, BTreeMap<u16, u64>> {
+        lock(&self.statuses)
     }
+
+    fn limiter(&self) -> MutexGuard<'_, limiter::Limiter> {
+        lock(&self.limiter)
+    }
+
+    fn bill(&self) -> MutexGuard<'_, bill::Bill> {
+        lock(&self.bill)
+    }
+
+    /// Takes `amounts` from the limits, where they have room now.
+    fn admit(&self, key: &str, model: &str, amounts: limiter::Amounts) -> limiter::Admission {
+        let mut limiter = self.limiter();
+        // Read under the lock, so that the limiter never sees time go back.
+        limiter.admit(key, model, amounts, self.clock.now())
+    }
+
+    /// The fault that a call meets.
+    fn pick(&self, call: fault::Call<'_>) -> Option<&Fault> {
+        let faults = &self.scenario.fault;
+        if faults.is_empty() { None } else { lock(&self.picker).pick(faults, call) }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running mock provider; dropping it stops it.
@@ -68,6 +110,8 @@ pub struct MockProvider {
     address: SocketAddr,
     state: Arc<State>,
     accepting: JoinHandle<()>,
+    // Absent once it was told to end.
+    end: Option<oneshot::Sender<()>>,
 }
 
 impl MockProvider {
@@ -75,26 +119,36 @@ impl MockProvider {
     ///
     /// # Errors
     ///
-    /// [`MockError`] where the address or the ledger cannot be had.
+    /// [`MockError`] where the address or the ledger cannot be had, or the scenario is wrong.
     #[expect(clippy::unused_async, reason = "needs a tokio runtime, which awaiting makes plain")]
     pub async fn start(
         listen: SocketAddr,
         scenario: Scenario,
         ledger: Option<PathBuf>,
     ) -> Result<MockProvider, MockError> {
+        scenario.validate()?;
         let file = ledger.map(|path| {
             let file = OpenOptions::new().create(true).append(true).open(&path);
             file.map_err(|e| MockError::Ledger(path, e))
         });
-        let bill = bill::Bill { answers: Vec::new(), file: file.transpose()? };
+        let file = file.transpose()?;
         let listener = bind(listen).map_err(|e| MockError::Listen(listen, e))?;
         let address = listener.local_addr().map_err(|e| MockError::Listen(listen, e))?;
-        let random = fastrand::Rng::with_seed(scenario.seed);
-        let (calls, statuses, buckets) = (0, BTreeMap::new(), BTreeMap::new());
-        let inner = Mutex::new(Inner { bill, calls, statuses, random, buckets });
-        let state = Arc::new(State { scenario, inner });
-        let accepting = tokio::spawn(accept(listener, state.clone()));
-        Ok(MockProvider { address, state, accepting })
+        let clock = Clock::real();
+        let state = Arc::new(State {
+            started: clock.now(),
+            clock,
+            requests: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            statuses: Mutex::default(),
+            picker: Mutex::new(fault::Picker::new(scenario.seed, scenario.fault.len())),
+            limiter: Mutex::new(limiter::Limiter::new(scenario.limits.clone())),
+            bill: Mutex::new(bill::Bill::new(file)),
+            scenario,
+        });
+        let (end, ended) = oneshot::channel();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state), ended));
+        Ok(MockProvider { address, state, accepting, end: Some(end) })
     }
 
     /// Where it listens.
@@ -107,18 +161,37 @@ impl MockProvider {
         format!("http://{}", self.address)
     }
 
-    /// All that was billed so far.
+    /// What was billed, oldest first: the last 100,000 answers. The ledger has all.
     pub fn bill(&self) -> Vec<BilledAnswer> {
-        self.state.lock().bill.answers.clone()
+        self.state.bill().answers()
+    }
+
+    /// The sum of all that was billed.
+    pub fn billed(&self) -> Billed {
+        self.state.bill().sum()
     }
 
     /// How many requests were answered, by status; those never answered count under 0.
     pub fn requests(&self) -> BTreeMap<u16, u64> {
-        self.state.lock().statuses.clone()
+        self.state.statuses().clone()
     }
 
     /// Stops: no new connection is taken, and open ones are closed.
     pub fn stop(self) {}
+
+    /// Stops, and returns when no connection is open and the ledger is on the disk. What was not
+    /// answered yet is billed, as all abandoned calls are.
+    ///
+    /// # Errors
+    ///
+    /// Where the ledger cannot be written to the disk.
+    pub async fn shutdown(mut self) -> io::Result<()> {
+        // Dropping the sender tells it too.
+        drop(self.end.take());
+        // It neither panics nor was it aborted.
+        let _ = (&mut self.accepting).await;
+        self.state.bill().sync()
+    }
 }
 
 impl Drop for MockProvider {
@@ -136,31 +209,32 @@ fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<State>, mut ended: oneshot::Receiver<()>) {
     // Aborts every connection when it is dropped.
-    let mut open = tokio::task::JoinSet::new();
+    let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
-            pause(Duration::from_millis(10)).await;
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut ended => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of files, most likely: some are closed soon.
+            state.clock.sleep(Duration::from_millis(10)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
         let Ok(socket) = SockRef::from(&stream).try_clone().map(Arc::new) else { continue };
-        let state = state.clone();
+        let state = Arc::clone(&state);
         open.spawn(async move {
             let answer =
                 service_fn(move |request| serve::answer(state.clone(), socket.clone(), request));
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
         });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a server for clients in other processes: real time")]
-async fn pause(duration: Duration) {
-    if !duration.is_zero() {
-        tokio::time::sleep(duration).await;
-    }
+    drop(listener);
+    open.shutdown().await;
 }
 
 /// Any free port of this machine, for tests.

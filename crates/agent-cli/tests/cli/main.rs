@@ -3,5 +3,7 @@
 
 mod contract;
 mod kill;
+mod mock;
+mod python;
 mod secrets;
 mod support;

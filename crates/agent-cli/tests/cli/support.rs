@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
@@ -108,9 +108,19 @@ pub(crate) struct Mock {
     pub(crate) url: String,
 }
 
+impl Mock {
+    /// Sends it a signal and waits for its end.
+    pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
 impl Drop for Mock {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
+        // It may have been ended.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 }

@@ -7,8 +7,9 @@ use tokio::sync::mpsc;
 
 use super::{Coordinator, Ended, FeedAll, Intake, PAUSE, State};
 use crate::permits::LimitMode;
+use crate::queue::TaskNumber;
 use crate::store;
-use crate::task::{ErrorCode, Outcome, TaskError, TaskId};
+use crate::task::{ErrorCode, Outcome, TaskError};
 use crate::worker::job::ended;
 use crate::worker::services::lock;
 use crate::worker::{Finish, Finished};
@@ -20,18 +21,18 @@ impl Handler<Finished> for Coordinator {
 
     fn handle(&mut self, msg: Finished, ctx: &mut Context<Self>) {
         let Finished { worker, free_at, ending } = msg;
-        let Some(id) = self.at_work.remove(&worker) else { return };
+        let Some(task) = self.at_work[worker as usize].take() else { return };
         // A worker in mode `reject` never rests: it is given tasks to refuse them.
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         let rejects = spec.rate_limit.as_ref().is_some_and(|l| l.mode == LimitMode::Reject);
         let rests = free_at > self.services.clock.now() && !rejects;
         self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
         match ending {
-            Finish::Ended(outcome) => self.end(*outcome, ctx),
-            Finish::Returned | Finish::Cancelled if self.is_cancelled(&id) => {
-                self.end_cancelled(&id, ctx);
+            Finish::Ended(outcome) => self.end(task, *outcome, ctx),
+            Finish::Returned | Finish::Cancelled if self.is_cancelled(task) => {
+                self.end_cancelled(task, ctx);
             }
-            Finish::Returned | Finish::Cancelled => self.put_back(id, ctx),
+            Finish::Returned | Finish::Cancelled => self.put_back(task, ctx),
         }
         self.feed(worker);
         self.arm_wake(ctx);
@@ -41,37 +42,36 @@ impl Handler<Finished> for Coordinator {
 
 impl Coordinator {
     /// Ends a task: durable first, then its waiters are told.
-    pub(super) fn end(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
-        if !self.tasks.contains_key(&outcome.task_id) || !self.ended.insert(outcome.task_id.clone())
-        {
-            return;
+    pub(super) fn end(&mut self, task: TaskNumber, outcome: Outcome, ctx: &mut Context<Self>) {
+        match self.tasks.get_mut(&task) {
+            Some(entry) if !entry.ending => entry.ending = true,
+            _ => return,
         }
         self.endings += 1;
         let outcome = Arc::new(outcome);
-        let run_id = self.plan.run_id.to_string();
+        let run_id = Arc::clone(&self.plan.run_id);
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
         let (store, coordinator) = (self.services.store.clone(), ctx.address());
         actix::spawn(async move {
             if let Ok(Err(error)) = store.send(store::Write { entries }).await {
-                let task = &outcome.task_id;
-                tracing::error!(%error, %task, "outcome kept in memory until the store is back");
+                tracing::error!(%error, task = %outcome.task_id, "outcome kept in memory until the store is back");
             }
-            coordinator.do_send(Tell(outcome));
+            coordinator.do_send(Tell { task, outcome });
         });
     }
 
     /// Puts a task that did not end back at its place in the queue.
-    pub(super) fn put_back(&mut self, id: TaskId, ctx: &mut Context<Self>) {
-        self.enqueue(id, ctx);
+    pub(super) fn put_back(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        self.enqueue(task, ctx);
         // Not at once: what sent it back may not have been told here yet.
         let at = self.services.clock.now() + PAUSE;
         self.notify_at(at, FeedAll, ctx);
     }
 
     /// Ends tasks that no worker is left for.
-    pub(super) fn end_unplayable(&mut self, tasks: Vec<TaskId>, ctx: &mut Context<Self>) {
-        for id in tasks {
-            let Some(entry) = self.tasks.get(&id) else { continue };
+    pub(super) fn end_unplayable(&mut self, tasks: Vec<TaskNumber>, ctx: &mut Context<Self>) {
+        for task in tasks {
+            let Some(entry) = self.tasks.get(&task) else { continue };
             let whose = match &entry.assignment.task.agent {
                 Some(agent) => format!("agent {agent}"),
                 None => "any agent".to_owned(),
@@ -79,7 +79,7 @@ impl Coordinator {
             let message = format!("no worker of {whose} is left: all crashed too often");
             let error = TaskError::new(ErrorCode::WorkerCrashed, message);
             let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
-            self.end(outcome, ctx);
+            self.end(task, outcome, ctx);
         }
     }
 
@@ -110,14 +110,17 @@ impl Coordinator {
 /// An outcome is durable and can be told.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Tell(Arc<Outcome>);
+pub(super) struct Tell {
+    task: TaskNumber,
+    outcome: Arc<Outcome>,
+}
 
 impl Handler<Tell> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Tell(outcome): Tell, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, Tell { task, outcome }: Tell, _ctx: &mut Context<Self>) {
         self.endings -= 1;
-        let Some(entry) = self.tasks.remove(&outcome.task_id) else { return };
+        let Some(entry) = self.tasks.remove(&task) else { return };
         self.stats.add(&lock(&entry.assignment.tally));
         self.stats.count(&outcome);
         for waiter in entry.waiters {

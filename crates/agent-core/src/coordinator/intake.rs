@@ -10,6 +10,7 @@ use super::{Coordinator, Entry, Intake, shared};
 use crate::clock::Timestamp;
 use crate::ledger::ScopeKind;
 use crate::permits::LimitMode;
+use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
@@ -61,21 +62,21 @@ impl Handler<Submit> for Coordinator {
         if self.intake != Intake::Open {
             return Box::pin(std::future::ready(Err(SubmitError::Closed)));
         }
-        if self.tasks.contains_key(&task.id) || self.ended.contains(&task.id) {
+        if self.numbers.contains_key(&task.id) {
             return Box::pin(std::future::ready(Err(SubmitError::Duplicate(task.id))));
         }
-        let id = task.id.clone();
         let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
-        let order = self.next_order;
-        let entry = self.enter(task, order, mode, Tally::default(), self.services.clock.now());
+        let (number, now) = (self.next_number, self.services.clock.now());
+        let entry = self.enter(task, number, mode, Tally::default(), now);
         let (tell, outcome) = oneshot::channel();
         entry.waiters.push(tell);
         entry._place = place;
+        let task = Arc::clone(&entry.assignment.task);
         let accepted = store::Entry::TaskAccepted {
-            run_id: self.plan.run_id.to_string(),
-            at: self.services.clock.now(),
-            seq: order,
-            task: Arc::clone(&self.tasks[&id].assignment.task),
+            run_id: Arc::clone(&self.plan.run_id),
+            at: now,
+            seq: number,
+            task,
         };
         let (store, coordinator) = (self.services.store.clone(), ctx.address());
         Box::pin(async move {
@@ -85,7 +86,7 @@ impl Handler<Submit> for Coordinator {
                 Ok(Err(error)) => Some(SubmitError::Store(Arc::new(error))),
                 Err(_) => Some(SubmitError::Closed),
             };
-            coordinator.do_send(Written { id, durable: error.is_none() });
+            coordinator.do_send(Written { task: number, durable: error.is_none() });
             error.map_or(Ok(Accepted { outcome }), Err)
         })
     }
@@ -96,15 +97,15 @@ impl Coordinator {
     fn enter(
         &mut self,
         task: Task,
-        order: u64,
+        number: TaskNumber,
         mode: LimitMode,
         tally: Tally,
         submitted: Timestamp,
     ) -> &mut Entry {
-        self.next_order = self.next_order.max(order + 1);
+        self.next_number = self.next_number.max(number + 1);
+        self.numbers.insert(task.id.clone(), number);
         let deadline = task.deadline.map_or(Timestamp::NEVER, |d| d.moment(submitted));
         let agent = task.agent.as_deref().and_then(|name| self.agent(name));
-        let id = task.id.clone();
         let mode = match agent {
             // An agent in mode `reject` refuses queued tasks too.
             Some(agent) if mode == LimitMode::Wait => {
@@ -116,13 +117,13 @@ impl Coordinator {
         let entry = Entry {
             assignment,
             agent,
-            order,
             crashes: 0,
             cancelled: false,
+            ending: false,
             waiters: Vec::new(),
             _place: None,
         };
-        self.tasks.entry(id).or_insert(entry)
+        self.tasks.entry(number).or_insert(entry)
     }
 
     fn agent(&self, name: &str) -> Option<u32> {
@@ -167,27 +168,28 @@ impl Coordinator {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Written {
-    id: TaskId,
+    task: TaskNumber,
     durable: bool,
 }
 
 impl Handler<Written> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Written { id, durable }: Written, ctx: &mut Context<Self>) {
-        let Some(entry) = self.tasks.get(&id) else { return };
+    fn handle(&mut self, Written { task, durable }: Written, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&task) else { return };
         if !durable {
-            self.tasks.remove(&id);
+            self.numbers.remove(&entry.assignment.task.id);
+            self.tasks.remove(&task);
             return;
         }
         let assignment = entry.assignment.clone();
         match self.fault(&assignment.task) {
             Some(fault) => {
                 let outcome = ended(&assignment, self.services.clock.now(), Err(fault));
-                self.end(outcome, ctx);
+                self.end(task, outcome, ctx);
             }
-            None if self.is_cancelled(&id) => self.end_cancelled(&id, ctx),
-            None => self.place(id, ctx),
+            None if self.is_cancelled(task) => self.end_cancelled(task, ctx),
+            None => self.place(task, ctx),
         }
     }
 }
@@ -210,21 +212,26 @@ impl Handler<Restore> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, msg: Restore, ctx: &mut Context<Self>) {
-        self.stats.add(&msg.calls);
-        for outcome in msg.ended {
-            self.stats.count(&outcome);
-            self.ended.insert(outcome.task_id);
+        let Restore { open, ended: done, calls } = msg;
+        self.stats.add(&calls);
+        let mut numbers = Vec::new();
+        for (number, task, tally, submitted) in open {
+            self.enter(task, number, LimitMode::Wait, tally, submitted);
+            numbers.push(number);
         }
-        for (order, task, tally, submitted) in msg.open {
-            let id = task.id.clone();
-            self.enter(task, order, LimitMode::Wait, tally, submitted);
-            let assignment = self.tasks[&id].assignment.clone();
+        for outcome in done {
+            self.stats.count(&outcome);
+            self.numbers.insert(outcome.task_id, self.next_number);
+            self.next_number += 1;
+        }
+        for task in numbers {
+            let assignment = self.tasks[&task].assignment.clone();
             match self.fault(&assignment.task) {
                 Some(fault) => {
                     let now = self.services.clock.now();
-                    self.end(ended(&assignment, now, Err(fault)), ctx);
+                    self.end(task, ended(&assignment, now, Err(fault)), ctx);
                 }
-                None => self.place(id, ctx),
+                None => self.place(task, ctx),
             }
         }
     }

@@ -143,7 +143,7 @@ impl Handler<BudgetNotice> for Coordinator {
 
 impl Coordinator {
     fn audit(&self, event: AuditKind) {
-        let run_id = self.plan.run_id.to_string();
+        let run_id = Arc::clone(&self.plan.run_id);
         let subject = Arc::new(Subject { run_id, ..Subject::default() });
         self.services.audit(None, &subject, event);
     }

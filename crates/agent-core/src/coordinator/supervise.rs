@@ -126,13 +126,13 @@ impl Handler<Down> for Coordinator {
 impl Coordinator {
     fn audit_panic(&mut self, worker: WorkerIndex, reason: &str, pause: Option<Duration>) {
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
-        let task = self.at_work.get(&worker);
+        let task = self.at_work[worker as usize].and_then(|task| self.tasks.get(&task));
         let subject = Arc::new(Subject {
-            run_id: self.plan.run_id.to_string(),
-            agent: Some(spec.name.clone()),
-            agent_id: Some(self.names[worker as usize].to_string()),
-            agent_type: Some(spec.agent_type.clone()),
-            task_id: task.map(ToString::to_string),
+            run_id: Arc::clone(&self.plan.run_id),
+            agent: Some(spec.name.as_str().into()),
+            agent_id: Some(Arc::clone(&self.names[worker as usize])),
+            agent_type: Some(spec.agent_type.as_str().into()),
+            task_id: task.map(|entry| entry.assignment.task.id.shared()),
             ..Subject::default()
         });
         let restarts = u32::try_from(self.stats.restarts).unwrap_or(u32::MAX);
@@ -150,15 +150,15 @@ impl Coordinator {
 
     fn requeue_after_crash(&mut self, worker: WorkerIndex, reason: &str, ctx: &mut Context<Self>) {
         let name = self.names[worker as usize].to_string();
-        let Some(id) = self.at_work.remove(&worker) else { return };
+        let Some(task) = self.at_work[worker as usize].take() else { return };
         let limit = self.plan.supervision.poison_limit.get();
-        let Some(entry) = self.tasks.get_mut(&id) else { return };
+        let Some(entry) = self.tasks.get_mut(&task) else { return };
         entry.crashes += 1;
         if entry.cancelled {
-            return self.end_cancelled(&id, ctx);
+            return self.end_cancelled(task, ctx);
         }
         if entry.crashes <= limit {
-            return self.place(id, ctx);
+            return self.place(task, ctx);
         }
         let message = format!(
             "worker {name} panicked ({reason}), the {}th crash over this task; poison_limit is \
@@ -168,6 +168,6 @@ impl Coordinator {
         let error = TaskError::new(ErrorCode::WorkerCrashed, message);
         let mut outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
         outcome.agent_id = Some(name);
-        self.end(outcome, ctx);
+        self.end(task, outcome, ctx);
     }
 }

@@ -6,6 +6,7 @@ pub mod stream;
 mod wire;
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -195,8 +196,8 @@ impl LlmClient for Anthropic {
         "anthropic"
     }
 
-    fn account(&self) -> String {
-        self.config.keys.current().masked()
+    fn account(&self) -> Arc<str> {
+        self.config.keys.current().masked().into()
     }
 
     fn rotate(&self) -> Option<String> {

@@ -1,5 +1,7 @@
 //! All limits together: of each key and model, and of each worker.
 
+mod endings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +9,10 @@ use std::time::Duration;
 use super::pair::{Blocked, Limit, MINUTE, Pair};
 use super::queue::{Waiter, Waiters};
 use super::window::{Amounts, CallLog, EntryKey};
-use super::{Ask, LimitMode, PermitError, ProviderLimits, RateHeaders};
+use super::{Ask, LimitMode, PermitError, ProviderLimits};
 use crate::clock::Timestamp;
+
+pub use endings::{Feedback, PairHeadroom};
 
 /// Most that may wait for one key and model.
 const MAX_WAITING: usize = 1_000_000;
@@ -41,46 +45,6 @@ pub enum Answer {
     Waits(WaiterId),
     /// It may not.
     Refused(PermitError),
-}
-
-/// What is known when an attempt has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Feedback {
-    /// Input and cache writes, in tokens; `None`: as it was estimated.
-    pub input_tokens: Option<u64>,
-    /// Output, in tokens; `None`: as much as was asked for.
-    pub output_tokens: Option<u64>,
-    /// What the provider said of its limits.
-    pub headers: RateHeaders,
-    /// Nobody calls this key and model for so long.
-    pub pause: Option<Duration>,
-    /// Whether the provider is struggling.
-    pub congested: bool,
-    /// Nobody uses this key until then.
-    pub out_of_service: Option<Timestamp>,
-}
-
-/// How one key and model stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairHeadroom {
-    /// The masked key.
-    pub account: String,
-    /// The model.
-    pub model: String,
-    /// Requests in the window, and their limit (`u64::MAX`: none).
-    pub requests: (u64, u64),
-    /// Input tokens in the window, and their limit.
-    pub input_tokens: (u64, u64),
-    /// Output tokens in the window, and their limit.
-    pub output_tokens: (u64, u64),
-    /// Attempts in flight.
-    pub in_flight: u32,
-    /// Attempts that may be.
-    pub concurrency: u32,
-    /// Callers that wait.
-    pub waiting: usize,
-    /// When the pause is over; past where there is none.
-    pub paused_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -167,6 +131,9 @@ impl Permits {
         if let Some(error) = self.in_service(now, &ask.account) {
             return Answer::Refused(error);
         }
+        if let Some(error) = self.too_large(place, &ask) {
+            return Answer::Refused(error);
+        }
         let limit = &ask.worker_limit;
         let free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
         if free_at > now && limit.mode == LimitMode::Reject {
@@ -175,7 +142,7 @@ impl Permits {
         }
         let id = WaiterId(self.number());
         let until = ask.deadline.min(now + self.limits.max_wait);
-        let waiter = Waiter { id, ask, since: now, until };
+        let waiter = Waiter { id, ask, worker, since: now, until };
         let Place { pair, waiters, .. } = &mut self.places[place];
         waiters.wake(now);
         if free_at <= now
@@ -211,10 +178,24 @@ impl Permits {
         Some(PermitError::OutOfService { account: account.to_string(), until })
     }
 
+    fn too_large(&self, place: usize, ask: &Ask) -> Option<PermitError> {
+        let pair = &self.places[place].pair;
+        if pair.can_ever_admit(amounts(ask)) {
+            return None;
+        }
+        let (what, limit, requested) = if ask.input_tokens > pair.limit().input {
+            ("input tokens", pair.limit().input, ask.input_tokens)
+        } else {
+            ("output tokens", pair.limit().output, ask.output_tokens)
+        };
+        let scope = format!("model:{}", ask.model);
+        Some(PermitError::TooLarge { scope, what, limit, requested })
+    }
+
     fn grant(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> Grant {
         let id = GrantId(self.number());
         let amounts = amounts(&waiter.ask);
-        let worker = self.worker(&waiter.ask.worker);
+        let worker = waiter.worker;
         let limit = &waiter.ask.worker_limit;
         self.logs[worker].take(now);
         let worker_free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
@@ -226,21 +207,27 @@ impl Permits {
     /// Admits whoever may go at `now`, and refuses whoever has waited too long.
     pub fn admit(&mut self, now: Timestamp) -> Vec<(WaiterId, Result<Grant, PermitError>)> {
         let mut told = Vec::new();
-        for place in 0..self.places.len() {
-            self.places[place].waiters.wake(now);
-            while let Some(waiter) = self.next_to_go(now, place) {
-                let grant = self.grant(now, place, &waiter);
-                told.push((waiter.id, Ok(grant)));
+        loop {
+            for place in 0..self.places.len() {
+                self.places[place].waiters.wake(now);
+                while let Some(waiter) = self.next_to_go(now, place) {
+                    let grant = self.grant(now, place, &waiter);
+                    told.push((waiter.id, Ok(grant)));
+                }
+            }
+            let before = told.len();
+            while let Some(&(until, id)) = self.give_ups.first().filter(|(at, _)| *at <= now) {
+                self.give_ups.remove(&(until, id));
+                let Some(place) = self.waiting_at.remove(&id) else { continue };
+                if let Some(waiter) = self.places[place].waiters.remove(id) {
+                    told.push((id, Err(self.too_late(now, place, &waiter))));
+                }
+            }
+            // Whoever was behind one that has given up may go now.
+            if told.len() == before {
+                return told;
             }
         }
-        while let Some(&(until, id)) = self.give_ups.first().filter(|(until, _)| *until <= now) {
-            self.give_ups.remove(&(until, id));
-            let Some(place) = self.waiting_at.remove(&id) else { continue };
-            if let Some(waiter) = self.places[place].waiters.remove(id) {
-                told.push((id, Err(self.too_late(now, place, &waiter))));
-            }
-        }
-        told
     }
 
     /// Takes the first out of the queue, if it may go.
@@ -249,8 +236,8 @@ impl Permits {
             let Place { pair, waiters, .. } = &mut self.places[place];
             let first = waiters.first(now)?;
             let limit = &first.ask.worker_limit;
-            let log = self.workers.get(&first.ask.worker).map(|&worker| &mut self.logs[worker]);
-            let free_at = log.map_or(now, |log| log.free_at(now, limit.calls.get(), limit.per));
+            let log = &mut self.logs[first.worker];
+            let free_at = log.free_at(now, limit.calls.get(), limit.per);
             if free_at <= now && pair.admits(now, amounts(&first.ask)).is_err() {
                 return None;
             }
@@ -273,9 +260,8 @@ impl Permits {
     fn too_late(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> PermitError {
         let ask = &waiter.ask;
         let waited = now.since(waiter.since);
-        let worker = self.worker(&ask.worker);
         let (calls, per) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
-        let free_at = self.logs[worker].free_at(now, calls, per);
+        let free_at = self.logs[waiter.worker].free_at(now, calls, per);
         if free_at > now {
             let scope = format!("agent:{}", ask.worker);
             let (limit, retry_after) = (u64::from(calls), free_at.since(now));
@@ -296,14 +282,19 @@ impl Permits {
     }
 
     /// The next moment at which [`admit`](Permits::admit) may have something to tell, other than
-    /// by the end of an attempt.
+    /// by the end of an attempt; `now` where it has.
     pub fn next_event(&mut self, now: Timestamp) -> Option<Timestamp> {
         let mut next = self.give_ups.first().map(|&(until, _)| until);
         for Place { pair, waiters, .. } in &mut self.places {
-            let first = waiters.first(now).map(|first| amounts(&first.ask));
-            let blocked = first.and_then(|amounts| pair.admits(now, amounts).err());
-            let until = blocked.and_then(|blocked| blocked.until);
-            next = [next, until, waiters.next_wake()].into_iter().flatten().min();
+            let Some(first) = waiters.first(now).map(|first| amounts(&first.ask)) else {
+                next = [next, waiters.next_change(now)].into_iter().flatten().min();
+                continue;
+            };
+            let until = match pair.admits(now, first) {
+                Ok(()) => Some(now),
+                Err(blocked) => blocked.until,
+            };
+            next = [next, until, waiters.next_change(now)].into_iter().flatten().min();
         }
         next
     }
@@ -315,65 +306,6 @@ impl Permits {
         {
             self.give_ups.remove(&(waiter.until, id));
         }
-    }
-
-    /// Takes back a permit whose request never left.
-    pub fn give_back(&mut self, id: GrantId) {
-        if let Some(granted) = self.granted.remove(&id) {
-            self.places[granted.place].pair.give_back(granted.key);
-            self.logs[granted.worker].give_back(granted.called_at);
-        }
-    }
-
-    /// An attempt ended. Returns who is refused because the key is out of service.
-    pub fn settle(
-        &mut self,
-        now: Timestamp,
-        id: GrantId,
-        feedback: &Feedback,
-    ) -> Vec<(WaiterId, PermitError)> {
-        let Some(granted) = self.granted.remove(&id) else { return Vec::new() };
-        let Place { pair, account, .. } = &mut self.places[granted.place];
-        let tokens = (feedback.input_tokens, feedback.output_tokens);
-        pair.settle(now, granted.key, granted.amounts, tokens, feedback.congested);
-        pair.observe(now, &feedback.headers);
-        if let Some(pause) = feedback.pause {
-            pair.paused_until = pair.paused_until.max(now + pause);
-        }
-        let Some(until) = feedback.out_of_service else { return Vec::new() };
-        let account = Arc::clone(account);
-        self.out_of_service.insert(Arc::clone(&account), until);
-        let of_account = self.places.iter_mut().filter(|place| place.account == account);
-        let refused: Vec<Waiter> = of_account.flat_map(|place| place.waiters.drain()).collect();
-        for waiter in &refused {
-            self.leave(waiter);
-        }
-        let error = PermitError::OutOfService { account: account.to_string(), until };
-        refused.into_iter().map(|waiter| (waiter.id, error.clone())).collect()
-    }
-
-    /// The key is in service again: it was changed, or its limit was raised.
-    pub fn restore(&mut self, account: &str) {
-        self.out_of_service.remove(account);
-    }
-
-    /// How each key and model stands.
-    pub fn headroom(&mut self, now: Timestamp) -> Vec<PairHeadroom> {
-        let stand = |place: &mut Place| {
-            let (used, limit) = (place.pair.used(now), place.pair.limit());
-            PairHeadroom {
-                account: place.account.to_string(),
-                model: place.model.to_string(),
-                requests: (used.requests, limit.requests),
-                input_tokens: (used.input, limit.input),
-                output_tokens: (used.output, limit.output),
-                in_flight: place.pair.in_flight,
-                concurrency: place.pair.concurrency(),
-                waiting: place.waiters.len(),
-                paused_until: place.pair.paused_until,
-            }
-        };
-        self.places.iter_mut().map(stand).collect()
     }
 }
 

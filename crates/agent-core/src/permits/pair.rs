@@ -13,6 +13,10 @@ const PROBING: f64 = 8.0;
 /// Least time between two decreases of concurrency: one congestion is one signal.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
 
+/// A provider that refuses an attempt does so within this time; later, the attempt counts as
+/// accepted, so that a long answer holds up nobody.
+const PROBE: Duration = Duration::from_secs(2);
+
 /// Why a request must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blocked {
@@ -31,6 +35,17 @@ pub(super) enum Limit {
     Pause,
 }
 
+/// Whether the provider is asked, by one attempt alone, if it serves us again after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    /// It serves, as far as is known.
+    Over,
+    /// The next attempt goes alone.
+    Due,
+    /// The attempt of this entry has gone alone.
+    Sent(EntryKey, Timestamp),
+}
+
 /// One key and model.
 #[derive(Debug)]
 pub(super) struct Pair {
@@ -42,6 +57,7 @@ pub(super) struct Pair {
     max_concurrency: f64,
     decreased: Option<Timestamp>,
     pub(super) paused_until: Timestamp,
+    probe: Probe,
     /// Whether an answer has shown how many tokens a request has.
     learned: bool,
 }
@@ -63,13 +79,14 @@ impl Pair {
             max_concurrency,
             decreased: None,
             paused_until: Timestamp::EPOCH,
+            probe: Probe::Over,
             learned: false,
         }
     }
 
-    /// A request larger than a whole limit is admitted alone, once the window is empty.
-    fn clamp(&self, amounts: Amounts) -> Amounts {
-        amounts.at_most(self.limit)
+    /// Whether a request will fit when nothing else is in the window.
+    pub(super) fn can_ever_admit(&self, amounts: Amounts) -> bool {
+        amounts.fits(self.limit)
     }
 
     /// How many attempts may be in flight.
@@ -86,7 +103,11 @@ impl Pair {
         if self.in_flight >= self.concurrency() {
             return Err(Blocked { until: None, by: Limit::Concurrency });
         }
-        let amounts = self.clamp(amounts);
+        if let Probe::Sent(_, at) = self.probe
+            && now < at + PROBE
+        {
+            return Err(Blocked { until: Some(at + PROBE), by: Limit::Pause });
+        }
         let until = self.window.fits_at(now, amounts, self.limit);
         if until == Some(now) {
             return Ok(());
@@ -104,13 +125,34 @@ impl Pair {
 
     pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
         self.in_flight += 1;
-        let amounts = self.clamp(amounts);
-        self.window.take(now, amounts)
+        let key = self.window.take(now, amounts);
+        self.probe = match self.probe {
+            Probe::Due => Probe::Sent(key, now),
+            // Any other attempt goes only when nothing is left to find out.
+            Probe::Over | Probe::Sent(..) => Probe::Over,
+        };
+        key
     }
 
     pub(super) fn give_back(&mut self, key: EntryKey) {
         self.in_flight -= 1;
         self.window.give_back(key);
+        self.probed(key, false);
+    }
+
+    /// Nobody calls until `duration` is over; then one attempt goes alone.
+    pub(super) fn pause(&mut self, now: Timestamp, duration: Duration) {
+        if duration > Duration::ZERO {
+            self.paused_until = self.paused_until.max(now + duration);
+            self.probe = Probe::Due;
+        }
+    }
+
+    /// An attempt is over; if it was the probe, it has shown whether the provider serves.
+    fn probed(&mut self, key: EntryKey, serves: bool) {
+        if matches!(self.probe, Probe::Sent(probe, _) if probe == key) {
+            self.probe = if serves { Probe::Over } else { Probe::Due };
+        }
     }
 
     /// An attempt ended: its tokens are known, or stay as they were estimated.
@@ -123,7 +165,7 @@ impl Pair {
         congested: bool,
     ) {
         self.in_flight -= 1;
-        let estimated = self.clamp(estimated);
+        self.probed(key, !congested);
         let amounts = Amounts {
             requests: estimated.requests,
             input: input.unwrap_or(estimated.input),
@@ -140,29 +182,27 @@ impl Pair {
         }
     }
 
-    /// Corrects our idea by the provider's: a smaller limit is taken over, and what others use of
-    /// the same key is held until the provider has it back. Only ever tightens: headers come late
-    /// and out of order, and count requests that we count too.
-    pub(super) fn observe(&mut self, now: Timestamp, headers: &RateHeaders) {
-        let used = self.window.used(now);
+    /// Corrects our idea by the provider's: a smaller limit is taken over, and what is left here
+    /// beyond what is left there is held until the provider has it back: others use the same key.
+    /// Only ever tightens: headers come late and out of order, and count requests that we count
+    /// too. Returns whether a limit is smaller than before.
+    pub(super) fn observe(&mut self, now: Timestamp, headers: &RateHeaders) -> bool {
+        let (used, before) = (self.window.used(now), self.limit);
         let Amounts { requests, input, output } = &mut self.limit;
         let seen = [
             (headers.requests, requests, used.requests, Amounts::requests as fn(u64) -> Amounts),
             (headers.input_tokens, input, used.input, Amounts::input),
             (headers.output_tokens, output, used.output, Amounts::output),
         ];
-        let mut foreign = Vec::new();
         for (headroom, limit, used, amounts) in seen {
             let Some(headroom) = headroom.filter(|_| *limit != u64::MAX) else { continue };
             *limit = headroom.limit.clamp(1, *limit);
-            let beyond = beyond(headroom, used);
+            let beyond = beyond(headroom, *limit, used);
             if beyond > 0 {
-                foreign.push((headroom.reset.min(now + MINUTE), amounts(beyond)));
+                self.window.hold(headroom.reset.min(now + MINUTE), amounts(beyond));
             }
         }
-        for (free, amounts) in foreign {
-            self.window.hold(free, amounts);
-        }
+        self.limit != before
     }
 
     pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
@@ -188,10 +228,9 @@ impl Amounts {
     }
 }
 
-/// How much of a limit somebody else has used: what the provider counts beyond what we do, and
-/// beyond the tenth by which rounding and requests under way may mislead.
-fn beyond(headroom: Headroom, used: u64) -> u64 {
-    let counted = headroom.limit.saturating_sub(headroom.remaining);
-    let beyond = counted.saturating_sub(used);
+/// How much of what is left of our limit is not left at the provider, beyond the tenth by which
+/// rounding and requests under way may mislead.
+fn beyond(headroom: Headroom, limit: u64, used: u64) -> u64 {
+    let beyond = limit.saturating_sub(used).saturating_sub(headroom.remaining);
     if beyond > headroom.limit / 10 { beyond } else { 0 }
 }

@@ -16,6 +16,8 @@ const AGEING: Duration = Duration::from_secs(30);
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
     pub(super) ask: Ask,
+    /// The number of its worker.
+    pub(super) worker: usize,
     pub(super) since: Timestamp,
     /// When it gives up.
     pub(super) until: Timestamp,
@@ -65,8 +67,26 @@ impl Waiters {
         }
     }
 
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        self.resting.first_key_value().map(|(&(at, _), _)| at)
+    /// Puts those back in line who rest because of `worker`: it may call earlier than it seemed.
+    pub(super) fn rouse(&mut self, worker: usize) {
+        let roused = self.resting.extract_if(.., |_, waiter| waiter.worker == worker);
+        for (_, waiter) in roused.collect::<Vec<_>>() {
+            self.push(waiter);
+        }
+    }
+
+    /// When somebody who rests may go on, or when another may come first for having waited long.
+    pub(super) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let wakes = self.resting.first_key_value().map(|(&(at, _), _)| at);
+        // To rise changes nothing for the line that is next anyway.
+        let next = self.next_line(now);
+        let others = self.lines.iter().enumerate().filter(|(line, _)| Some(*line) != next);
+        let rises = others.filter_map(|(_, waiters)| {
+            let since = waiters.front()?.since;
+            let aged = now.since(since).as_nanos() / AGEING.as_nanos();
+            Some(since + AGEING * u32::try_from(aged + 1).ok()?)
+        });
+        rises.chain(wakes).min()
     }
 
     /// The line whose first waiter is next: the highest priority, each raised by one for every
@@ -99,8 +119,16 @@ impl Waiters {
         self.resting.remove(&key)
     }
 
-    pub(super) fn drain(&mut self) -> Vec<Waiter> {
-        let resting = std::mem::take(&mut self.resting).into_values();
-        self.lines.iter_mut().flat_map(|line| line.drain(..)).chain(resting).collect()
+    /// Takes out all of whom `leaves` holds.
+    pub(super) fn take_out(&mut self, leaves: impl Fn(&Ask) -> bool) -> Vec<Waiter> {
+        let mut left = Vec::new();
+        for line in &mut self.lines {
+            let (out, stay) = line.drain(..).partition(|waiter| leaves(&waiter.ask));
+            *line = stay;
+            left.extend(Vec::from(out));
+        }
+        let resting = self.resting.extract_if(.., |_, waiter| leaves(&waiter.ask));
+        left.extend(resting.map(|(_, waiter)| waiter));
+        left
     }
 }

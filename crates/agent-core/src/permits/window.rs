@@ -11,6 +11,9 @@ use crate::clock::Timestamp;
 /// Its window begins then, so ours ends that much later.
 pub(super) const TRANSIT: Duration = Duration::from_secs(1);
 
+/// Most that one entry counts, so that sums never overflow, whatever a provider reports.
+const LARGEST: u64 = 1 << 40;
+
 /// What one request takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Amounts {
@@ -82,6 +85,8 @@ impl SlidingWindow {
 
     /// Takes `amounts` until `free`.
     pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) -> EntryKey {
+        let amounts =
+            amounts.at_most(Amounts { requests: LARGEST, input: LARGEST, output: LARGEST });
         let key = (free, self.next);
         self.next += 1;
         self.entries.insert(key, amounts);

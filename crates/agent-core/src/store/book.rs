@@ -92,7 +92,7 @@ impl Book {
             }
             Entry::TaskAccepted { run_id, task, .. } => {
                 self.live.tasks.remove(&task.id);
-                let task_id = task.id.to_string();
+                let task_id = task.id.shared();
                 Some(Line::TaskWithdrawn { run_id: run_id.clone(), task_id })
             }
             _ => None,
@@ -159,8 +159,10 @@ impl Book {
                 }
                 true
             }
-            Entry::TaskAccepted { task, .. } => self.live.tasks.insert(task.id.clone()),
-            Entry::TaskEnded { outcome, .. } => self.live.tasks.remove(&outcome.task_id),
+            Entry::TaskAccepted { task, .. } => {
+                self.live.tasks.insert(task.id.clone(), ()).is_none()
+            }
+            Entry::TaskEnded { outcome, .. } => self.live.tasks.remove(&outcome.task_id).is_some(),
             Entry::AttemptOpened(open) => {
                 self.live.open.insert((open.call_id, open.attempt), open.clone());
                 true

@@ -11,8 +11,9 @@ use crate::clock::Timestamp;
 pub(crate) const FORMAT: u32 = 1;
 /// The version byte of every value.
 const VERSION: u8 = 1;
-/// Sixteen pieces and more share a page of sled, and a page above 512 KiB is never synced.
-const PIECE: usize = 16 * 1024;
+/// A page of sled holds up to twenty values and goes to a file of its own, which sled never
+/// syncs, from 128 KiB on: pieces are small enough that no page grows so large.
+const PIECE: usize = 4 * 1024;
 
 pub(crate) const RECORD: u8 = b'c';
 pub(crate) const AUDIT: u8 = b'a';

@@ -33,7 +33,7 @@ pub enum Entry {
     /// A run begins, or goes on where the last one has the same id.
     RunStarted {
         /// Which run.
-        run_id: String,
+        run_id: Arc<str>,
         /// When.
         at: Timestamp,
         /// The fleet file, where there is one.
@@ -42,7 +42,7 @@ pub enum Entry {
     /// A run ends.
     RunFinished {
         /// Which run.
-        run_id: String,
+        run_id: Arc<str>,
         /// When.
         at: Timestamp,
         /// How.
@@ -51,7 +51,7 @@ pub enum Entry {
     /// A task is accepted and will have an outcome.
     TaskAccepted {
         /// In which run.
-        run_id: String,
+        run_id: Arc<str>,
         /// When.
         at: Timestamp,
         /// Its place in the order of acceptance.
@@ -62,7 +62,7 @@ pub enum Entry {
     /// A task has its outcome. A second one is ignored.
     TaskEnded {
         /// In which run.
-        run_id: String,
+        run_id: Arc<str>,
         /// How it ended.
         outcome: Arc<Outcome>,
     },
@@ -102,7 +102,7 @@ pub struct Recovered {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedRun {
     /// Which run.
-    pub run_id: String,
+    pub run_id: Arc<str>,
     /// When it first started.
     pub started_at: Timestamp,
     /// The fleet file that it was started with.

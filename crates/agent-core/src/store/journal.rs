@@ -10,6 +10,7 @@ use super::codec;
 use super::entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 use super::error::StoreError;
 use crate::clock::Timestamp;
+use crate::lookup::Lookup;
 use crate::money::NanoUsd;
 use crate::record::{CallId, OpenAttempt, UsageRecord};
 use crate::task::{Outcome, Task, TaskId};
@@ -21,31 +22,31 @@ use crate::usage::TokenCounts;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Line {
     RunStarted {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         fleet: Option<String>,
     },
     RunFinished {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         status: RunStatus,
     },
     TaskAccepted {
-        run_id: String,
+        run_id: Arc<str>,
         at: Timestamp,
         seq: u64,
         json: String,
     },
     TaskEnded {
-        run_id: String,
+        run_id: Arc<str>,
         json: String,
     },
     Opened(OpenAttempt),
     Closed(Closed),
     /// The submitter was told that it was not accepted.
     TaskWithdrawn {
-        run_id: String,
-        task_id: String,
+        run_id: Arc<str>,
+        task_id: Arc<str>,
     },
     /// The attempt never left.
     Withdrawn {
@@ -59,8 +60,8 @@ pub(crate) enum Line {
 pub(crate) struct Closed {
     pub(crate) call_id: CallId,
     pub(crate) attempt: u32,
-    pub(crate) run_id: String,
-    pub(crate) task_id: Option<String>,
+    pub(crate) run_id: Arc<str>,
+    pub(crate) task_id: Option<Arc<str>>,
     pub(crate) failed: bool,
     pub(crate) usage: TokenCounts,
     pub(crate) cost: NanoUsd,
@@ -121,7 +122,7 @@ pub(crate) struct Fold {
 
 #[derive(Debug)]
 struct Run {
-    id: String,
+    id: Arc<str>,
     started_at: Timestamp,
     fleet: Option<String>,
     status: Option<RunStatus>,
@@ -142,7 +143,7 @@ impl Fold {
     }
 
     fn run(&mut self, id: &str) -> Option<&mut Run> {
-        self.run.as_mut().filter(|run| run.id == id)
+        self.run.as_mut().filter(|run| *run.id == *id)
     }
 
     fn line(&mut self, line: Line) -> Result<(), StoreError> {
@@ -213,8 +214,13 @@ impl Fold {
     pub(crate) fn live(&self) -> Live {
         Live {
             run: self.run.as_ref().map(|run| run.id.clone()),
-            open: self.open.clone(),
-            tasks: self.run.iter().flat_map(|run| run.tasks.keys().cloned()).collect(),
+            open: self.open.iter().map(|(id, open)| (*id, open.clone())).collect(),
+            tasks: self
+                .run
+                .iter()
+                .flat_map(|run| run.tasks.keys().cloned())
+                .map(|id| (id, ()))
+                .collect(),
         }
     }
 
@@ -248,7 +254,7 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
 /// What is open now: the guard against a second end of anything.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    pub(crate) run: Option<String>,
-    pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
-    pub(crate) tasks: std::collections::BTreeSet<TaskId>,
+    pub(crate) run: Option<Arc<str>>,
+    pub(crate) open: Lookup<(CallId, u32), OpenAttempt>,
+    pub(crate) tasks: Lookup<TaskId, ()>,
 }

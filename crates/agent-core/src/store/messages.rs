@@ -1,15 +1,17 @@
 //! The messages of the store actor, and what answers them.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use actix::dev::MessageResponse;
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::entry::Entry;
 use super::error::StoreError;
 use super::query::{self, UsageQuery, UsageReport};
-use super::writer::{Job, Reply};
+use super::writer::{Gauges, Job, Reply};
 use super::{Side, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -27,36 +29,62 @@ pub struct Write {
 }
 
 impl Handler<Write> for Store {
-    type Result = ResponseFuture<Result<(), StoreError>>;
+    type Result = Written;
 
-    fn handle(&mut self, msg: Write, _: &mut Context<Self>) -> Self::Result {
-        let jobs = match &mut self.side {
-            Side::Here(book) => {
-                let result = book.write(&msg.entries);
-                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-                self.gauges.records.store(book.records, Ordering::Relaxed);
-                self.gauges.ignored.store(book.ignored, Ordering::Relaxed);
-                return Box::pin(std::future::ready(result));
+    fn handle(&mut self, msg: Write, _: &mut Context<Self>) -> Written {
+        let now = match &mut self.side {
+            Side::Here(desk) => desk.write(msg.entries, &self.gauges),
+            Side::Gone => Err(StoreError::Closed),
+            Side::Thread { jobs, .. } => {
+                let (jobs, permits) = (jobs.clone(), self.permits.clone());
+                let line = Line { jobs, permits, gauges: self.gauges.clone() };
+                return Written(Answer::Later(msg.entries, line));
             }
-            Side::Thread { jobs, .. } => jobs.clone(),
-            Side::Gone => return Box::pin(std::future::ready(Err(StoreError::Closed))),
         };
-        let (reply, answer) = oneshot::channel();
-        let gauges = self.gauges.clone();
+        Written(Answer::Now(now))
+    }
+}
+
+/// The answer to a [`Write`]: there already, or given by the store's thread, which is handed the
+/// caller's own channel with the entries.
+#[derive(Debug)]
+pub struct Written(Answer);
+
+#[derive(Debug)]
+enum Answer {
+    Now(Result<(), StoreError>),
+    Later(Vec<Entry>, Line),
+}
+
+/// What leads to the store's thread.
+#[derive(Debug)]
+struct Line {
+    jobs: mpsc::Sender<Job>,
+    permits: Arc<Semaphore>,
+    gauges: Arc<Gauges>,
+}
+
+impl MessageResponse<Store, Write> for Written {
+    fn handle(self, _: &mut Context<Store>, caller: Option<Reply>) {
+        // A caller that does not wait still wants it written.
+        let reply = caller.unwrap_or_else(|| oneshot::channel().0);
+        let (entries, Line { jobs, permits, gauges }) = match self.0 {
+            Answer::Now(result) => return drop(reply.send(result)),
+            Answer::Later(entries, line) => (entries, line),
+        };
+        // Where the thread is gone, so is the reply, and the caller is told that.
         let send = move |permit| {
             gauges.queued.fetch_add(1, Ordering::Relaxed);
-            jobs.send(Job::Write(msg.entries, Some((reply, permit)))).is_ok()
+            drop(jobs.send(Job::Write(entries, Some((reply, permit)))));
         };
-        let permits = self.permits.clone();
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            send(permit);
-            return Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Closed)) });
+        match permits.clone().try_acquire_owned() {
+            Ok(permit) => send(permit),
+            Err(_) => drop(actix::spawn(async move {
+                if let Ok(permit) = permits.acquire_owned().await {
+                    send(permit);
+                }
+            })),
         }
-        Box::pin(async move {
-            let permit = permits.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-            send(permit);
-            answer.await.unwrap_or(Err(StoreError::Closed))
-        })
     }
 }
 
@@ -75,7 +103,7 @@ impl Handler<Note> for Store {
 
     fn handle(&mut self, msg: Note, _: &mut Context<Self>) {
         let written = match &mut self.side {
-            Side::Here(book) => book.write(&msg.entries).is_ok(),
+            Side::Here(desk) => desk.write(msg.entries, &self.gauges).is_ok(),
             Side::Thread { jobs, .. } => {
                 self.gauges.queued.fetch_add(1, Ordering::Relaxed);
                 jobs.send(Job::Write(msg.entries, None)).is_ok()
@@ -99,8 +127,8 @@ impl Handler<Flush> for Store {
     type Result = ResponseFuture<Result<(), StoreError>>;
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> Self::Result {
-        match &self.side {
-            Side::Here(_) => Box::pin(std::future::ready(Ok(()))),
+        match &mut self.side {
+            Side::Here(desk) => Box::pin(std::future::ready(desk.file(&self.gauges))),
             Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
             Side::Thread { jobs, .. } => {
                 let (reply, answer) = oneshot::channel();
@@ -122,8 +150,12 @@ impl Handler<GetUsage> for Store {
     type Result = ResponseFuture<Result<UsageReport, StoreError>>;
 
     fn handle(&mut self, GetUsage(query): GetUsage, _: &mut Context<Self>) -> Self::Result {
-        match &self.side {
-            Side::Here(book) => Box::pin(std::future::ready(query::usage(&*book.backend, &query))),
+        match &mut self.side {
+            Side::Here(desk) => {
+                let filed = desk.file(&self.gauges);
+                let report = filed.and_then(|()| query::usage(&*desk.book.backend, &query));
+                Box::pin(std::future::ready(report))
+            }
             Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
             Side::Thread { jobs, .. } => {
                 let (reply, answer) = oneshot::channel();
@@ -165,6 +197,11 @@ impl Handler<GetHealth> for Store {
 
     fn handle(&mut self, _: GetHealth, _: &mut Context<Self>) -> Health {
         let gauges = &self.gauges;
+        if let Side::Here(desk) = &mut self.side
+            && let Err(error) = desk.file(gauges)
+        {
+            tracing::error!(%error, "entries could not be filed");
+        }
         let since = gauges.busy_since.load(Ordering::Relaxed);
         let busy = (since > 0).then(|| Clock::real().now().since(Timestamp::from_nanos(since)));
         Health {

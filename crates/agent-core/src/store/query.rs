@@ -133,7 +133,7 @@ impl UsageQuery {
 
     fn group(&self, day: u32, names: &Names) -> Vec<Option<String>> {
         let name = |dimension: &Dimension| match dimension.index() {
-            Some(index) => names[index].clone(),
+            Some(index) => names[index].as_deref().map(ToOwned::to_owned),
             None => Some(day_text(day)),
         };
         self.by.iter().map(name).collect()

@@ -1,6 +1,7 @@
 //! Totals kept beside the records: by day and for ever, for the groupings that are asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub(crate) const FOR_EVER: [u8; 6] = [0, 1, 2, 4, 8, FULL];
 const CACHED: usize = 100_000;
 
 /// Project, agent, model, user, account; empty where the grouping leaves it out.
-pub(crate) type Names = [Option<String>; 5];
+pub(crate) type Names = [Option<Arc<str>>; 5];
 
 /// Calls and what they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub(crate) fn names(record: &UsageRecord) -> Names {
 pub(crate) fn key(mask: u8, day: u32, names: &Names) -> Result<Vec<u8>, StoreError> {
     let mut key = vec![codec::ROLLUP, mask];
     key.extend(day.to_be_bytes());
-    let named: Vec<&Option<String>> =
+    let named: Vec<&Option<Arc<str>>> =
         names.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, n)| n).collect();
     codec::push(&mut key, &named)?;
     Ok(key)
@@ -102,7 +103,7 @@ pub(crate) fn read(
 fn split(mask: u8, key: &[u8]) -> Result<(u32, Names), StoreError> {
     let unknown = || StoreError::value(format!("rollup {key:02x?}"));
     let day = key.get(2..6).and_then(|day| day.try_into().ok()).ok_or_else(unknown)?;
-    let named: Vec<Option<String>> =
+    let named: Vec<Option<Arc<str>>> =
         postcard::from_bytes(key.get(6..).ok_or_else(unknown)?).map_err(|_| unknown())?;
     let mut names = Names::default();
     let slots = names.iter_mut().enumerate().filter(|(i, _)| mask >> i & 1 == 1);

@@ -72,11 +72,12 @@ impl Sled {
         let file = file.map_err(|error| io("open the file db", error))?;
         self.check_format(&db, &file)?;
         if is_new {
-            let folders = [Some(dir.as_path()), dir.parent()];
-            for folder in folders.into_iter().flatten().filter(|f| !f.as_os_str().is_empty()) {
-                File::open(folder)
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(|error| io("sync the folder", error))?;
+            let conf = dir.join("conf");
+            let new = [Some(conf.as_path()), Some(dir.as_path()), dir.parent()];
+            for path in new.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
+                File::open(path)
+                    .and_then(|file| file.sync_all())
+                    .map_err(|error| io("sync the new folder", error))?;
             }
         }
         self.open = Some((db, file));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, Write as IoWrite};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ pub struct Difference {
     /// The day since 1970-01-01; `None` for all days.
     pub day: Option<u32>,
     /// Project, agent, model, user and key, as far as the total is about one.
-    pub names: [Option<String>; 5],
+    pub names: [Option<Arc<str>>; 5],
     /// What is stored.
     pub stored: Totals,
     /// What it should be.
@@ -37,7 +38,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.names.iter().flatten().map(String::as_str).collect();
+        let names: Vec<_> = self.names.iter().flatten().map(|name| &**name).collect();
         let (stored, expected) = (&self.stored, &self.expected);
         write!(
             f,

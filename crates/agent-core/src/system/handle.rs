@@ -191,7 +191,7 @@ impl AgentSystem {
 
     /// Records an event that a program around the system has seen.
     pub fn audit(&self, kind: AuditKind) {
-        let subject = Subject { run_id: self.run_id.to_string(), ..Subject::default() };
+        let subject = Subject { run_id: Arc::clone(&self.run_id), ..Subject::default() };
         let event = AuditEvent {
             timestamp: self.clock.now(),
             call_id: None,
@@ -236,7 +236,7 @@ impl AgentSystem {
                 Ended::Interrupted => store::RunStatus::Interrupted,
                 Ended::Stopped => store::RunStatus::Stopped,
             };
-            let (run_id, at) = (self.run_id.to_string(), self.clock.now());
+            let (run_id, at) = (Arc::clone(&self.run_id), self.clock.now());
             let finished = store::Entry::RunFinished { run_id, at, status };
             if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await
             {

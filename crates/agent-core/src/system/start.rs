@@ -131,7 +131,7 @@ async fn start_here(
     store.settle_left_open(&mut recovered, clock.now())?;
     let unfinished = match (recovered.run.take(), builder.unfinished) {
         (Some(run), Unfinished::Refuse) => {
-            let (run_id, open) = (run.run_id, run.tasks.len());
+            let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
             return Err(StartError::Unfinished { run_id, open });
         }
         (run, _) => run,
@@ -140,7 +140,7 @@ async fn start_here(
     let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
     let ledger = ledger(&builder, &store, goes_on.as_ref(), clock.now())?;
     let run_id: Arc<str> = match &goes_on {
-        Some(run) => run.run_id.as_str().into(),
+        Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
     };
     let store = store.start();
@@ -150,7 +150,7 @@ async fn start_here(
         at,
         status: RunStatus::Discarded,
     });
-    let started = Entry::RunStarted { run_id: run_id.to_string(), at, fleet: None };
+    let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
     let entries = discarded.into_iter().chain([started]).collect();
     store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
     Ok(wire(builder, store, ledger, &run_id, goes_on, thread))

@@ -14,7 +14,7 @@ use crate::pricing::BoundInput;
 use crate::rate_limiter::{Acquire, Permit};
 use crate::record::{CallId, OpenAttempt};
 use crate::retry::{Failure, Retry};
-use crate::store::{Entry, Write};
+use crate::store::{Entry, Note, Write};
 use crate::task::TaskError;
 use crate::worker::attempt::{Attempt, Waits};
 use crate::worker::job::{Job, millis};
@@ -149,7 +149,7 @@ impl<'a> Call<'a> {
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let deadline = self.wait_deadline();
         let acquire = Acquire(Ask {
-            account: self.services.client.account().into(),
+            account: self.services.client.account(),
             model: Arc::clone(&self.job.model),
             worker: Arc::clone(&self.job.worker),
             worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
@@ -258,7 +258,7 @@ impl<'a> Call<'a> {
             at: services.clock.now(),
             bound: money.amount(),
             account: services.client.account(),
-            provider: services.client.provider().to_owned(),
+            provider: Arc::clone(&services.provider),
             subject: Arc::clone(&self.job.subject),
         };
         let start = services.event(
@@ -293,7 +293,7 @@ impl<'a> Call<'a> {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();
                 services.estimator().learn(&self.job.model, None, self.bytes, input);
-                self.write(attempt.answered(&answer)).await;
+                self.write(attempt.answered(&answer));
                 return Ok(Ok(answer));
             }
             Ok(Err(error)) => error,
@@ -303,7 +303,7 @@ impl<'a> Call<'a> {
         let out_of_service = (error.kind == LlmErrorKind::Billing)
             .then(|| refusal::month_turn(services.clock.now()));
         let will_retry = matches!(next, Next::After(_));
-        self.write(attempt.failed(&error, will_retry, pause, out_of_service)).await;
+        self.write(attempt.failed(&error, will_retry, pause, out_of_service));
         Ok(Err(Failed { error, next }))
     }
 
@@ -347,15 +347,14 @@ impl<'a> Call<'a> {
             self.services.audit(None, &self.job.subject, event);
             return true;
         }
-        client.account() != account
+        *client.account() != *account
     }
 
-    /// Makes the record of an attempt durable before the answer is handed over. Where the store is
-    /// down it keeps the record and writes it later: the answer that is there does not fail.
-    async fn write(&self, entries: Vec<Entry>) {
-        if let Ok(Err(error)) = self.services.store.send(Write { entries }).await {
-            tracing::error!(%error, call = %self.id, "record kept in memory until the store is back");
-        }
+    /// Records what became of an attempt, without waiting: entries are made durable in the order
+    /// in which they are sent, so the outcome that is told later, or the next attempt, is durable
+    /// only after them. Where the store is down it keeps them and writes them later.
+    fn write(&self, entries: Vec<Entry>) {
+        self.services.store.do_send(Note { entries });
     }
 }
 

@@ -74,22 +74,22 @@ impl Job {
         assignment: Assignment,
         spec: Arc<AgentSpec>,
         worker: Arc<str>,
-        run_id: &str,
+        run_id: &Arc<str>,
         account: &str,
     ) -> Job {
         let task = &assignment.task;
-        let model = task.model.as_deref().unwrap_or(&spec.model);
+        let model: Arc<str> = task.model.as_deref().unwrap_or(&spec.model).into();
         let subject = Subject {
-            run_id: run_id.to_owned(),
-            agent_id: Some(worker.to_string()),
-            agent: Some(spec.name.clone()),
-            agent_type: Some(spec.agent_type.clone()),
-            task_id: Some(task.id.to_string()),
-            project_id: task.project_id.clone(),
-            user_id: task.user_id.clone(),
-            model: Some(model.to_owned()),
+            run_id: Arc::clone(run_id),
+            agent_id: Some(Arc::clone(&worker)),
+            agent: Some(spec.name.as_str().into()),
+            agent_type: Some(spec.agent_type.as_str().into()),
+            task_id: Some(task.id.shared()),
+            project_id: task.project_id.as_deref().map(Into::into),
+            user_id: task.user_id.as_deref().map(Into::into),
+            model: Some(Arc::clone(&model)),
         };
-        let (model, scopes) = (model.into(), subject.scopes(account).into());
+        let scopes = subject.scopes(account).into();
         Job { subject: Arc::new(subject), model, scopes, assignment, spec, worker }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Rules {
 pub(crate) struct Services {
     pub(crate) clock: Clock,
     pub(crate) client: Arc<dyn LlmClient>,
+    /// The client's name.
+    pub(crate) provider: Arc<str>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) budget: Addr<Budget>,
     pub(crate) limiter: Addr<RateLimiter>,
@@ -66,6 +68,7 @@ impl Services {
     ) -> Services {
         Services {
             clock,
+            provider: client.provider().into(),
             client,
             catalogue,
             budget,

@@ -8,5 +8,6 @@ mod headers;
 mod odd_answers;
 mod pool;
 mod recordings;
+mod retry;
 mod rotation;
 mod wire;

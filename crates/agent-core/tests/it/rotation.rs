@@ -63,12 +63,12 @@ async fn a_401_has_a_changed_key_read_and_used_and_is_not_charged() {
     let (server, file) = (locked().await, key_file(OLD));
     let client = client(&server, file.path());
     std::fs::write(file.path(), format!(" {NEW}\n")).unwrap();
-    assert_eq!(client.account(), "sk-ant-***OLD1");
+    assert_eq!(&*client.account(), "sk-ant-***OLD1");
     let outcome = run(&system(&client, 1).await, 1).await.remove(0);
     assert_eq!((outcome.error.as_ref(), outcome.attempts), (None, 2));
     assert!(outcome.presumed_cost_usd.is_zero());
     assert_eq!((sent_with(&server, OLD), sent_with(&server, NEW)), (1, 1));
-    assert_eq!(client.account(), "sk-ant-***NEW2");
+    assert_eq!(&*client.account(), "sk-ant-***NEW2");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_401_with_an_unchanged_key_or_an_unusable_new_one_is_final() {
         assert_eq!((error.code, outcome.attempts), (ErrorCode::Authentication, 1), "{text}");
         assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         assert_eq!(server.requests(), 1, "{text}");
-        assert_eq!(client.account(), "sk-ant-***OLD1");
+        assert_eq!(&*client.account(), "sk-ant-***OLD1");
     }
 }
 

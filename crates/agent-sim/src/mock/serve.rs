@@ -1,183 +1,204 @@
-//! How one request is answered.
+//! How one request is answered: who asks, for what, and whether it is admitted.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use agent_core::clock::{Clock, Timestamp};
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::{Frame, Incoming};
-use hyper::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request};
+use serde::Serialize;
 use socket2::Socket;
 
-use super::bill::BilledAnswer;
-use super::{Fault, FaultKind, Inner, Scenario, State, pause, wire};
+use super::limiter::{Amounts, Refusal};
+use super::reply::{Head, JSON, Problem, Reply, usual_message};
+use super::{State, call, models, request};
 
 const MAX_BODY: usize = 32 * 1024 * 1024;
-const JSON: &str = "application/json";
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
-type Answer = Result<Response<Body>, io::Error>;
+/// The newest is what the Python SDK 2 sends, the one before it what all others do.
+const VERSIONS: [&str; 3] = ["2023-01-01", "2023-06-01", "2026-10-21"];
+
+const NO_CREDIT: &str = "Your credit balance is too low to access the Anthropic API. Please go to \
+                         Plans & Billing to upgrade or purchase credits.";
 
 /// Answers a request; an error closes the connection without an answer.
 pub(super) async fn answer(
     state: Arc<State>,
     socket: Arc<Socket>,
     request: Request<Incoming>,
-) -> Answer {
-    let answer = route(&state, &socket, request).await;
-    let status = answer.as_ref().map_or(0, |a| a.status().as_u16());
-    *state.lock().statuses.entry(status).or_default() += 1;
-    answer
+) -> Reply {
+    let reply = route(&state, &socket, request).await;
+    let status = reply.as_ref().map_or(0, |reply| reply.status().as_u16());
+    *state.statuses().entry(status).or_default() += 1;
+    reply
 }
 
-async fn route(state: &State, socket: &Socket, request: Request<Incoming>) -> Answer {
-    let (call, id) = {
-        let mut inner = state.lock();
-        inner.calls += 1;
-        (inner.calls, format!("req_{:024}", inner.calls))
+async fn route(state: &Arc<State>, socket: &Socket, request: Request<Incoming>) -> Reply {
+    let id = state.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    let head = Head { id, ..Head::default() };
+    let (parts, body) = request.into_parts();
+    let key = match key(state, &parts.headers) {
+        Ok(key) => key,
+        Err(message) => return head.refuse(&Problem::new(401, message)),
     };
-    let Some(key) = key(request.headers()) else {
-        return error(401, "invalid x-api-key", &id, None);
-    };
-    let path = request.uri().path().to_owned();
-    let counts = path == "/v1/messages/count_tokens";
-    if request.method() != "POST" || !(counts || path == "/v1/messages") {
-        return error(404, "Not found", &id, None);
+    let version = header(&parts.headers, "anthropic-version");
+    if let Some(version) = version.filter(|version| !VERSIONS.contains(version)) {
+        let message = format!("anthropic-version: \"{version}\" is not a valid version");
+        return head.refuse(&Problem::new(400, message));
     }
-    let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
-        return error(413, "Request exceeds the maximum size", &id, None);
+    let path = parts.uri.path();
+    let is_counted = path == "/v1/messages/count_tokens";
+    if is_counted || path == "/v1/messages" {
+        if parts.method != "POST" {
+            return head.refuse(&Problem::new(405, "Method Not Allowed"));
+        }
+        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
+            return head.refuse(&Problem::new(413, usual_message(413)));
+        };
+        let asker = Asker { key, version: version.unwrap_or_default(), is_counted };
+        return messages(state, socket, head, asker, body.to_bytes()).await;
+    }
+    models(state, head, &parts)
+}
+
+fn models(state: &State, head: Head, parts: &Parts) -> Reply {
+    let not_found = |what: String| head.refuse(&Problem::new(404, what));
+    let Some(rest) = parts.uri.path().strip_prefix("/v1/models") else {
+        return not_found(usual_message(404).to_owned());
     };
-    let body = body.to_bytes();
-    let asked = match wire::Request::read(&body, !counts) {
+    if parts.method != "GET" {
+        return head.refuse(&Problem::new(405, "Method Not Allowed"));
+    }
+    match rest.strip_prefix('/') {
+        None if rest.is_empty() => {
+            match models::page(&state.scenario, parts.uri.query().unwrap_or_default()) {
+                Ok(page) => head.reply(200, JSON, json(&page)?),
+                Err(message) => head.refuse(&Problem::new(400, message)),
+            }
+        }
+        Some(id) => match models::one(&state.scenario, id) {
+            Some(model) => head.reply(200, JSON, json(&model)?),
+            None => not_found(format!("model: {id}")),
+        },
+        None => not_found(usual_message(404).to_owned()),
+    }
+}
+
+fn json(body: &impl Serialize) -> std::io::Result<Bytes> {
+    Ok(serde_json::to_vec(body)?.into())
+}
+
+/// Who asks, and for what.
+struct Asker<'a> {
+    key: &'a str,
+    version: &'a str,
+    /// Only wants to know how many tokens the request has.
+    is_counted: bool,
+}
+
+async fn messages(
+    state: &Arc<State>,
+    socket: &Socket,
+    mut head: Head,
+    asker: Asker<'_>,
+    body: Bytes,
+) -> Reply {
+    let Asker { key, version, is_counted } = asker;
+    let asked = match request::Request::read(&body, is_counted, version) {
         Ok(asked) => asked,
-        Err(message) => return error(400, &message, &id, None),
+        Err(message) => return head.refuse(&Problem::new(400, message)),
     };
+    if let Some(problem) = refusal(state, &asked) {
+        head.standings = state.admit(key, &asked.model, Amounts::default()).standings;
+        return head.refuse(&problem);
+    }
+    let counted = state.scenario.output.input_tokens;
+    let input_tokens = counted.unwrap_or_else(|| asked.input_tokens());
+    let amounts = [1, input_tokens, asked.max_tokens];
+    // To count tokens takes nothing: the API has other limits for it.
+    let amounts = if is_counted { Amounts::default() } else { amounts };
+    let admission = state.admit(key, &asked.model, amounts);
+    head.standings = admission.standings;
+    if is_counted {
+        return head.reply(200, JSON, format!("{{\"input_tokens\":{input_tokens}}}").into());
+    }
+    let ordinal = state.calls.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Some(refusal) = admission.refusal {
+        return head.refuse(&limited(refusal));
+    }
+    let admitted = call::Admitted { ordinal, at: admission.at, input_tokens };
+    call::Call::new(state, head, key, &asked, admitted).answer(socket).await
+}
+
+/// Why a well-formed request is refused whatever the limits have room for.
+fn refusal(state: &State, asked: &request::Request<'_>) -> Option<Problem<'static>> {
     let scenario = &state.scenario;
-    let input_tokens = scenario.output.input_tokens.unwrap_or_else(|| asked.input_tokens());
-    if counts {
-        return respond(
-            200,
-            JSON,
-            format!("{{\"input_tokens\":{input_tokens}}}").into(),
-            &id,
-            None,
-        );
+    if !models::exists(scenario, &asked.model) {
+        return Some(Problem::new(404, format!("model: {}", asked.model)));
     }
-    let model = asked.model.clone().unwrap_or_default();
-    let now = Clock::real().now();
-    let (wait, fault) = {
-        let mut inner = state.lock();
-        (admit(&mut inner, scenario, &key, &model, now), pick(&mut inner, scenario, call))
-    };
-    if let Some(seconds) = wait {
-        let message =
-            "This request would exceed your organization's rate limit of requests per minute";
-        return error(429, message, &id, Some(seconds));
+    if scenario.output.input_tokens.is_none()
+        && let Some(message) = asked.too_long()
+    {
+        return Some(Problem::new(400, message));
     }
-    let max_tokens = asked.max_tokens.unwrap_or(0);
-    let output_tokens = scenario.output.tokens.min(max_tokens);
-    let stop = if scenario.output.tokens > max_tokens { "max_tokens" } else { "end_turn" };
-    let tokens = u32::try_from(output_tokens).unwrap_or(u32::MAX);
-    let each = scenario.latency.per_output_token.saturating_mul(tokens);
-    pause(scenario.latency.base.saturating_add(each)).await;
-    let bill = BilledAnswer {
-        at: Clock::real().now(),
-        request_id: id,
-        key: key.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect(),
-        model,
-        task: asked.task(),
-        input_tokens,
-        output_tokens,
-        cache_creation_input_tokens: 0,
-        cache_read_input_tokens: 0,
-    };
-    if fault.is_none_or(|f| f.billed.unwrap_or_else(|| f.kind.is_billed())) {
-        state.lock().bill.add(bill.clone())?;
-    }
-    let with_usage = fault.is_none_or(|f| f.kind != FaultKind::NoUsage);
-    let make = if asked.stream { wire::events } else { wire::answer };
-    let body = make(&bill, &scenario.output.text, stop, with_usage);
-    let kind = if asked.stream { "text/event-stream; charset=utf-8" } else { JSON };
-    match fault {
-        Some(fault) => spoil(fault, socket, body, kind, &bill.request_id).await,
-        None => respond(200, kind, body, &bill.request_id, None),
-    }
+    let is_spent = scenario.spend_limit_usd.is_some_and(|limit| state.bill().spent() >= limit);
+    is_spent.then(|| Problem::new(400, NO_CREDIT))
 }
 
-async fn spoil(fault: &Fault, socket: &Socket, body: Bytes, kind: &str, id: &str) -> Answer {
-    let half = body.slice(..body.len() / 2);
-    match fault.kind {
-        FaultKind::Hang => std::future::pending().await,
-        FaultKind::Reset => {
-            socket.set_linger(Some(Duration::ZERO))?;
-            Err(io::ErrorKind::ConnectionReset.into())
+fn limited(refusal: Refusal) -> Problem<'static> {
+    let message = format!(
+        "This request would exceed the rate limit for your organization \
+         (00000000-0000-4000-8000-000000000001) of {} {} per minute. For details, refer to: \
+         https://docs.anthropic.com/en/api/rate-limits. You can see the response headers for \
+         current usage. Please reduce the prompt length or the maximum tokens requested, or try \
+         again later.",
+        grouped(refusal.limit),
+        refusal.name.replace('-', " "),
+    );
+    let seconds = refusal.wait.as_nanos().div_ceil(1_000_000_000).max(1);
+    let retry_after = u64::try_from(seconds).ok();
+    Problem { retry_after, ..Problem::new(429, message) }
+}
+
+/// `30000` as `30,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
         }
-        FaultKind::Close => Err(io::ErrorKind::ConnectionAborted.into()),
-        FaultKind::Truncate => {
-            let frames = [Ok(Frame::data(half)), Err(io::ErrorKind::UnexpectedEof.into())];
-            let mut answer = respond(200, kind, Bytes::new(), id, None)?;
-            answer.headers_mut().insert("content-length", body.len().into());
-            *answer.body_mut() = StreamBody::new(stream::iter(frames)).boxed_unsync();
-            Ok(answer)
-        }
-        FaultKind::Malformed => respond(200, kind, half, id, None),
-        FaultKind::Html => respond(200, "text/html", "<html>Gateway</html>".into(), id, None),
-        FaultKind::Empty => respond(200, kind, Bytes::new(), id, None),
-        FaultKind::NoUsage => respond(200, kind, body, id, None),
-        FaultKind::Status => {
-            error(fault.status.unwrap_or(500), "Injected fault", id, fault.retry_after)
-        }
+        out.push(digit);
     }
+    out
 }
 
-fn key(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let bearer = || text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let key = text("x-api-key").or_else(bearer)?;
-    key.starts_with("sk-ant-").then(|| key.to_owned())
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The seconds to wait where the limit has no room.
-fn admit(
-    inner: &mut Inner,
-    scenario: &Scenario,
-    key: &str,
-    model: &str,
-    now: Timestamp,
-) -> Option<u64> {
-    let limit = f64::from(scenario.requests_per_minute?);
-    let id = (key.to_owned(), model.to_owned());
-    let (left, at) = inner.buckets.entry(id).or_insert((limit, now));
-    *left = (*left + now.since(*at).as_secs_f64() * limit / 60.0).min(limit);
-    *at = now;
-    if *left >= 1.0 {
-        *left -= 1.0;
-        return None;
+/// The key of a client that is served; the error is the message of a 401.
+fn key<'h>(state: &State, headers: &'h HeaderMap) -> Result<&'h str, &'static str> {
+    let bearer = header(headers, "authorization")
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, key)| (key, "Invalid bearer token"));
+    let (key, message) = header(headers, "x-api-key")
+        .map(|key| (key, "invalid x-api-key"))
+        .or(bearer)
+        .ok_or("x-api-key header is required")?;
+    if state.scenario.valid_keys.accept(key) { Ok(key) } else { Err(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_written_with_its_thousands_apart() {
+        let grouped = [1, 999, 1_000, 30_000, 1_234_567].map(grouped);
+        assert_eq!(grouped, ["1", "999", "1,000", "30,000", "1,234,567"]);
     }
-    Some((((1.0 - *left) * 60.0 / limit).ceil() as u64).max(1))
-}
-
-fn pick<'a>(inner: &mut Inner, scenario: &'a Scenario, call: u64) -> Option<&'a Fault> {
-    scenario.fault.iter().find(|fault| {
-        (fault.calls.is_empty() || fault.calls.contains(&call))
-            && fault.every.is_none_or(|n| call.is_multiple_of(n))
-            && fault.probability.is_none_or(|share| inner.random.f64() < share)
-    })
-}
-
-fn error(status: u16, message: &str, id: &str, retry_after: Option<u64>) -> Answer {
-    respond(status, JSON, wire::error(status, message, id), id, retry_after)
-}
-
-fn respond(status: u16, kind: &str, body: Bytes, id: &str, retry_after: Option<u64>) -> Answer {
-    let mut answer = Response::builder().status(status).header("content-type", kind);
-    answer = answer.header("request-id", id);
-    if let Some(seconds) = retry_after {
-        answer = answer.header("retry-after", seconds);
-    }
-    let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
-    answer.body(body).map_err(io::Error::other)
 }

@@ -1,84 +1,153 @@
 //! The mock provider over real sockets.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+mod client;
+mod faults;
+mod limits;
+mod streams;
+
+use std::sync::atomic::Ordering;
+
+use client::{BODY, KEY, post, request, send, start};
 
 use super::*;
-
-const BODY: &str =
-    r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Task #7: x"}]}"#;
-
-async fn post(mock: &MockProvider, key: &str, body: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(mock.address()).await?;
-    let length = body.len();
-    let head = format!(
-        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n"
-    );
-    stream.write_all((head + body).as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-async fn start(toml: &str) -> MockProvider {
-    let scenario = Scenario::from_toml(toml).unwrap();
-    MockProvider::start(LOCAL, scenario, None).await.unwrap()
-}
 
 #[tokio::test]
 async fn an_answer_is_billed_to_the_ledger_with_its_task() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.jsonl");
     let mock = MockProvider::start(LOCAL, Scenario::default(), Some(path.clone())).await.unwrap();
-    let answer = post(&mock, "sk-ant-abcd", BODY).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"output_tokens\":9"));
+    let answer = post(&mock, BODY).await;
+    assert_eq!((answer.status, &answer.json()["usage"]["output_tokens"]), (200, &9.into()));
+    assert_eq!(answer.json()["id"], answer.header("request-id").replace("req_", "msg_"));
+    assert!(!answer.header("anthropic-organization-id").is_empty());
+    mock.shutdown().await.unwrap();
     let line = std::fs::read_to_string(path).unwrap();
     assert!(line.contains("\"key\":\"abcd\"") && line.contains("\"task\":\"7\""), "{line}");
 }
 
 #[tokio::test]
-async fn bad_keys_and_bodies_are_refused_and_not_billed() {
+async fn bad_bodies_are_refused_and_not_billed() {
     let mock = start("").await;
-    assert!(post(&mock, "nope", BODY).await.unwrap().contains("authentication_error"));
-    assert!(post(&mock, "sk-ant-a", "{").await.unwrap().contains("invalid_request_error"));
-    assert!(post(&mock, "sk-ant-a", "{}").await.unwrap().contains("model: Field required"));
-    assert_eq!((mock.bill().len(), mock.requests()[&400]), (0, 2));
+    for body in ["{", "{}", "[]"] {
+        let answer = post(&mock, body).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+        assert_eq!(answer.json()["request_id"], answer.header("request-id"));
+        assert_eq!(answer.header("x-should-retry"), "false");
+    }
+    assert_eq!((mock.bill().len(), mock.requests()[&400]), (0, 3));
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_message_stop() {
-    let body = BODY.replacen('{', r#"{"stream":true,"#, 1);
-    let answer = post(&start("").await, "sk-ant-a", &body).await.unwrap();
-    assert!(answer.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+async fn a_key_is_taken_from_either_header_and_a_wrong_one_is_refused() {
+    let any = start("").await;
+    let one = start("valid_keys = ['sk-ant-right']").await;
+    for (mock, header, status) in [
+        (&any, "x-api-key: sk-ant-x", 200),
+        (&any, "Authorization: Bearer sk-ant-x", 200),
+        (&any, "authorization: bearer sk-ant-x", 200),
+        (&any, "x-api-key: nope", 401),
+        (&any, "x-other: y", 401),
+        (&one, "x-api-key: sk-ant-right", 200),
+        (&one, "authorization: Bearer sk-ant-right", 200),
+        (&one, "x-api-key: sk-ant-x", 401),
+        (&one, "authorization: Bearer sk-ant-right2", 401),
+    ] {
+        let answer = request(mock, "POST", "/v1/messages", header, BODY).await.unwrap();
+        assert_eq!(answer.status, status, "{header}");
+        if status == 401 {
+            assert_eq!(answer.json()["error"]["type"], "authentication_error");
+            assert_eq!(answer.header("x-should-retry"), "false");
+        }
+    }
+    assert_eq!((any.billed().answers, one.billed().answers), (3, 2));
 }
 
 #[tokio::test]
-async fn a_call_above_the_limit_is_told_when_to_come_back() {
-    let mock = start("requests_per_minute = 1").await;
-    post(&mock, "sk-ant-a", BODY).await.unwrap();
-    let answer = post(&mock, "sk-ant-a", BODY).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: "), "{answer}");
+async fn tokens_are_counted_for_nothing() {
+    let mock = start("").await;
+    let body = BODY.replace("\"max_tokens\":9,", "");
+    let counted = request(&mock, "POST", "/v1/messages/count_tokens", KEY, &body).await.unwrap();
+    let answered = post(&mock, BODY).await;
+    assert_eq!(counted.json()["input_tokens"], answered.json()["usage"]["input_tokens"]);
+    assert_eq!(mock.bill().len(), 1);
 }
 
 #[tokio::test]
-async fn faults_hit_their_calls_and_bill_work_that_was_done() {
-    let mock = start(
-        "[[fault]]\nkind='reset'\ncalls=[1]\n[[fault]]\nkind='truncate'\ncalls=[2]\n\
-         [[fault]]\nkind='status'\nstatus=529\ncalls=[3]\n[[fault]]\nkind='close'\ncalls=[4]",
-    )
-    .await;
-    let reset = post(&mock, "sk-ant-a", BODY).await.unwrap_err();
-    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
-    let cut = post(&mock, "sk-ant-a", BODY).await.unwrap_or_default();
-    assert!(!cut.ends_with('}'), "{cut}");
-    assert!(post(&mock, "sk-ant-a", BODY).await.unwrap().contains("overloaded_error"));
-    assert_eq!(post(&mock, "sk-ant-a", BODY).await.unwrap(), "");
-    assert_eq!(mock.bill().len(), 3);
+async fn models_are_listed_found_and_refused_by_name() {
+    let mock = start("models = ['a', 'b', 'c']").await;
+    let get = async |path| request(&mock, "GET", path, KEY, "").await.unwrap();
+    let page = get("/v1/models?limit=2").await.json();
+    assert_eq!((&page["data"][1]["id"], &page["has_more"]), (&"b".into(), &true.into()));
+    let rest = get("/v1/models?after_id=b&limit=2").await.json();
+    assert_eq!((&rest["data"][0]["id"], &rest["has_more"]), (&"c".into(), &false.into()));
+    assert_eq!(get("/v1/models/b").await.json()["type"], "model");
+    assert_eq!(get("/v1/models/m").await.status, 404);
+    let refused = post(&mock, BODY).await;
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused.json()["error"]["message"], "model: m");
+    assert_eq!(get("/v1/other").await.status, 404);
+    assert_eq!(get("/v1/messages").await.status, 405);
 }
 
-#[test]
-fn an_unknown_key_in_a_scenario_is_named() {
-    let error = Scenario::from_toml("[latency]\nbase_ms = 3").unwrap_err().to_string();
-    assert!(error.contains("base_ms"), "{error}");
+#[tokio::test]
+async fn once_the_credit_is_used_up_calls_are_refused_for_good() {
+    let mock = start("spend_limit_usd = '0.0001'\n[output]\ninput_tokens = 10\ntokens = 9").await;
+    let body = BODY.replace("\"m\"", "\"claude-haiku-4-5\"");
+    // Each costs 10 × $1 + 9 × $5 a million: the second goes over.
+    for _ in 0..2 {
+        assert_eq!(post(&mock, &body).await.status, 200);
+    }
+    let refused = post(&mock, &body).await;
+    let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(refused.status == 400 && message.contains("credit balance is too low"), "{message}");
+    // What has no price could be used without end.
+    assert_eq!(post(&mock, BODY).await.status, 404);
+    assert_eq!(mock.bill().len(), 2);
+}
+
+#[tokio::test]
+async fn a_tool_is_called_whole_and_streamed() {
+    let mock = start("[output]\ntool = 'weather'\ntool_input = { city = 'Oslo' }").await;
+    let body = BODY.replacen('{', r#"{"tools":[{"name":"weather","input_schema":{}}],"#, 1);
+    let body = body.replace(":9", ":900");
+    let message = post(&mock, &body).await.json();
+    assert_eq!(message["stop_reason"], "tool_use");
+    assert_eq!(message["content"][0]["input"], serde_json::json!({"city": "Oslo"}));
+    let events = post(&mock, &body.replacen('{', r#"{"stream":true,"#, 1)).await.body;
+    assert!(events.contains("input_json_delta") && events.contains(r#""stop_reason":"tool_use""#));
+    assert_eq!(post(&mock, BODY).await.json()["content"][0]["text"], "Done.");
+}
+
+#[tokio::test]
+async fn a_call_that_the_client_abandons_is_billed() {
+    let mock = start("[latency]\nbase = '1h'").await;
+    let call = send(mock.address(), "POST", "/v1/messages", KEY, BODY).await.unwrap();
+    while mock.state.calls.load(Ordering::Relaxed) == 0 {
+        pause(5).await;
+    }
+    drop(call);
+    while mock.bill().is_empty() {
+        pause(5).await;
+    }
+    assert_eq!(mock.billed(), Billed { answers: 1, input_tokens: 10, output_tokens: 9 });
+}
+
+#[tokio::test]
+async fn shutdown_ends_open_connections() {
+    let mock = start("[[fault]]\nkind = 'hang'").await;
+    let address = mock.address();
+    let state = Arc::clone(&mock.state);
+    let call = tokio::spawn(async move { client::raw(address, BODY).await });
+    while state.bill().sum().answers == 0 {
+        pause(5).await;
+    }
+    mock.shutdown().await.unwrap();
+    assert!(call.await.unwrap().unwrap_or_default().is_empty());
+    assert!(client::raw(address, BODY).await.is_err());
+    assert_eq!(Arc::strong_count(&state), 1, "a connection is still open");
+}
+
+async fn pause(millis: u64) {
+    Clock::real().sleep(Duration::from_millis(millis)).await;
 }

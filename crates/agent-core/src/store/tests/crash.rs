@@ -146,3 +146,21 @@ fn a_power_cut_loses_nothing_acknowledged_and_without_the_sync_it_would() {
     assert_eq!(lost_to_power_cuts(&layer, root.path(), true), 0, "seed 11");
     assert!(lost_to_power_cuts(&layer, root.path(), false) > 0, "the layer has no effect");
 }
+
+/// Sled keeps what is above 128 KiB in files of its own and never syncs them.
+#[test]
+fn nothing_that_is_written_lands_in_a_file_that_is_never_synced() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = Store::sled(root.path(), &StoreOptions::default()).unwrap();
+    on_a_system(async move {
+        let store = store.start();
+        for commit in 0..60 {
+            let tasks = commit * 400..commit * 400 + if commit % 10 == 0 { 400 } else { 16 };
+            let entries =
+                tasks.flat_map(|n| whole_task(n, Timestamp::from_millis(n * 50))).collect();
+            store.send(Write { entries }).await.unwrap().unwrap();
+        }
+    });
+    let apart: Vec<_> = fs::read_dir(root.path().join("blobs")).unwrap().collect();
+    assert!(apart.is_empty(), "{} values are in files of their own", apart.len());
+}

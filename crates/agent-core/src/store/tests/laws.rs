@@ -129,7 +129,7 @@ fn a_new_run_carries_open_attempts_along_and_forgets_the_old_tasks() {
         .unwrap();
         let status = RunStatus::Discarded;
         let at = Timestamp::EPOCH;
-        let run_id = "run".to_owned();
+        let run_id = "run".into();
         book.write(&[Entry::RunFinished { run_id, at, status }]).unwrap();
         let (mut book, recovered) = Book::open(book.backend).unwrap();
         assert_eq!(recovered.run, None);
@@ -137,7 +137,7 @@ fn a_new_run_carries_open_attempts_along_and_forgets_the_old_tasks() {
         let (_, recovered) = Book::open(book.backend).unwrap();
         assert_eq!(recovered.open_attempts, [open(7, Timestamp::EPOCH)]);
         let run = recovered.run.unwrap();
-        assert_eq!((run.run_id.as_str(), run.tasks.len()), ("next", 0));
+        assert_eq!((&*run.run_id, run.tasks.len()), ("next", 0));
     });
 }
 

@@ -24,11 +24,11 @@ pub(crate) fn call(n: u64) -> CallId {
 pub(crate) fn subject(n: u64) -> Arc<Subject> {
     Arc::new(Subject {
         run_id: "run".into(),
-        agent_id: Some(format!("backend-{}", n % 7)),
+        agent_id: Some(format!("backend-{}", n % 7).into()),
         agent: Some(["backend", "tests", "docs"][(n % 3) as usize].into()),
         agent_type: Some("backend".into()),
-        task_id: Some(n.to_string()),
-        project_id: (!n.is_multiple_of(5)).then(|| format!("p{}", n % 5)),
+        task_id: Some(n.to_string().into()),
+        project_id: (!n.is_multiple_of(5)).then(|| format!("p{}", n % 5).into()),
         user_id: None,
         model: Some("claude-sonnet-4-5".into()),
     })

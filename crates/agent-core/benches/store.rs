@@ -1,3 +1,0 @@
-//! What durable records cost: shared syncs against sled with a sync for each record.
-
-fn main() {}

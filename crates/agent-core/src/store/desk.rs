@@ -1,0 +1,44 @@
+//! A store without a thread: in memory, or on disk and not yet started.
+
+use std::sync::atomic::Ordering;
+
+use super::book::Book;
+use super::entry::Entry;
+use super::error::StoreError;
+use super::writer::Gauges;
+
+/// Entries that are filed at once: a row that many of them change is written once.
+const GROUP: usize = 256;
+
+/// A book, and what is not yet filed in it. Nothing here survives the process anyway, so callers
+/// are not kept waiting for a group to fill.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) book: Book,
+    pending: Vec<Entry>,
+}
+
+impl Desk {
+    pub(super) fn new(book: Book) -> Desk {
+        Desk { book, pending: Vec::new() }
+    }
+
+    /// Takes entries; they are filed with the next group, or before anything is read.
+    pub(super) fn write(&mut self, entries: Vec<Entry>, gauges: &Gauges) -> Result<(), StoreError> {
+        self.pending.extend(entries);
+        if self.pending.len() < GROUP { Ok(()) } else { self.file(gauges) }
+    }
+
+    /// Files what is pending.
+    pub(super) fn file(&mut self, gauges: &Gauges) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let result = self.book.write(&self.pending);
+        self.pending.clear();
+        gauges.commits.fetch_add(1, Ordering::Relaxed);
+        gauges.records.store(self.book.records, Ordering::Relaxed);
+        gauges.ignored.store(self.book.ignored, Ordering::Relaxed);
+        result
+    }
+}
