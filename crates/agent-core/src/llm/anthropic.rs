@@ -5,14 +5,16 @@ mod fail;
 pub mod stream;
 mod wire;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Response, Url};
 use thiserror::Error;
 
+use self::fail::Head;
 use super::{Answer, KeyRing, LlmClient, LlmError, LlmErrorKind, Request, redact};
 use crate::clock::Clock;
 
@@ -81,6 +83,9 @@ impl Anthropic {
         let mut headers = HeaderMap::new();
         let version = config.version.parse().map_err(|_| AnthropicError::Version)?;
         headers.insert("anthropic-version", version);
+        // Without it a server may compress as it likes; and the limit on an answer is one on the
+        // bytes that are read.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let http = Client::builder()
             .user_agent(concat!("impresario/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
@@ -117,22 +122,21 @@ impl Anthropic {
         drop(key);
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        if (300..400).contains(&status) {
-            return Err(redirected(status, &headers));
-        }
-        let body = self.read(response).await;
-        if (200..300).contains(&status) {
-            let body = body.map_err(|error| with_headers(error, status, &headers))?;
-            return Ok(Whole { status, headers, body });
-        }
-        // A refusal stands whatever became of its body; a failure on the way to one does not.
-        let refusal = fail::of_status(status, &headers, &[], self.config.clock.now());
-        match body {
-            Ok(body) => Err(fail::of_status(status, &headers, &body, self.config.clock.now())),
-            Err(error) if refusal.kind == LlmErrorKind::Server => {
-                Err(with_headers(error, status, &headers))
+        let head = Head { status, headers, now: self.config.clock.now() };
+        match status {
+            ..200 => {
+                Err(head
+                    .complete(answer::not_understood(&format!("status {status} and no answer"))))
             }
-            Err(_) => Err(refusal),
+            200..300 => match self.read(response).await {
+                Ok(body) => Ok(Whole { head, body }),
+                Err(error) => Err(head.complete(error)),
+            },
+            300..400 => Err(head.complete(redirected(&head))),
+            400.. => match self.read(response).await {
+                Ok(body) => Err(head.complete(fail::of_status(&head, &body))),
+                Err(error) => Err(head.complete(fail::cut_off(&head, &error))),
+            },
         }
     }
 
@@ -157,7 +161,7 @@ impl Anthropic {
         let body = wire::Body { request, only_count: true };
         let whole = self.post("/v1/messages/count_tokens", &body).await?;
         let count: Count = serde_json::from_slice(&whole.body)
-            .map_err(|error| whole.name(answer::unreadable(&error, &whole.body)))?;
+            .map_err(|error| whole.head.complete(answer::unreadable(&error, &whole.body)))?;
         Ok(count.input_tokens)
     }
 }
@@ -168,15 +172,8 @@ struct Count {
 }
 
 struct Whole {
-    status: u16,
-    headers: HeaderMap,
+    head: Head,
     body: Vec<u8>,
-}
-
-impl Whole {
-    fn name(&self, error: LlmError) -> LlmError {
-        with_headers(error, self.status, &self.headers)
-    }
 }
 
 impl LlmClient for Anthropic {
@@ -187,9 +184,10 @@ impl LlmClient for Anthropic {
         Box::pin(async move {
             let body = wire::Body { request, only_count: false };
             let whole = self.post("/v1/messages", &body).await?;
-            let mut answer = answer::parse(&whole.body).map_err(|error| whole.name(error))?;
-            answer.request_id = fail::request_id(&whole.headers);
-            answer.limits = fail::limits(&whole.headers);
+            let mut answer =
+                answer::parse(&whole.body).map_err(|error| whole.head.complete(error))?;
+            answer.request_id = fail::request_id(&whole.head.headers);
+            answer.limits = fail::limits(&whole.head.headers);
             Ok(answer)
         })
     }
@@ -236,35 +234,37 @@ fn checked(base_url: &str) -> Result<Url, AnthropicError> {
     }
 }
 
-fn with_headers(mut error: LlmError, status: u16, headers: &HeaderMap) -> LlmError {
-    error.status = Some(status);
-    error.request_id = fail::request_id(headers);
-    error.limits = fail::limits(headers);
-    error
-}
-
-fn redirected(status: u16, headers: &HeaderMap) -> LlmError {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+fn redirected(head: &Head) -> LlmError {
+    let location = head.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let target = location.and_then(|text| Url::parse(text).ok());
-    let host = target.as_ref().and_then(Url::host_str).unwrap_or("elsewhere").to_owned();
-    let message = format!("status {status}: redirected to {host}, which is refused");
-    with_headers(LlmError::new(LlmErrorKind::InvalidRequest, redact(&message)), status, headers)
+    let host = target.as_ref().and_then(Url::host_str).unwrap_or("elsewhere");
+    let message = format!("status {}: redirected to {host}, which is refused", head.status);
+    LlmError::new(LlmErrorKind::InvalidRequest, redact(&message))
 }
 
 /// What a failure of the HTTP library means; its URL and body are left out.
 fn failed(error: reqwest::Error) -> LlmError {
+    let is_hyper = |is: fn(&hyper::Error) -> bool| {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        causes.filter_map(|cause| cause.downcast_ref()).any(is)
+    };
     let (kind, what) = if error.is_connect() {
         (LlmErrorKind::NotSent, "could not connect")
+    } else if is_hyper(hyper::Error::is_canceled) {
+        // The library says so only where it still holds the request as a whole.
+        (LlmErrorKind::NotSent, "the connection broke before the request was written")
     } else if error.is_builder() {
         (LlmErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_timeout() {
         (LlmErrorKind::Timeout, "no answer in time")
+    } else if is_hyper(hyper::Error::is_parse) {
+        (LlmErrorKind::NotUnderstood, "the provider sent an answer that is not HTTP")
     } else {
         (LlmErrorKind::Broken, "the connection broke")
     };
     let error = error.without_url();
     let mut message = what.to_owned();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         message = format!("{message}: {inner}");
         cause = inner.source();

@@ -27,6 +27,9 @@ pub struct LlmError {
     pub request_id: Option<String>,
     /// Usage that was seen before the failure: billed at least.
     pub seen: Option<Usage>,
+    /// Only a part of what the provider said was read. A refusal that may pass proves then as
+    /// little as any answer that is cut off: it may have been billed.
+    pub is_cut_off: bool,
     /// What the provider said of its limits.
     pub limits: RateHeaders,
 }
@@ -83,6 +86,7 @@ impl LlmError {
             should_retry: None,
             request_id: None,
             seen: None,
+            is_cut_off: false,
             limits: RateHeaders::default(),
         }
     }
@@ -91,6 +95,9 @@ impl LlmError {
     pub fn fate(&self) -> Fate {
         if let Some(usage) = &self.seen {
             return Fate::AtLeast(usage.clone());
+        }
+        if self.is_cut_off && self.kind.is_transient() {
+            return Fate::Unknown;
         }
         match self.kind {
             LlmErrorKind::Timeout | LlmErrorKind::Broken | LlmErrorKind::NotUnderstood => {

@@ -64,7 +64,7 @@ impl<'a> Attempt<'a> {
         let now = self.services.clock.now();
         let charge = self.price(&answer.usage);
         if let Some(money) = self.money.take() {
-            money.settle(charge.cost);
+            money.settle_partly(charge.cost, charge.presumed);
         }
         self.return_permit(Some(&answer.usage), &answer.limits, None);
         let mut record = self.record(now, &charge);
@@ -126,10 +126,14 @@ impl<'a> Attempt<'a> {
         self.entries(record, failure)
     }
 
+    /// What `usage` costs. Where a part of it has no price (a step by a model that is not known,
+    /// say), it is not free: the bound is presumed.
     fn price(&self, usage: &Usage) -> Charge {
-        let cost = self.services.catalogue.cost(&self.job.model, usage);
-        let priced = cost.is_ok();
-        Charge { cost: cost.unwrap_or_default(), usage: usage.clone(), priced, ..Charge::default() }
+        let usage = usage.clone();
+        match self.services.catalogue.cost(&self.job.model, &usage) {
+            Ok(cost) => Charge { cost, usage, priced: true, ..Charge::default() },
+            Err(_) => Charge { presumed: self.open.bound, usage, ..Charge::default() },
+        }
     }
 
     fn charge(&self, error: &LlmError) -> Charge {
@@ -154,7 +158,8 @@ impl<'a> Attempt<'a> {
         let Some(permit) = self.permit.take() else { return };
         let counts = usage.map(Usage::counts);
         permit.settle(Feedback {
-            input_tokens: counts.map(|n| n.input_tokens + n.cache_creation_input_tokens),
+            input_tokens: counts
+                .map(|n| n.input_tokens.saturating_add(n.cache_creation_input_tokens)),
             output_tokens: counts.map(|n| n.output_tokens),
             headers: *headers,
             pause: failure.and_then(|(_, pause, _)| pause),

@@ -281,6 +281,7 @@ impl<'a> Call<'a> {
         self.job.tally(|tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(), money.depart());
+        let account = open.account.clone();
         let attempt =
             Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);
 
@@ -298,7 +299,7 @@ impl<'a> Call<'a> {
             Ok(Err(error)) => error,
             Err(_) => refusal::timed_out(timeout),
         };
-        let (next, pause) = self.next(number, &error);
+        let (next, pause) = self.next(number, &account, &error);
         let out_of_service = (error.kind == LlmErrorKind::Billing)
             .then(|| refusal::month_turn(services.clock.now()));
         let will_retry = matches!(next, Next::After(_));
@@ -307,20 +308,17 @@ impl<'a> Call<'a> {
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.
-    fn next(&self, number: u32, error: &LlmError) -> (Next, Option<Duration>) {
+    fn next(&self, number: u32, account: &str, error: &LlmError) -> (Next, Option<Duration>) {
         let services = self.services;
         let now = services.clock.now();
         if self.job.assignment.deadline <= now {
             return (Next::Deadline, None);
         }
         if error.kind == LlmErrorKind::Authentication
-            && let Some(key) = services.client.rotate()
+            && self.has_new_key(account)
+            && number < services.rules.retry.max_attempts.get()
         {
-            let event = AuditKind::KeyRotated { key, source: "401".to_owned() };
-            services.audit(None, &self.job.subject, event);
-            if number < services.rules.retry.max_attempts.get() {
-                return (Next::After(Duration::ZERO), None);
-            }
+            return (Next::After(Duration::ZERO), None);
         }
         let failure = Failure {
             transient: error.kind.is_transient(),
@@ -338,6 +336,18 @@ impl<'a> Call<'a> {
         let pause = pauses
             .then(|| error.retry_after.or(wait).unwrap_or(services.rules.retry.initial_backoff));
         (wait.map_or(Next::GiveUp, Next::After), pause)
+    }
+
+    /// Whether there is another key than that of the attempt, after its source was read again.
+    /// Another attempt, or a signal, may have read it first.
+    fn has_new_key(&self, account: &str) -> bool {
+        let client = &self.services.client;
+        if let Some(key) = client.rotate() {
+            let event = AuditKind::KeyRotated { key, source: "401".to_owned() };
+            self.services.audit(None, &self.job.subject, event);
+            return true;
+        }
+        *client.account() != *account
     }
 
     /// Records what became of an attempt, without waiting: entries are made durable in the order

@@ -2,5 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-mod anthropic;
+mod billing;
+mod faults;
+mod headers;
+mod odd_answers;
+mod pool;
+mod recordings;
 mod retry;
+mod rotation;
+mod wire;

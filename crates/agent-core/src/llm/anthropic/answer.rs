@@ -9,32 +9,48 @@ use crate::usage::{Iteration, Usage};
 /// Most characters of an answer that is not JSON that are quoted in an error.
 const QUOTED: usize = 200;
 
+/// Most tokens of one kind that are believed. What is beyond it would, added up, not fit into a
+/// count, and no budget would ever recover from it.
+const MOST: u64 = u32::MAX as u64;
+
 /// Reads a whole answer of status 200.
 ///
 /// Without usage it is not understood: the attempt is then charged at its bound, so that money is
-/// never undercounted. An error object inside a 200 has the kind that its type says, and is
+/// never undercounted. With usage it is charged for that at least. An error object inside a 200 has the kind that its type says, and is
 /// charged like an answer that broke off before any usage was seen.
 pub(super) fn parse(body: &[u8]) -> Result<Answer, LlmError> {
     let raw: RawAnswer = serde_json::from_slice(body).map_err(|error| unreadable(&error, body))?;
     if let Some(error) = raw.error {
         return Err(super::fail::inside_200(&error, None));
     }
-    if raw.kind.as_deref() != Some("message") {
-        return Err(not_understood("an answer that is not a message"));
-    }
-    let Some(content) = raw.content else {
-        return Err(not_understood("an answer without content"));
+    let usage = raw.usage.as_ref().map(RawUsage::settle).transpose()?;
+    let unusable = |what| {
+        let mut error = not_understood(what);
+        error.seen.clone_from(&usage);
+        error
     };
-    let usage = raw.usage.ok_or_else(|| not_understood("an answer without usage"))?.settle()?;
+    if raw.kind.as_ref().and_then(Value::as_str) != Some("message") {
+        return Err(unusable("an answer that is not a message"));
+    }
+    let Some(Value::Array(content)) = raw.content else {
+        return Err(unusable("an answer without content"));
+    };
+    let usage = usage.ok_or_else(|| not_understood("an answer without usage"))?;
     Ok(Answer {
-        id: raw.id.unwrap_or_default(),
-        model: raw.model.unwrap_or_default(),
+        id: name(raw.id.as_ref()).unwrap_or_default(),
+        model: name(raw.model.as_ref()).unwrap_or_default(),
         content: content.into_iter().map(block).collect(),
-        stop_reason: raw.stop_reason.as_deref().map(StopReason::from_name),
-        stop_sequence: raw.stop_sequence,
+        stop_reason: name(raw.stop_reason.as_ref()).as_deref().map(StopReason::from_name),
+        stop_sequence: raw.stop_sequence.as_ref().and_then(Value::as_str).map(str::to_owned),
         usage,
         ..Answer::default()
     })
+}
+
+/// A word of the provider's that is recorded: short, and without secrets. What is no text is as
+/// good as absent.
+pub(super) fn name(value: Option<&Value>) -> Option<String> {
+    value?.as_str().map(redact)
 }
 
 /// An answer that cannot be used; `what` holds nothing that the model wrote.
@@ -65,15 +81,16 @@ pub(super) fn unreadable(error: &serde_json::Error, body: &[u8]) -> LlmError {
     not_understood(&format!("{at}, {} bytes long", body.len()))
 }
 
+/// Only what is billed has a type here: a field of another shape spoils nothing else.
 #[derive(Deserialize)]
 pub(super) struct RawAnswer {
     #[serde(rename = "type")]
-    kind: Option<String>,
-    pub(super) id: Option<String>,
-    pub(super) model: Option<String>,
-    content: Option<Vec<Value>>,
-    stop_reason: Option<String>,
-    stop_sequence: Option<String>,
+    kind: Option<Value>,
+    pub(super) id: Option<Value>,
+    pub(super) model: Option<Value>,
+    content: Option<Value>,
+    stop_reason: Option<Value>,
+    stop_sequence: Option<Value>,
     pub(super) usage: Option<RawUsage>,
     error: Option<Value>,
 }
@@ -82,7 +99,7 @@ pub(super) struct RawAnswer {
 #[derive(Deserialize, Clone, Default)]
 #[serde(default)]
 pub(super) struct RawUsage {
-    model: Option<String>,
+    model: Option<Value>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
@@ -134,18 +151,25 @@ impl RawUsage {
     }
 
     /// What is billed. Cache writes of which no duration is told count as 5 minutes.
-    pub(super) fn settle(self) -> Result<Usage, LlmError> {
+    pub(super) fn settle(&self) -> Result<Usage, LlmError> {
         let (Some(input_tokens), Some(output_tokens)) = (self.input_tokens, self.output_tokens)
         else {
             return Err(not_understood("usage without input_tokens or output_tokens"));
         };
-        let split = self.cache_creation.unwrap_or_default();
+        let split = self.cache_creation.clone().unwrap_or_default();
         let hour = split.ephemeral_1h_input_tokens.unwrap_or(0);
         let short = split.ephemeral_5m_input_tokens.unwrap_or(0);
         let total = self.cache_creation_input_tokens.unwrap_or(0);
+        let read = self.cache_read_input_tokens.unwrap_or(0);
+        let tools = self.server_tool_use.as_ref();
+        let searches = tools.and_then(|tools| tools.web_search_requests).unwrap_or(0);
+        let counts = [input_tokens, output_tokens, hour, short, total, read, searches];
+        if counts.into_iter().any(|count| count > MOST) {
+            return Err(not_understood("usage of more tokens than any answer can have"));
+        }
         let mut iterations = Vec::new();
-        for raw in self.iterations.unwrap_or_default() {
-            let model = raw.model.clone();
+        for raw in self.iterations.iter().flatten() {
+            let model = name(raw.model.as_ref());
             let mut usage = raw.settle()?;
             if usage.iterations.is_empty() {
                 iterations.push(Iteration { model, usage });
@@ -158,11 +182,11 @@ impl RawUsage {
             output_tokens,
             cache_write_5m_tokens: short.max(total.saturating_sub(hour)),
             cache_write_1h_tokens: hour,
-            cache_read_tokens: self.cache_read_input_tokens.unwrap_or(0),
-            web_searches: self.server_tool_use.and_then(|t| t.web_search_requests).unwrap_or(0),
-            service_tier: self.service_tier,
-            inference_geo: self.inference_geo,
-            speed: self.speed,
+            cache_read_tokens: read,
+            web_searches: searches,
+            service_tier: self.service_tier.clone(),
+            inference_geo: self.inference_geo.clone(),
+            speed: self.speed.clone(),
             iterations,
         })
     }

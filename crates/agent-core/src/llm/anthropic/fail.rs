@@ -12,15 +12,51 @@ use crate::usage::Usage;
 
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The failure that a status other than 2xx stands for.
-pub(super) fn of_status(status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -> LlmError {
+/// An answer before its body, and when it came.
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) now: Timestamp,
+}
+
+impl Head {
+    /// Adds to a failure what the headers say.
+    ///
+    /// `retry-after` comes with successes too, where it tells of the rate limits: it is for those
+    /// failures alone that are the provider's word.
+    pub(super) fn complete(&self, mut failure: LlmError) -> LlmError {
+        failure.status = Some(self.status);
+        let told = header(&self.headers, "x-should-retry");
+        failure.should_retry = told.and_then(|text| text.to_ascii_lowercase().parse().ok());
+        failure.request_id = request_id(&self.headers).or(failure.request_id);
+        failure.limits = limits(&self.headers);
+        if !matches!(failure.kind, LlmErrorKind::Broken | LlmErrorKind::NotUnderstood) {
+            failure.retry_after = retry_after(&self.headers, self.now);
+        }
+        failure
+    }
+}
+
+/// A refusal of which the body was not read to its end.
+///
+/// Its kind is that of its status, so that everyone still waits as long as the provider said, but
+/// only a whole answer proves that nothing was done.
+pub(super) fn cut_off(head: &Head, error: &LlmError) -> LlmError {
+    let message = format!("status {}, but {}", head.status, error.message);
+    let mut failure = LlmError::new(kind_of_status(head.status), redact(&message));
+    failure.is_cut_off = true;
+    failure
+}
+
+/// The failure that a status of 400 and more stands for; without what the headers say.
+pub(super) fn of_status(head: &Head, body: &[u8]) -> LlmError {
+    let Head { status, ref headers, now } = *head;
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let error = parsed.as_ref().and_then(|body| body.get("error"));
     let said = |key: &str| error.and_then(|error| error.get(key)).and_then(Value::as_str);
     let words = said("message").unwrap_or_default();
-    let retry_after = retry_after(headers, now);
     let code = error.and_then(|error| error.pointer("/details/error_code")).and_then(Value::as_str);
-    let kind = if is_billing(status, words, code, retry_after) {
+    let kind = if is_billing(status, words, code, retry_after(headers, now)) {
         LlmErrorKind::Billing
     } else {
         kind_of_status(status)
@@ -30,12 +66,8 @@ pub(super) fn of_status(status: u16, headers: &HeaderMap, body: &[u8], now: Time
         None => format!("status {status} with a body that is not the provider's"),
     };
     let mut failure = LlmError::new(kind, redact(&message));
-    failure.status = Some(status);
-    failure.retry_after = retry_after;
-    failure.should_retry = header(headers, "x-should-retry").and_then(|text| text.parse().ok());
-    failure.request_id =
-        request_id(headers).or_else(|| parsed.as_ref()?.get("request_id")?.as_str().map(redact));
-    failure.limits = limits(headers);
+    let name = parsed.as_ref().and_then(|body| body.get("request_id"));
+    failure.request_id = name.and_then(Value::as_str).map(redact);
     failure
 }
 
@@ -181,8 +213,8 @@ mod tests {
             (502, &[], b"<html>", K::Server),
             (529, &[], b"", K::Overloaded),
         ] {
-            let failure = of_status(status, &headers(pairs), body, Timestamp::EPOCH);
-            assert_eq!(failure.kind, kind, "{status}");
+            let head = Head { status, headers: headers(pairs), now: Timestamp::EPOCH };
+            assert_eq!(of_status(&head, body).kind, kind, "{status}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{RawAnswer, RawUsage, block, not_understood, unreadable};
+use super::answer::{RawAnswer, RawUsage, block, name, not_understood, unreadable};
 use super::fail;
 use crate::llm::{Answer, LlmError, LlmErrorKind, StopReason};
 
@@ -62,6 +62,17 @@ struct Event {
     error: Option<Value>,
 }
 
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+/// Whether an event of this kind says something that is needed.
+fn is_known(kind: &str) -> bool {
+    kind.starts_with("message_") || kind.starts_with("content_block_") || kind == "error"
+}
+
 impl Assembler {
     /// Takes the next bytes.
     ///
@@ -103,7 +114,7 @@ impl Assembler {
             let error = LlmError::new(LlmErrorKind::Broken, "the stream ended before the answer");
             return Err(self.with_seen(error));
         }
-        let usage = self.usage.clone().settle()?;
+        let usage = self.usage.settle()?;
         let mut answer = self.answer.take().unwrap_or_default();
         answer.usage = usage;
         let is_cut = answer.stop_reason == Some(StopReason::MaxTokens);
@@ -115,7 +126,7 @@ impl Assembler {
 
     fn with_seen(&self, mut error: LlmError) -> LlmError {
         if error.seen.is_none() || self.answer.is_some() {
-            error.seen = self.usage.clone().settle().ok().or(error.seen);
+            error.seen = self.usage.settle().ok().or(error.seen);
         }
         error
     }
@@ -136,8 +147,14 @@ impl Assembler {
     }
 
     fn event(&mut self, data: &[u8]) -> Result<(), LlmError> {
-        let event: Event =
-            serde_json::from_slice(data).map_err(|error| unreadable(&error, data))?;
+        let event: Event = match serde_json::from_slice(data) {
+            Ok(event) => event,
+            // A kind that is not known here may hold anything.
+            Err(_) if serde_json::from_slice(data).is_ok_and(|Kind { kind }| !is_known(&kind)) => {
+                return Ok(());
+            }
+            Err(error) => return Err(unreadable(&error, data)),
+        };
         match event.kind.as_str() {
             "message_start" => {
                 let Some(message) = event.message.filter(|_| self.answer.is_none()) else {
@@ -145,8 +162,8 @@ impl Assembler {
                 };
                 self.usage = message.usage.unwrap_or_default();
                 self.answer = Some(Answer {
-                    id: message.id.unwrap_or_default(),
-                    model: message.model.unwrap_or_default(),
+                    id: name(message.id.as_ref()).unwrap_or_default(),
+                    model: name(message.model.as_ref()).unwrap_or_default(),
                     ..Answer::default()
                 });
             }
@@ -170,10 +187,13 @@ impl Assembler {
                     self.usage.overlay(usage);
                 }
                 let delta = event.delta.unwrap_or_default();
-                let text = |key: &str| delta.get(key).and_then(Value::as_str);
                 if let Some(answer) = &mut self.answer {
-                    answer.stop_reason = text("stop_reason").map(StopReason::from_name);
-                    answer.stop_sequence = text("stop_sequence").map(str::to_owned);
+                    if let Some(reason) = name(delta.get("stop_reason")) {
+                        answer.stop_reason = Some(StopReason::from_name(&reason));
+                    }
+                    if let Some(met) = delta.get("stop_sequence").and_then(Value::as_str) {
+                        answer.stop_sequence = Some(met.to_owned());
+                    }
                 }
             }
             "message_stop" => self.is_stopped = true,
@@ -188,10 +208,9 @@ impl Part {
     fn extend(&mut self, delta: Value) {
         let text = |key: &str| delta.get(key).and_then(Value::as_str).unwrap_or_default();
         let Value::Object(fields) = &mut self.value else { return };
-        let mut append = |key: &str, more: &str| {
-            let old = fields.get(key).and_then(Value::as_str).unwrap_or_default();
-            let joined = format!("{old}{more}");
-            fields.insert(key.to_owned(), Value::String(joined));
+        let mut append = |key: &str, more: &str| match fields.get_mut(key) {
+            Some(Value::String(text)) => text.push_str(more),
+            _ => drop(fields.insert(key.to_owned(), Value::String(more.to_owned()))),
         };
         match text("type") {
             "text_delta" => append("text", text("text")),

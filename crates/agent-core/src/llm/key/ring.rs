@@ -1,13 +1,18 @@
 //! The key in use, and where to read the next one: rotation without restart.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{ApiKey, KeyError};
+use super::{ApiKey, KeyError, redact};
+
+/// Most bytes of a file that holds a key.
+const LONGEST: u64 = 4_096;
 
 /// Where a key comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// From `<var>_<ENVIRONMENT>` where an environment is named, then from `var`.
     Env {
@@ -26,12 +31,19 @@ impl Default for KeySource {
     }
 }
 
+/// Names come from people, and some put the key itself where its name belongs.
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeySource::Env { .. } => f.write_str(&self.variables().join(" or ")),
-            KeySource::File(path) => write!(f, "{}", path.display()),
+            KeySource::Env { .. } => f.write_str(&redact(&self.variables().join(" or "))),
+            KeySource::File(path) => f.write_str(&redact(&path.display().to_string())),
         }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySource({self})")
     }
 }
 
@@ -46,24 +58,40 @@ impl KeySource {
         specific.chain([var.clone()]).collect()
     }
 
-    fn read(&self, env: &EnvReader) -> Result<ApiKey, KeyError> {
+    fn read(&self, env: &EnvReader, again: bool) -> Result<ApiKey, KeyError> {
         if let KeySource::File(path) = self {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| KeyError::Unreadable { path: path.clone(), source })?;
+            let shown = || PathBuf::from(redact(&path.display().to_string()));
+            let text = read_file(path, again)
+                .map_err(|source| KeyError::Unreadable { path: shown(), source })?;
             return ApiKey::parse(text.trim())
-                .map_err(|fault| KeyError::InFile { path: path.clone(), fault });
+                .map_err(|fault| KeyError::InFile { path: shown(), fault });
         }
         let variables = self.variables();
         for var in &variables {
             if let Some(text) = env(var) {
-                let var = var.clone();
+                let var = redact(var);
                 return ApiKey::parse(&text).map_err(|fault| KeyError::InVariable { var, fault });
             }
         }
         let verb = if variables.len() > 1 { "are" } else { "is" };
-        let looked = format!("{} {verb}", variables.join(" and "));
-        Err(KeyError::NotSet { looked, var: variables.into_iter().next().unwrap_or_default() })
+        let looked = redact(&format!("{} {verb}", variables.join(" and ")));
+        let var = redact(variables.first().map_or("", |var| var));
+        Err(KeyError::NotSet { looked, var })
     }
+}
+
+/// The text of a file. A pipe can be read at the start; `again` it could hold up everyone, since
+/// nobody may ever write to it.
+fn read_file(path: &Path, again: bool) -> io::Result<String> {
+    if again && !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file any more"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for a key"));
+    }
+    Ok(text)
 }
 
 type EnvReader = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -88,7 +116,7 @@ impl KeyRing {
         source: KeySource,
         env: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Result<KeyRing, KeyError> {
-        let current = Mutex::new(Arc::new(source.read(&env)?));
+        let current = Mutex::new(Arc::new(source.read(&env, false)?));
         Ok(KeyRing(Arc::new(Ring { source, env: Box::new(env), current })))
     }
 
@@ -103,7 +131,7 @@ impl KeyRing {
     ///
     /// [`KeyError`] as at the load; the old key stays in use.
     pub fn reload(&self) -> Result<Option<String>, KeyError> {
-        let fresh = self.0.source.read(&*self.0.env)?;
+        let fresh = self.0.source.read(&*self.0.env, true)?;
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh.is_same(&current) {
             return Ok(None);
