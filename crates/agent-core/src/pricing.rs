@@ -18,6 +18,7 @@ use thiserror::Error;
 pub use self::cost::BoundInput;
 pub use self::model::{Model, Price};
 pub use self::overrides::{OverrideError, PriceOverride};
+use crate::lookup::Lookup;
 use crate::money::NanoUsd;
 use crate::usage::Usage;
 
@@ -58,7 +59,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     models: Vec<Model>,
-    exact: BTreeMap<String, usize>,
+    exact: Lookup<String, usize>,
     families: BTreeMap<String, usize>,
 }
 
@@ -77,7 +78,7 @@ impl Catalogue {
     fn read(text: &str) -> Result<Catalogue, toml::de::Error> {
         let file: data::File = toml::from_str(text)?;
         let mut catalogue =
-            Catalogue { models: Vec::new(), exact: BTreeMap::new(), families: BTreeMap::new() };
+            Catalogue { models: Vec::new(), exact: Lookup::default(), families: BTreeMap::new() };
         for entry in &file.model {
             let at = catalogue.insert(entry.model());
             for alias in &entry.aliases {

@@ -17,6 +17,7 @@ mod journal;
 mod messages;
 mod query;
 mod reader;
+mod reply;
 mod rollup;
 mod sled_backend;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use writer::{Gauges, Job, Writer};
 
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 pub use error::StoreError;
+pub(crate) use messages::WriteThen;
 pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write, Written};
 pub use query::{Dimension, UsageQuery, UsageReport, UsageRow};
 pub use reader::{AuditFilter, Reader, Spending};

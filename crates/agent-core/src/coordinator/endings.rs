@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Coordinator, Ended, FeedAll, Intake, PAUSE, State};
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
-use crate::store;
+use crate::store::{self, StoreError};
 use crate::task::{ErrorCode, Outcome, TaskError};
 use crate::worker::job::ended;
 use crate::worker::services::lock;
@@ -51,13 +51,14 @@ impl Coordinator {
         let outcome = Arc::new(outcome);
         let run_id = Arc::clone(&self.plan.run_id);
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
-        let (store, coordinator) = (self.services.store.clone(), ctx.address());
-        actix::spawn(async move {
-            if let Ok(Err(error)) = store.send(store::Write { entries }).await {
+        let coordinator = ctx.address();
+        let told = move |written: Result<(), StoreError>| {
+            if let Err(error) = written {
                 tracing::error!(%error, task = %outcome.task_id, "outcome kept in memory until the store is back");
             }
             coordinator.do_send(Tell { task, outcome });
-        });
+        };
+        self.services.store.do_send(store::WriteThen::new(entries, told));
     }
 
     /// Puts a task that did not end back at its place in the queue.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::{Addr, AsyncContext, Context, Handler, Message};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -11,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::ledger::ScopeKind;
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
-use crate::store::{self, StoreError};
+use crate::store::{self, Store, StoreError, WriteThen};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
 
@@ -55,15 +56,15 @@ pub(crate) struct Submit {
 }
 
 impl Handler<Submit> for Coordinator {
-    type Result = ResponseFuture<Result<Accepted, SubmitError>>;
+    type Result = Submitted;
 
-    fn handle(&mut self, msg: Submit, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: Submit, ctx: &mut Context<Self>) -> Submitted {
         let Submit { task, direct, place } = msg;
         if self.intake != Intake::Open {
-            return Box::pin(std::future::ready(Err(SubmitError::Closed)));
+            return Submitted::Refused(SubmitError::Closed);
         }
         if self.numbers.contains_key(&task.id) {
-            return Box::pin(std::future::ready(Err(SubmitError::Duplicate(task.id))));
+            return Submitted::Refused(SubmitError::Duplicate(task.id));
         }
         let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
         let (number, now) = (self.next_number, self.services.clock.now());
@@ -71,24 +72,52 @@ impl Handler<Submit> for Coordinator {
         let (tell, outcome) = oneshot::channel();
         entry.waiters.push(tell);
         entry._place = place;
-        let task = Arc::clone(&entry.assignment.task);
-        let accepted = store::Entry::TaskAccepted {
-            run_id: Arc::clone(&self.plan.run_id),
+        let entries = vec![store::Entry::TaskAccepted {
             at: now,
             seq: number,
-            task,
-        };
+            task: Arc::clone(&entry.assignment.task),
+            run_id: Arc::clone(&self.plan.run_id),
+        }];
         let (store, coordinator) = (self.services.store.clone(), ctx.address());
-        Box::pin(async move {
-            let written = store.send(store::Write { entries: vec![accepted] }).await;
-            let error = match written {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(SubmitError::Store(Arc::new(error))),
-                Err(_) => Some(SubmitError::Closed),
-            };
-            coordinator.do_send(Written { task: number, durable: error.is_none() });
-            error.map_or(Ok(Accepted { outcome }), Err)
-        })
+        Submitted::Writes { entries, number, outcome, store, coordinator }
+    }
+}
+
+/// The answer to [`Submit`]: given when the task is durable.
+#[derive(Debug)]
+pub(crate) enum Submitted {
+    Refused(SubmitError),
+    Writes {
+        entries: Vec<store::Entry>,
+        number: TaskNumber,
+        outcome: oneshot::Receiver<Arc<Outcome>>,
+        store: Addr<Store>,
+        coordinator: Addr<Coordinator>,
+    },
+}
+
+impl MessageResponse<Coordinator, Submit> for Submitted {
+    fn handle(
+        self,
+        _ctx: &mut Context<Coordinator>,
+        submitter: Option<OneshotSender<Result<Accepted, SubmitError>>>,
+    ) {
+        // Who does not wait any more need not be told.
+        let tell = |answer| _ = submitter.map(|submitter| submitter.send(answer));
+        let (entries, task, outcome, store, coordinator) = match self {
+            Submitted::Refused(error) => return tell(Err(error)),
+            Submitted::Writes { entries, number, outcome, store, coordinator } => {
+                (entries, number, outcome, store, coordinator)
+            }
+        };
+        store.do_send(WriteThen::new(entries, move |written| {
+            coordinator.do_send(Written { task, durable: written.is_ok() });
+            tell(match written {
+                Ok(()) => Ok(Accepted { outcome }),
+                Err(StoreError::Closed) => Err(SubmitError::Closed),
+                Err(error) => Err(SubmitError::Store(Arc::new(error))),
+            });
+        }));
     }
 }
 

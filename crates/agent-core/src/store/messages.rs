@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use actix::dev::MessageResponse;
+use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::entry::Entry;
 use super::error::StoreError;
 use super::query::{self, UsageQuery, UsageReport};
-use super::writer::{Gauges, Job, Reply};
+use super::reply::{Reply, Then};
+use super::writer::{Gauges, Job};
 use super::{Side, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -32,16 +33,7 @@ impl Handler<Write> for Store {
     type Result = Written;
 
     fn handle(&mut self, msg: Write, _: &mut Context<Self>) -> Written {
-        let now = match &mut self.side {
-            Side::Here(desk) => desk.write(msg.entries, &self.gauges),
-            Side::Gone => Err(StoreError::Closed),
-            Side::Thread { jobs, .. } => {
-                let (jobs, permits) = (jobs.clone(), self.permits.clone());
-                let line = Line { jobs, permits, gauges: self.gauges.clone() };
-                return Written(Answer::Later(msg.entries, line));
-            }
-        };
-        Written(Answer::Now(now))
+        Written(self.answer(msg.entries))
     }
 }
 
@@ -65,14 +57,32 @@ struct Line {
 }
 
 impl MessageResponse<Store, Write> for Written {
-    fn handle(self, _: &mut Context<Store>, caller: Option<Reply>) {
-        // A caller that does not wait still wants it written.
-        let reply = caller.unwrap_or_else(|| oneshot::channel().0);
-        let (entries, Line { jobs, permits, gauges }) = match self.0 {
-            Answer::Now(result) => return drop(reply.send(result)),
+    fn handle(self, _: &mut Context<Store>, caller: Option<OneshotSender<Result<(), StoreError>>>) {
+        self.0.give(caller.map_or_else(Reply::nobody, Reply::from));
+    }
+}
+
+impl Store {
+    fn answer(&mut self, entries: Vec<Entry>) -> Answer {
+        match &mut self.side {
+            Side::Here(desk) => Answer::Now(desk.write(entries, &self.gauges)),
+            Side::Gone => Answer::Now(Err(StoreError::Closed)),
+            Side::Thread { jobs, .. } => {
+                let (jobs, permits) = (jobs.clone(), self.permits.clone());
+                Answer::Later(entries, Line { jobs, permits, gauges: self.gauges.clone() })
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// Gives it, or sends the reply to the thread with the entries.
+    fn give(self, reply: Reply) {
+        let (entries, Line { jobs, permits, gauges }) = match self {
+            Answer::Now(result) => return reply.give(result),
             Answer::Later(entries, line) => (entries, line),
         };
-        // Where the thread is gone, so is the reply, and the caller is told that.
+        // Where the thread is gone, so is the reply, and is told that.
         let send = move |permit| {
             gauges.queued.fetch_add(1, Ordering::Relaxed);
             drop(jobs.send(Job::Write(entries, Some((reply, permit)))));
@@ -85,6 +95,34 @@ impl MessageResponse<Store, Write> for Written {
                 }
             })),
         }
+    }
+}
+
+// === WriteThen ===
+
+/// Writes entries, all or none, and does `then` when they are durable, or cannot be made so.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct WriteThen {
+    entries: Vec<Entry>,
+    then: Reply,
+}
+
+impl WriteThen {
+    /// `then` is done on the store actor's thread; with [`StoreError::Closed`] where there is none.
+    pub(crate) fn new(
+        entries: Vec<Entry>,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> WriteThen {
+        WriteThen { entries, then: Reply::from(Box::new(then) as Then) }
+    }
+}
+
+impl Handler<WriteThen> for Store {
+    type Result = ();
+
+    fn handle(&mut self, WriteThen { entries, then }: WriteThen, _: &mut Context<Self>) {
+        self.answer(entries).give(then);
     }
 }
 
@@ -132,7 +170,7 @@ impl Handler<Flush> for Store {
             Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
             Side::Thread { jobs, .. } => {
                 let (reply, answer) = oneshot::channel();
-                drop(jobs.send(Job::Flush(reply)));
+                drop(jobs.send(Job::Flush(reply.into())));
                 Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Closed)) })
             }
         }
@@ -271,7 +309,7 @@ impl Handler<Answered> for Store {
 
     fn handle(&mut self, Answered { replies }: Answered, _: &mut Context<Self>) {
         for (reply, result) in replies {
-            drop(reply.send(result));
+            reply.give(result);
         }
     }
 }

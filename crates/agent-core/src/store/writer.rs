@@ -14,6 +14,7 @@ use super::entry::Entry;
 use super::error::StoreError;
 use super::messages::Answered;
 use super::query::{UsageQuery, UsageReport};
+use super::reply::Reply;
 use super::{Store, StoreNotice};
 use crate::clock::{Clock, Timestamp};
 
@@ -26,8 +27,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A commit that takes longer is reported.
 const SLOW: Duration = Duration::from_secs(2);
-
-pub(crate) type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 /// What the actor asks of the thread.
 #[derive(Debug)]
