@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Check, common: &Common) -> Result<(), CheckError> {
     if common.verbose > 0 && !common.quiet {
         output::note(&format!("store: {}", common.store.display()));
     }
-    let key = keys.map(|keys| keys.current().masked());
+    let key = keys.map(|keys| keys.current().masked().to_owned());
     let found = summary(&fleet, key.as_deref());
     let text = match output::format(common.format) {
         Format::Table => table(&found),

@@ -69,7 +69,8 @@ pub enum AnthropicError {
 pub struct Anthropic {
     http: Client,
     config: AnthropicConfig,
-    base: String,
+    messages: Url,
+    count_tokens: Url,
 }
 
 impl Anthropic {
@@ -101,18 +102,22 @@ impl Anthropic {
             .retry(reqwest::retry::never())
             .build()
             .map_err(|error| AnthropicError::Http(error.without_url()))?;
-        let base = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Anthropic { http, config, base })
+        let base = url.as_str().trim_end_matches('/');
+        let at = |path: &str| Url::parse(&format!("{base}{path}"));
+        let urls = at("/v1/messages").and_then(|url| Ok((url, at("/v1/messages/count_tokens")?)));
+        let (messages, count_tokens) =
+            urls.map_err(|_| AnthropicError::BaseUrl("has no room for a path"))?;
+        Ok(Anthropic { http, config, messages, count_tokens })
     }
 
-    async fn post(&self, path: &str, body: &wire::Body<'_>) -> Result<Whole, LlmError> {
+    async fn post(&self, url: &Url, body: &wire::Body<'_>) -> Result<Whole, LlmError> {
         let body = serde_json::to_vec(body).map_err(|_| {
             LlmError::new(LlmErrorKind::InvalidRequest, "the request cannot be written as JSON")
         })?;
         let key = self.config.keys.current();
-        let response = self
+        let mut response = self
             .http
-            .post(format!("{}{path}", self.base))
+            .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("x-api-key", key.header())
             .body(body)
@@ -121,7 +126,7 @@ impl Anthropic {
             .map_err(failed)?;
         drop(key);
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
+        let headers = std::mem::take(response.headers_mut());
         let head = Head { status, headers, now: self.config.clock.now() };
         match status {
             ..200 => {
@@ -159,7 +164,7 @@ impl Anthropic {
 
     async fn count(&self, request: &Request) -> Result<u64, LlmError> {
         let body = wire::Body { request, only_count: true };
-        let whole = self.post("/v1/messages/count_tokens", &body).await?;
+        let whole = self.post(&self.count_tokens, &body).await?;
         let count: Count = serde_json::from_slice(&whole.body)
             .map_err(|error| whole.head.complete(answer::unreadable(&error, &whole.body)))?;
         Ok(count.input_tokens)
@@ -183,7 +188,7 @@ impl LlmClient for Anthropic {
     ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
         Box::pin(async move {
             let body = wire::Body { request, only_count: false };
-            let whole = self.post("/v1/messages", &body).await?;
+            let whole = self.post(&self.messages, &body).await?;
             let mut answer =
                 answer::parse(&whole.body).map_err(|error| whole.head.complete(error))?;
             answer.request_id = fail::request_id(&whole.head.headers);
@@ -197,7 +202,7 @@ impl LlmClient for Anthropic {
     }
 
     fn account(&self) -> Arc<str> {
-        self.config.keys.current().masked().into()
+        self.config.keys.current().account()
     }
 
     fn rotate(&self) -> Option<String> {

@@ -5,6 +5,7 @@ mod ring;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -38,6 +39,7 @@ const OTHERS: [(&str, &str); 15] = [
 pub struct ApiKey {
     secret: SecretString,
     header: HeaderValue,
+    masked: Arc<str>,
 }
 
 impl ApiKey {
@@ -66,15 +68,18 @@ impl ApiKey {
         }
         let mut header = HeaderValue::from_str(text).map_err(|_| KeyFault::NotPrintable)?;
         header.set_sensitive(true);
-        Ok(ApiKey { secret: SecretString::from(text), header })
+        Ok(ApiKey { secret: SecretString::from(text), header, masked: masked(text).into() })
     }
 
     /// `sk-ant-***` and the last four characters, or none of them where the key is so short that
     /// they would give most of it away.
-    pub fn masked(&self) -> String {
-        let tail = &self.secret.expose_secret()[PREFIX.len()..];
-        let shown = if tail.len() >= 8 { &tail[tail.len() - 4..] } else { "" };
-        format!("{PREFIX}***{shown}")
+    pub fn masked(&self) -> &str {
+        &self.masked
+    }
+
+    /// The same, shared: the name of who is billed.
+    pub(crate) fn account(&self) -> Arc<str> {
+        Arc::clone(&self.masked)
     }
 
     /// The key as a header that is never printed.
@@ -85,6 +90,12 @@ impl ApiKey {
     fn is_same(&self, other: &ApiKey) -> bool {
         self.secret.expose_secret() == other.secret.expose_secret()
     }
+}
+
+fn masked(key: &str) -> String {
+    let tail = &key[PREFIX.len()..];
+    let shown = if tail.len() >= 8 { &tail[tail.len() - 4..] } else { "" };
+    format!("{PREFIX}***{shown}")
 }
 
 impl fmt::Debug for ApiKey {

@@ -75,9 +75,12 @@ struct Folded {
 impl Folded {
     fn read(&mut self, c: char, reading: Reading) {
         // Most texts are nothing else.
-        if c.is_ascii_alphanumeric() || c == ' ' {
-            self.push(c, reading);
-            return;
+        if c.is_ascii_alphanumeric() {
+            self.begin_letter();
+            return self.out.push(spelled(c.to_ascii_lowercase()));
+        }
+        if c == ' ' {
+            return self.end_chunk();
         }
         let c = match u32::from(c) {
             tag @ 0xE0020..=0xE007E => char::from_u32(tag - 0xE0000).unwrap_or(c),

@@ -19,7 +19,7 @@ pub(crate) trait Backend: Debug + Send {
     /// Changes all or nothing; durable when it returns.
     ///
     /// After a failure only `reopen` helps.
-    fn commit(&mut self, changes: &Changes) -> Result<(), StoreError>;
+    fn commit(&mut self, changes: Changes) -> Result<(), StoreError>;
     /// Starts afresh after a failed commit.
     fn reopen(&mut self) -> Result<(), StoreError>;
     /// Whether its calls may block, so that it needs a thread of its own.
@@ -50,11 +50,11 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+    fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
         for key in &changes.removes {
             self.tree.remove(key);
         }
-        self.tree.extend(changes.puts.iter().cloned());
+        self.tree.extend(changes.puts);
         Ok(())
     }
 

@@ -12,6 +12,9 @@ use super::journal::{Fold, Line, Live};
 use super::rollup::Rollups;
 use crate::record::UsageRecord;
 
+/// Buffers that are kept from commit to commit.
+const SPARE: usize = 4;
+
 /// What is remembered between processes; written with every commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Meta {
@@ -43,6 +46,8 @@ pub(crate) struct Book {
     pub(crate) records: u64,
     /// Second ends of an attempt or a task, which were not written.
     pub(crate) ignored: u64,
+    /// Buffers for the next commit.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Book {
@@ -52,7 +57,7 @@ impl Book {
         let fold = Fold::read(&*backend, meta.run_start)?;
         let live = fold.live();
         let rollups = Rollups::default();
-        let book = Book { backend, meta, live, rollups, records: 0, ignored: 0 };
+        let book = Book { backend, meta, live, rollups, records: 0, ignored: 0, spare: Vec::new() };
         Ok((book, fold.recovered()))
     }
 
@@ -71,17 +76,22 @@ impl Book {
         if changes.puts.is_empty() {
             return Ok(());
         }
-        self.backend.commit(&changes)
+        self.backend.commit(changes)
     }
 
     /// Takes back what was refused although it had reached the disk.
     pub(crate) fn withdraw(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        let lines: Vec<Line> = entries.iter().filter_map(|entry| self.withdrawal(entry)).collect();
+        let mut journal = Vec::new();
+        for entry in entries {
+            if let Some(line) = self.withdrawal(entry) {
+                codec::push(&mut journal, &line)?;
+            }
+        }
         let mut changes = Changes::default();
         self.meta.seq += 1;
-        self.put_lines(&lines, &mut changes)?;
+        self.put_stream((codec::JOURNAL, self.meta.seq), journal, &mut changes);
         changes.puts.push((codec::META.to_vec(), codec::value(&self.meta)?));
-        self.backend.commit(&changes)
+        self.backend.commit(changes)
     }
 
     fn withdrawal(&mut self, entry: &Entry) -> Option<Line> {
@@ -102,60 +112,68 @@ impl Book {
     fn plan(&mut self, entries: &[Entry]) -> Result<Changes, StoreError> {
         let mut changes = Changes::default();
         self.meta.seq += 1;
-        let mut lines = Vec::new();
+        let mut journal = self.buffer();
         let mut streams: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
         let mut records: Vec<&UsageRecord> = Vec::new();
         for entry in entries {
-            if !self.admit(entry, &mut lines) {
+            if !self.admit(entry, &mut journal)? {
                 self.ignored += 1;
                 continue;
             }
             match entry {
                 Entry::Audit(event) => {
                     let at = (codec::AUDIT, codec::bucket(event.timestamp, 1));
-                    codec::push(streams.entry(at).or_default(), event)?;
+                    codec::push(streams.entry(at).or_insert_with(|| self.buffer()), event)?;
                 }
                 Entry::AttemptClosed(record) if record.is_usage() => {
                     let at = (codec::RECORD, codec::bucket(record.opened_at, 60));
-                    codec::push(streams.entry(at).or_default(), record)?;
+                    codec::push(streams.entry(at).or_insert_with(|| self.buffer()), record)?;
                     records.push(record);
                 }
                 _ => {}
             }
-            lines.extend(Line::of(entry)?);
+            if let Some(line) = Line::of(entry)? {
+                codec::push(&mut journal, &line)?;
+            }
         }
         self.records += records.len() as u64;
-        for ((kind, seconds), stream) in streams {
-            let key = codec::stream_key(kind, seconds, self.meta.seq);
-            codec::put_stream(&mut changes, &key, &stream);
+        for (at, stream) in streams {
+            self.put_stream(at, stream, &mut changes);
         }
-        self.put_lines(&lines, &mut changes)?;
+        self.put_stream((codec::JOURNAL, self.meta.seq), journal, &mut changes);
         self.rollups.add(&*self.backend, records.into_iter(), &mut changes)?;
         changes.puts.push((codec::META.to_vec(), codec::value(&self.meta)?));
         Ok(changes)
     }
 
-    fn put_lines(&self, lines: &[Line], changes: &mut Changes) -> Result<(), StoreError> {
-        let mut stream = Vec::new();
-        for line in lines {
-            codec::push(&mut stream, line)?;
-        }
-        let key = codec::stream_key(codec::JOURNAL, self.meta.seq, self.meta.seq);
+    /// An empty buffer; most commits are of one size.
+    fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Puts a stream under its kind, its time and this commit.
+    fn put_stream(&mut self, (kind, time): (u8, u64), mut stream: Vec<u8>, changes: &mut Changes) {
+        let key = codec::stream_key(kind, time, self.meta.seq);
         codec::put_stream(changes, &key, &stream);
-        Ok(())
+        if self.spare.len() < SPARE {
+            stream.clear();
+            self.spare.push(stream);
+        }
     }
 
     /// Whether an entry is to be written; notes what opens and ends.
-    fn admit(&mut self, entry: &Entry, lines: &mut Vec<Line>) -> bool {
-        match entry {
+    fn admit(&mut self, entry: &Entry, journal: &mut Vec<u8>) -> Result<bool, StoreError> {
+        Ok(match entry {
             Entry::RunStarted { run_id, .. } => {
                 if self.live.run.as_ref() != Some(run_id) {
                     // The journal is read from here on: what is still open moves along.
-                    lines.clear();
+                    journal.clear();
                     self.meta.run_start = self.meta.seq;
                     self.live.run = Some(run_id.clone());
                     self.live.tasks.clear();
-                    lines.extend(self.live.open.values().cloned().map(Line::Opened));
+                    for open in self.live.open.values() {
+                        codec::push(journal, &Line::Opened(open.clone()))?;
+                    }
                 }
                 true
             }
@@ -171,6 +189,6 @@ impl Book {
                 self.live.open.remove(&(record.call_id, record.attempt)).is_some()
             }
             Entry::RunFinished { .. } | Entry::Audit(_) => true,
-        }
+        })
     }
 }

@@ -169,17 +169,17 @@ impl Backend for Sled {
         Ok(())
     }
 
-    fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+    fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
         let (db, file) = match &self.open {
             Some(open) => (&open.0, &open.1),
             None => return Err(StoreError::Down { reason: "it is not open".to_owned() }),
         };
         let mut batch = sled::Batch::default();
-        for key in &changes.removes {
-            batch.remove(key.as_slice());
+        for key in changes.removes {
+            batch.remove(key);
         }
-        for (key, value) in &changes.puts {
-            batch.insert(key.as_slice(), value.as_slice());
+        for (key, value) in changes.puts {
+            batch.insert(key, value);
         }
         db.apply_batch(batch).map_err(|error| self.failed("write", error))?;
         db.flush().map_err(|error| self.failed("flush", error))?;

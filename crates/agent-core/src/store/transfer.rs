@@ -164,7 +164,7 @@ impl Reader {
         meta.kept_from_day = meta.kept_from_day.max(day);
         let mut changes = Changes::default();
         changes.puts.push((codec::META.to_vec(), codec::value(&meta)?));
-        self.book.backend.commit(&changes)?;
+        self.book.backend.commit(changes)?;
         self.book.meta = meta;
         let mut dropped = 0;
         for (kind, end) in ends {
@@ -179,7 +179,7 @@ impl Reader {
                     break;
                 }
                 dropped += changes.removes.len() as u64;
-                self.book.backend.commit(&changes)?;
+                self.book.backend.commit(changes)?;
             }
         }
         Ok(dropped)
@@ -278,7 +278,7 @@ impl Import {
             Value::Format(_) => Ok(()),
         }?;
         if self.changes.puts.len() > PAGE {
-            backend.commit(&std::mem::take(&mut self.changes))?;
+            backend.commit(std::mem::take(&mut self.changes))?;
         }
         Ok(())
     }
@@ -300,6 +300,6 @@ impl Import {
         self.stream_ends();
         let meta = codec::value(&self.meta.unwrap_or_default())?;
         self.changes.puts.push((codec::META.to_vec(), meta));
-        backend.commit(&self.changes)
+        backend.commit(self.changes)
     }
 }

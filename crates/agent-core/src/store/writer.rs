@@ -22,7 +22,7 @@ use crate::clock::{Clock, Timestamp};
 const GROUP: usize = 4_096;
 /// Least time between two commits while several callers write: a commit costs as much for one
 /// entry as for a hundred. A caller that writes alone does not wait.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(8);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A commit that takes longer is reported.

@@ -137,7 +137,7 @@ impl KeyRing {
             return Ok(None);
         }
         *current = Arc::new(fresh);
-        Ok(Some(current.masked()))
+        Ok(Some(current.masked().to_owned()))
     }
 
     /// Where the key comes from.

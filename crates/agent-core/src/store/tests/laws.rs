@@ -231,7 +231,7 @@ fn verify_tells_of_a_total_that_is_wrong() {
     let key = crate::store::rollup::key(0, 0, &Default::default()).unwrap();
     let mut changes = crate::store::codec::Changes::default();
     changes.puts.push((key, crate::store::codec::value(&crate::store::Totals::default()).unwrap()));
-    book.backend.commit(&changes).unwrap();
+    book.backend.commit(changes).unwrap();
     let differences = Reader::on(book.backend).unwrap().verify().unwrap();
     assert_eq!((differences.len(), differences[0].expected.calls), (1, 3));
 }
