@@ -67,17 +67,15 @@ pub(crate) fn budgets() -> Result<Vec<BudgetSpec>, Failure> {
     scopes.into_iter().map(budget).collect()
 }
 
-/// Plays `count` tasks to their outcomes.
+/// Plays `count` tasks to their outcomes; twice as many as there are workers are open at a time.
 pub(crate) async fn play(system: &AgentSystem, count: u32) -> Result<(), Failure> {
     let mut outcomes = system.outcomes();
-    let mut tasks = (0..count).map(task);
     let mut submitting = FuturesUnordered::new();
-    let mut open = count;
+    let (mut submitted, mut open) = (0, count);
     while open > 0 {
-        while submitting.len() < 4_096
-            && let Some(task) = tasks.next()
-        {
-            submitting.push(system.submit(task));
+        while submitted < count && submitted - (count - open) < 2 * WORKERS {
+            submitting.push(system.submit(task(submitted)));
+            submitted += 1;
         }
         tokio::select! {
             biased;

@@ -71,7 +71,10 @@ impl Book {
     }
 
     /// Writes entries, all or none; durable when it returns. After a failure: [`Book::reopen`].
-    pub(crate) fn write(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    pub(crate) fn write<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<(), StoreError> {
         let changes = self.plan(entries)?;
         if changes.puts.is_empty() {
             return Ok(());
@@ -109,7 +112,10 @@ impl Book {
         }
     }
 
-    fn plan(&mut self, entries: &[Entry]) -> Result<Changes, StoreError> {
+    fn plan<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<Changes, StoreError> {
         let mut changes = Changes::default();
         self.meta.seq += 1;
         let mut journal = self.buffer();

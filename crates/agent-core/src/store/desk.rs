@@ -15,18 +15,21 @@ const GROUP: usize = 256;
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) book: Book,
-    pending: Vec<Entry>,
+    pending: Vec<Vec<Entry>>,
+    /// Entries in it.
+    count: usize,
 }
 
 impl Desk {
     pub(super) fn new(book: Book) -> Desk {
-        Desk { book, pending: Vec::new() }
+        Desk { book, pending: Vec::new(), count: 0 }
     }
 
     /// Takes entries; they are filed with the next group, or before anything is read.
     pub(super) fn write(&mut self, entries: Vec<Entry>, gauges: &Gauges) -> Result<(), StoreError> {
-        self.pending.extend(entries);
-        if self.pending.len() < GROUP { Ok(()) } else { self.file(gauges) }
+        self.count += entries.len();
+        self.pending.push(entries);
+        if self.count < GROUP { Ok(()) } else { self.file(gauges) }
     }
 
     /// Files what is pending.
@@ -34,8 +37,9 @@ impl Desk {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let result = self.book.write(&self.pending);
+        let result = self.book.write(self.pending.iter().flatten());
         self.pending.clear();
+        self.count = 0;
         gauges.commits.fetch_add(1, Ordering::Relaxed);
         gauges.records.store(self.book.records, Ordering::Relaxed);
         gauges.ignored.store(self.book.ignored, Ordering::Relaxed);

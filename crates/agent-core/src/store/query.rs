@@ -158,8 +158,11 @@ pub(crate) fn usage(backend: &dyn Backend, query: &UsageQuery) -> Result<UsageRe
     let needed = query.mask();
     if query.since.is_none() && query.until.is_none() && !query.by.contains(&Dimension::Day) {
         let covers = |mask: &u8| mask & needed == needed;
-        let mask = FOR_EVER.into_iter().find(covers).unwrap_or(FULL);
-        rollup::read(backend, mask, (ALL_DAYS, ALL_DAYS), &mut add)?;
+        let (mask, days) = match FOR_EVER.into_iter().find(covers) {
+            Some(mask) => (mask, (ALL_DAYS, ALL_DAYS)),
+            None => (FULL, (0, ALL_DAYS - 1)),
+        };
+        rollup::read(backend, mask, days, &mut add)?;
     } else {
         let mask = if needed == 0 { 0 } else { FULL };
         for part in parts(query.since, query.until) {

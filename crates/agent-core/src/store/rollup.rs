@@ -16,8 +16,12 @@ use crate::usage::TokenCounts;
 pub(crate) const ALL_DAYS: u32 = u32::MAX;
 /// All five names.
 pub(crate) const FULL: u8 = 0b1_1111;
-/// The groupings kept for ever; `FULL` and the empty one are kept by day too.
-pub(crate) const FOR_EVER: [u8; 6] = [0, 1, 2, 4, 8, FULL];
+/// The groupings summed over all days: by nothing, project, agent, model, user.
+pub(crate) const FOR_EVER: [u8; 5] = [0, 1, 2, 4, 8];
+/// The groupings summed by day; any other sum is one of these.
+pub(crate) const BY_DAY: [u8; 2] = [0, FULL];
+/// All groupings that have rows.
+pub(crate) const GROUPINGS: [u8; 6] = [0, 1, 2, 4, 8, FULL];
 /// Rows kept in the writer's memory before it starts afresh.
 const CACHED: usize = 100_000;
 
@@ -137,7 +141,7 @@ impl Rollups {
             for mask in FOR_EVER {
                 deltas.entry(key(mask, ALL_DAYS, names)?).or_default().add(totals);
             }
-            for mask in [0, FULL] {
+            for mask in BY_DAY {
                 deltas.entry(key(mask, *day, names)?).or_default().add(totals);
             }
         }

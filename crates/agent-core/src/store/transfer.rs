@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::journal::Line;
 use super::query;
 use super::reader::Reader;
-use super::rollup::{self, ALL_DAYS, FOR_EVER, FULL, Names, Totals};
+use super::rollup::{self, ALL_DAYS, FOR_EVER, FULL, GROUPINGS, Names, Totals};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::record::UsageRecord;
@@ -110,7 +110,7 @@ impl Reader {
     /// [`StoreError`] where it cannot be read.
     pub fn verify(&self) -> Result<Vec<Difference>, StoreError> {
         let mut stored = Sums::new();
-        for mask in FOR_EVER {
+        for mask in GROUPINGS {
             rollup::read(self.backend(), mask, (0, ALL_DAYS), &mut |day, names, totals| {
                 stored.insert((mask, day, names.clone()), totals);
                 Ok(())
@@ -202,7 +202,7 @@ impl Reader {
         write((0, 0), Value::Format(codec::FORMAT))?;
         write((0, 0), Value::Meta(self.book.meta))?;
         let (backend, all) = (self.backend(), (0, u64::MAX));
-        for mask in FOR_EVER {
+        for mask in GROUPINGS {
             rollup::read(backend, mask, (0, ALL_DAYS), &mut |day, names, totals| {
                 write((0, 0), Value::Rollup { mask, day, names: names.clone(), totals }).map(drop)
             })?;
