@@ -90,7 +90,7 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) enum Finish {
     /// It ended.
-    Ended(Box<Outcome>),
+    Ended(Arc<Outcome>),
     /// It goes back to the queue untouched: the store is down, or the run stops.
     Returned,
     /// It was cancelled.
@@ -147,7 +147,7 @@ async fn perform(services: Arc<Services>, job: Job) -> Finish {
         Err(Ending::Failed(error)) => Err(error),
         Err(Ending::Returned) => return Finish::Returned,
     };
-    Finish::Ended(Box::new(job.outcome(services.clock.now(), result)))
+    Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
 }
 
 async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {

@@ -28,7 +28,7 @@ impl Handler<Finished> for Coordinator {
         let rests = free_at > self.services.clock.now() && !rejects;
         self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
         match ending {
-            Finish::Ended(outcome) => self.end(task, *outcome, ctx),
+            Finish::Ended(outcome) => self.end(task, outcome, ctx),
             Finish::Returned | Finish::Cancelled if self.is_cancelled(task) => {
                 self.end_cancelled(task, ctx);
             }
@@ -42,13 +42,12 @@ impl Handler<Finished> for Coordinator {
 
 impl Coordinator {
     /// Ends a task: durable first, then its waiters are told.
-    pub(super) fn end(&mut self, task: TaskNumber, outcome: Outcome, ctx: &mut Context<Self>) {
+    pub(super) fn end(&mut self, task: TaskNumber, outcome: Arc<Outcome>, ctx: &mut Context<Self>) {
         match self.tasks.get_mut(&task) {
             Some(entry) if !entry.ending => entry.ending = true,
             _ => return,
         }
         self.endings += 1;
-        let outcome = Arc::new(outcome);
         let run_id = Arc::clone(&self.plan.run_id);
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
         let coordinator = ctx.address();
@@ -80,7 +79,7 @@ impl Coordinator {
             let message = format!("no worker of {whose} is left: all crashed too often");
             let error = TaskError::new(ErrorCode::WorkerCrashed, message);
             let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
-            self.end(task, outcome, ctx);
+            self.end(task, Arc::new(outcome), ctx);
         }
     }
 

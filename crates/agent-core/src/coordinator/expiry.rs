@@ -1,5 +1,7 @@
 //! Tasks that end without an answer of their own: their deadline came, or they were cancelled.
 
+use std::sync::Arc;
+
 use actix::{Context, Handler, Message};
 
 use super::Coordinator;
@@ -41,7 +43,7 @@ impl Coordinator {
         let Some(entry) = self.tasks.get(&task) else { return };
         let error = TaskError::new(code, message);
         let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
-        self.end(task, outcome, ctx);
+        self.end(task, Arc::new(outcome), ctx);
     }
 
     pub(super) fn is_cancelled(&self, task: TaskNumber) -> bool {

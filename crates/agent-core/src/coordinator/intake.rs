@@ -49,7 +49,7 @@ pub(crate) struct Accepted {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Accepted, SubmitError>")]
 pub(crate) struct Submit {
-    pub(crate) task: Task,
+    pub(crate) task: Arc<Task>,
     /// Sent straight to its agent: refused where its worker may not call, rather than queued.
     pub(crate) direct: bool,
     pub(crate) place: Option<OwnedSemaphorePermit>,
@@ -64,7 +64,7 @@ impl Handler<Submit> for Coordinator {
             return Submitted::Refused(SubmitError::Closed);
         }
         if self.numbers.contains_key(&task.id) {
-            return Submitted::Refused(SubmitError::Duplicate(task.id));
+            return Submitted::Refused(SubmitError::Duplicate(task.id.clone()));
         }
         let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
         let (number, now) = (self.next_number, self.services.clock.now());
@@ -125,7 +125,7 @@ impl Coordinator {
     /// Enters a task into the books; it is not in the queue yet.
     fn enter(
         &mut self,
-        task: Task,
+        task: Arc<Task>,
         number: TaskNumber,
         mode: LimitMode,
         tally: Tally,
@@ -142,7 +142,7 @@ impl Coordinator {
             }
             _ => mode,
         };
-        let assignment = Assignment { task: Arc::new(task), tally: shared(tally), deadline, mode };
+        let assignment = Assignment { task, tally: shared(tally), deadline, mode };
         let entry = Entry {
             assignment,
             agent,
@@ -215,7 +215,7 @@ impl Handler<Written> for Coordinator {
         match self.fault(&assignment.task) {
             Some(fault) => {
                 let outcome = ended(&assignment, self.services.clock.now(), Err(fault));
-                self.end(task, outcome, ctx);
+                self.end(task, Arc::new(outcome), ctx);
             }
             None if self.is_cancelled(task) => self.end_cancelled(task, ctx),
             None => self.place(task, ctx),
@@ -245,7 +245,7 @@ impl Handler<Restore> for Coordinator {
         self.stats.add(&calls);
         let mut numbers = Vec::new();
         for (number, task, tally, submitted) in open {
-            self.enter(task, number, LimitMode::Wait, tally, submitted);
+            self.enter(Arc::new(task), number, LimitMode::Wait, tally, submitted);
             numbers.push(number);
         }
         for outcome in done {
@@ -258,7 +258,7 @@ impl Handler<Restore> for Coordinator {
             match self.fault(&assignment.task) {
                 Some(fault) => {
                     let now = self.services.clock.now();
-                    self.end(task, ended(&assignment, now, Err(fault)), ctx);
+                    self.end(task, Arc::new(ended(&assignment, now, Err(fault))), ctx);
                 }
                 None => self.place(task, ctx),
             }

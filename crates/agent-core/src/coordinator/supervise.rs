@@ -168,6 +168,6 @@ impl Coordinator {
         let error = TaskError::new(ErrorCode::WorkerCrashed, message);
         let mut outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
         outcome.agent_id = Some(name);
-        self.end(task, outcome, ctx);
+        self.end(task, Arc::new(outcome), ctx);
     }
 }

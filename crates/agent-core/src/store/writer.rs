@@ -1,7 +1,7 @@
 //! The thread that owns the database: group commit, and what happens when it fails.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,9 @@ use crate::clock::{Clock, Timestamp};
 const GROUP: usize = 4_096;
 /// Least time between two commits while several callers write: a commit costs as much for one
 /// entry as for a hundred. A caller that writes alone does not wait.
-const GATHER: Duration = Duration::from_millis(8);
+const GATHER: Duration = Duration::from_millis(4);
+/// So many callers are not kept waiting for more.
+const ENOUGH: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A commit that takes longer is reported.
@@ -112,7 +114,7 @@ impl Writer {
         self.doubtful.is_some() || !self.backlog.is_empty() || self.gauges.down().is_some()
     }
 
-    /// Takes whatever is queued and commits it at once.
+    /// Takes what is queued, gathers more where it is too little, and commits all of it at once.
     fn group(&mut self, first: Job, jobs: &Receiver<Job>) {
         let mut entries = Vec::new();
         let mut shares = Vec::new();
@@ -135,7 +137,7 @@ impl Writer {
                 }
             }
             if entries.len() < GROUP {
-                next = self.next(jobs);
+                next = self.next(jobs, shares.len() < ENOUGH);
             }
         }
         let several = shares.len() > 1;
@@ -155,11 +157,12 @@ impl Writer {
     }
 
     /// What is queued, or comes while entries are gathered.
-    fn next(&self, jobs: &Receiver<Job>) -> Option<Job> {
-        jobs.try_recv().ok().or_else(|| {
-            let left = self.gather_until.since(self.clock.now());
-            if left.is_zero() { None } else { jobs.recv_timeout(left).ok() }
-        })
+    fn next(&self, jobs: &Receiver<Job>, waits: bool) -> Option<Job> {
+        let left = self.gather_until.since(self.clock.now());
+        match jobs.try_recv() {
+            Err(TryRecvError::Empty) if waits && !left.is_zero() => jobs.recv_timeout(left).ok(),
+            queued => queued.ok(),
+        }
     }
 
     fn write(&mut self, entries: Vec<Entry>) -> Result<(), String> {

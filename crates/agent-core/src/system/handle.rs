@@ -96,7 +96,7 @@ impl AgentSystem {
     pub async fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| SubmitError::Closed)?;
-        self.send(Submit { task, direct: false, place: Some(place) }).await
+        self.send(Submit { task: Arc::new(task), direct: false, place: Some(place) }).await
     }
 
     /// Submits a task, or refuses it where as many tasks are open as may be.
@@ -109,7 +109,7 @@ impl AgentSystem {
             TryAcquireError::NoPermits => SubmitError::Full { limit: self.max_open_tasks },
             TryAcquireError::Closed => SubmitError::Closed,
         })?;
-        self.send(Submit { task, direct: false, place: Some(place) }).await
+        self.send(Submit { task: Arc::new(task), direct: false, place: Some(place) }).await
     }
 
     async fn send(&self, submit: Submit) -> Result<TaskHandle, SubmitError> {
@@ -287,7 +287,11 @@ impl AgentHandle {
         task.agent = Some(self.name.clone());
         let place = Arc::clone(&self.system.places).acquire_owned().await;
         let place = place.map_err(|_| SubmitError::Closed)?;
-        self.system.send(Submit { task, direct: true, place: Some(place) }).await?.outcome().await
+        self.system
+            .send(Submit { task: Arc::new(task), direct: true, place: Some(place) })
+            .await?
+            .outcome()
+            .await
     }
 }
 
