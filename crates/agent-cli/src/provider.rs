@@ -8,7 +8,7 @@ use agent_core::clock::Clock;
 use agent_core::config::{ConfigError, Fleet, ProviderConfig, ProviderKind};
 use agent_core::llm::anthropic::{Anthropic, AnthropicConfig, AnthropicError};
 use agent_core::llm::{KeyError, KeyRing, KeySource, LlmClient};
-use agent_core::pricing::{Catalogue, OverrideError, PricingError};
+use agent_core::pricing::{Catalogue, OverrideError};
 use agent_core::system::AgentSystem;
 use agent_sim::simulated::SimulatedProvider;
 use thiserror::Error;
@@ -24,22 +24,12 @@ pub(crate) enum ProviderError {
     Client(#[from] AnthropicError),
     #[error(transparent)]
     Prices(#[from] OverrideError),
-    #[error("agent {agent:?} of {fleet}: {error}")]
-    Model { agent: String, fleet: String, error: PricingError },
 }
 
-/// Reads the fleet file, and checks that every agent's model has a price.
+/// Reads the fleet file, and checks that every model in it has a price.
 pub(crate) fn load_fleet(path: &Path) -> Result<Fleet, ProviderError> {
     let fleet = Fleet::load(path)?;
-    let catalogue = catalogue(&fleet)?;
-    for agent in &fleet.agent {
-        let bound = catalogue.bound(&agent.model, &Default::default());
-        bound.map_err(|error| ProviderError::Model {
-            agent: agent.name.clone(),
-            fleet: path.display().to_string(),
-            error,
-        })?;
-    }
+    fleet.check_models(&*catalogue(&fleet)?)?;
     Ok(fleet)
 }
 

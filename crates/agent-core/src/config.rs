@@ -1,6 +1,7 @@
 //! The fleet file: what a whole system is, read strictly, with errors that name the remedy.
 
 mod agents;
+mod budgets;
 mod fleet;
 mod read;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::agent::AgentSpec;
 use crate::ledger::BudgetSpec;
 use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
-use crate::pricing::PriceOverride;
+use crate::pricing::{BoundInput, Catalogue, PriceOverride};
 use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
@@ -168,6 +169,16 @@ pub struct Fleet {
     pub task: Vec<Task>,
     /// Prices by model, before those of the catalogue.
     pub prices: BTreeMap<String, PriceOverride>,
+    /// Where models are named: by agents, then by budgets.
+    models: Vec<ModelName>,
+}
+
+/// A model, the place where it is named and the path of the key there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModelName {
+    at: Place,
+    key: String,
+    model: String,
 }
 
 impl Fleet {
@@ -182,6 +193,21 @@ impl Fleet {
         // What is not UTF-8 must reach the check of the value, not pass for absent.
         let env = |name: &str| std::env::var_os(name).map(|it| it.to_string_lossy().into_owned());
         Fleet::parse(&text, &path.display().to_string(), &env)
+    }
+
+    /// Whether `catalogue` has a price for each model that an agent or a budget names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] for the first that it has none for.
+    pub fn check_models(&self, catalogue: &Catalogue) -> Result<(), ConfigError> {
+        for ModelName { at, key, model } in &self.models {
+            catalogue.bound(model, &BoundInput::default()).map_err(|error| {
+                let (at, key) = (at.clone(), key.clone());
+                ConfigError::Invalid { at, key, problem: format!("cannot be used: {error}") }
+            })?;
+        }
+        Ok(())
     }
 
     /// Reads the text of a fleet file; where it is silent, `env`, then the defaults.

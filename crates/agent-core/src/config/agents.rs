@@ -3,27 +3,29 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use super::ConfigError;
 use super::read::{Field, Section};
+use super::{ConfigError, ModelName};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
 use crate::permits::{AgentRateLimit, LimitMode};
 use crate::supervision::Restart;
 use crate::wording::shown;
 
+/// The agents, and the models that they name.
 pub(super) fn agents(
     top: &Section<'_>,
     calls: Option<NonZeroU32>,
-) -> Result<Vec<AgentSpec>, ConfigError> {
+) -> Result<(Vec<AgentSpec>, Vec<ModelName>), ConfigError> {
     let form = "an [[agent]] with a name and a model";
-    top.need("agent", form, |field| {
+    let mut models = Vec::new();
+    let agents = top.need("agent", form, |field| {
         let mut names = BTreeSet::new();
         let items = field.items("[[agent]] tables")?;
         if items.is_empty() {
             return Err(field.wrong(format_args!("is empty; write {form}")));
         }
-        let read = |item: &Field<'_>| {
-            let spec = agent(item, calls)?;
+        let mut read = |item: &Field<'_>| {
+            let spec = agent(item, calls, &mut models)?;
             if !names.insert(spec.name.clone()) {
                 let problem = format!(
                     "is the second agent named \"{}\"; give each its own name, or raise count",
@@ -33,11 +35,16 @@ pub(super) fn agents(
             }
             Ok(spec)
         };
-        items.iter().map(read).collect()
-    })
+        items.iter().map(&mut read).collect()
+    })?;
+    Ok((agents, models))
 }
 
-fn agent(field: &Field<'_>, calls: Option<NonZeroU32>) -> Result<AgentSpec, ConfigError> {
+fn agent(
+    field: &Field<'_>,
+    calls: Option<NonZeroU32>,
+    models: &mut Vec<ModelName>,
+) -> Result<AgentSpec, ConfigError> {
     let table = field.section(&[
         "name",
         "type",
@@ -64,7 +71,11 @@ fn agent(field: &Field<'_>, calls: Option<NonZeroU32>) -> Result<AgentSpec, Conf
     ];
     let name = table.need("name", "a name in quotes, such as \"backend\"", Field::text)?;
     let model = "a model in quotes, such as \"claude-sonnet-4-5\"";
-    let model = table.need("model", model, Field::text)?;
+    let model = table.need("model", model, |it| {
+        let model = it.text()?;
+        models.push(it.model(&model));
+        Ok(model)
+    })?;
     let default = AgentSpec::new(name.clone(), model.clone());
     Ok(AgentSpec {
         agent_type: table.or("type", name.clone(), Field::text)?,

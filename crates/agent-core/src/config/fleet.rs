@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use std::{
     fmt,
     num::{NonZeroU32, NonZeroU64},
@@ -11,10 +12,11 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::agents::agents;
+use super::budgets::budgets;
 use super::read::{Field, Section, Source};
 use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
-use crate::ledger::{BudgetSpec, OnExhausted, Window};
+use crate::llm::anthropic::check_base_url;
 use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
 use crate::pricing::{Price, PriceOverride};
@@ -53,18 +55,21 @@ pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, Confi
     let calls = variable(env, "AGENT_RATE_LIMIT", "a whole number of at least 1, such as 10")?;
     let cost = variable(env, "MAX_COST_PER_TASK", "an amount of dollars, such as 1.50")?;
     let provider = top.or("provider", ProviderConfig::default(), provider)?;
-    let agent = agents(&top, calls)?;
+    let (agent, mut models) = agents(&top, calls)?;
+    let (budget, limited) = budgets(&top, &agent)?;
+    models.extend(limited);
     Ok(Fleet {
         provider,
         timeouts: top.or("timeouts", AttemptTimeout::default(), timeouts)?,
         retry: top.or("retry", RetryPolicy::default(), retry)?,
         limits: top.or("limits", ProviderLimits::default(), limits)?,
         guards: guards(&top, cost)?,
-        budget: list(&top, "budget", "[[budget]] tables", budget)?,
+        budget,
         supervision: top.or("supervision", Supervision::default(), supervision)?,
         task: tasks(&top, &agent)?,
         prices: top.or("prices", BTreeMap::new(), prices)?,
         agent,
+        models,
     })
 }
 
@@ -76,15 +81,6 @@ fn variable<T: FromStr>(
     let problem = || format!("cannot be read; set it to {form}, or unset it");
     let wrong = |_| ConfigError::Environment { name, problem: problem() };
     env(name).map(|text| text.parse().map_err(wrong)).transpose()
-}
-
-fn list<'a, T>(
-    top: &Section<'a>,
-    key: &str,
-    form: &str,
-    read: impl Fn(&Field<'a>) -> Result<T, ConfigError>,
-) -> Result<Vec<T>, ConfigError> {
-    top.or(key, Vec::new(), |field| field.items(form)?.iter().map(&read).collect())
 }
 
 fn provider(field: &Field<'_>) -> Result<ProviderConfig, ConfigError> {
@@ -115,13 +111,11 @@ fn provider(field: &Field<'_>) -> Result<ProviderConfig, ConfigError> {
     })?;
     let base_url = table.maybe("base_url", |it| {
         let url = it.text()?;
-        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        match rest {
-            Some(rest) if !rest.is_empty() && !rest.contains(['@', ' ']) => Ok(url),
-            _ => Err(it.wrong(
-                "is no address; write one such as \"https://api.anthropic.com\", without a key",
-            )),
-        }
+        check_base_url(&url).map_err(|reason| {
+            let right = "write one such as \"https://api.anthropic.com\", without a key";
+            it.wrong(format_args!("{reason}; {right}"))
+        })?;
+        Ok(url)
     })?;
     let environment =
         table.maybe("environment", |it| name(it, "a short name, such as \"dev\"", "_-"))?;
@@ -151,11 +145,31 @@ fn timeouts(field: &Field<'_>) -> Result<AttemptTimeout, ConfigError> {
 fn retry(field: &Field<'_>) -> Result<RetryPolicy, ConfigError> {
     let table = field.section(&["max_attempts", "initial_backoff", "max_backoff"])?;
     let default = RetryPolicy::default();
-    Ok(RetryPolicy {
-        max_attempts: table.or("max_attempts", default.max_attempts, Field::count)?,
-        initial_backoff: table.or("initial_backoff", default.initial_backoff, Field::pause)?,
-        max_backoff: table.or("max_backoff", default.max_backoff, Field::pause)?,
-    })
+    let (initial_backoff, max_backoff) =
+        backoffs(&table, "initial_backoff", (default.initial_backoff, default.max_backoff))?;
+    let max_attempts = table.or("max_attempts", default.max_attempts, Field::count)?;
+    Ok(RetryPolicy { max_attempts, initial_backoff, max_backoff })
+}
+
+/// The first pause, under the key `first`, and the longest.
+fn backoffs(
+    table: &Section<'_>,
+    first: &str,
+    (first_default, longest_default): (Duration, Duration),
+) -> Result<(Duration, Duration), ConfigError> {
+    let longest = table.or("max_backoff", longest_default, Field::pause)?;
+    let shortest = table.or(first, first_default, Field::pause)?;
+    let Some(field) = table.field(first).or_else(|| table.field("max_backoff")) else {
+        return Ok((shortest, longest));
+    };
+    if shortest <= longest {
+        return Ok((shortest, longest));
+    }
+    let [shortest, longest] = [shortest, longest].map(humantime::format_duration);
+    Err(field.wrong(format_args!(
+        "does not fit: the first pause, {first}, would be {shortest}, and the longest, \
+         max_backoff, {longest}; make the first no longer than the longest"
+    )))
 }
 
 fn limits(field: &Field<'_>) -> Result<ProviderLimits, ConfigError> {
@@ -193,45 +207,20 @@ fn guards(top: &Section<'_>, cost: Option<NanoUsd>) -> Result<Guards, ConfigErro
     })
 }
 
-fn budget(field: &Field<'_>) -> Result<BudgetSpec, ConfigError> {
-    let table = field.section(&["scope", "limit", "window", "on_exhausted", "thresholds"])?;
-    let reactions = [
-        ("reject", OnExhausted::Reject),
-        ("wait", OnExhausted::Wait),
-        ("stop_run", OnExhausted::StopRun),
-    ];
-    let percent = |it: &Field<'_>| match it.whole()? {
-        percent @ 1..=100 => Ok(percent as u8),
-        _ => Err(it.wrong("is no percentage; write a whole number from 1 to 100")),
-    };
-    let scope = "a scope in quotes, such as \"global\" or \"project:web\"";
-    let limit = "dollars in quotes, such as \"5.00\"";
-    Ok(BudgetSpec {
-        scope: table.need("scope", scope, |it| it.parsed(scope))?,
-        limit: table.need("limit", limit, Field::money)?,
-        window: table.or("window", Window::default(), |it| {
-            it.parsed("a window in quotes: \"total\", \"hour\", \"day\", \"month\" or a duration")
-        })?,
-        on_exhausted: table
-            .or("on_exhausted", OnExhausted::default(), |it| it.one_of(&reactions))?,
-        thresholds: table.or("thresholds", vec![50, 80, 100], |it| {
-            it.items("a list of percentages, such as [50, 80, 100]")?.iter().map(percent).collect()
-        })?,
-    })
-}
-
 fn supervision(field: &Field<'_>) -> Result<Supervision, ConfigError> {
     let table =
         field.section(&["max_restarts", "within", "backoff", "max_backoff", "poison_limit"])?;
     let default = Supervision::default();
+    let (backoff, max_backoff) =
+        backoffs(&table, "backoff", (default.backoff, default.max_backoff))?;
     Ok(Supervision {
         max_restarts: table.or("max_restarts", default.max_restarts, |it| {
             let wrong = |_| it.wrong("is out of range; write a whole number from 0");
             u32::try_from(it.whole()?).map_err(wrong)
         })?,
         within: table.or("within", default.within, Field::duration)?,
-        backoff: table.or("backoff", default.backoff, Field::pause)?,
-        max_backoff: table.or("max_backoff", default.max_backoff, Field::pause)?,
+        backoff,
+        max_backoff,
         poison_limit: table.or("poison_limit", default.poison_limit, Field::count)?,
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
+use super::{ConfigError, ModelName};
 use crate::wording::{nearest, shown};
 
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
@@ -131,6 +131,12 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// A model that is named here; its price is looked up later.
+    pub(super) fn model(&self, model: &str) -> ModelName {
+        let at = self.source.place(self.value.span().start);
+        ModelName { at, key: self.path.clone(), model: model.to_owned() }
+    }
+
     pub(super) fn wrong(&self, problem: impl fmt::Display) -> ConfigError {
         ConfigError::Invalid {
             at: self.source.place(self.value.span().start),

@@ -103,7 +103,7 @@ fn a_wrong_line_is_named_with_its_key_and_the_remedy() {
         ),
         (
             "[provider]\nbase_url = \"localhost\"",
-            "2:12: `provider.base_url` is no address; write one such as \"https://api.anthropic.com\", without a key",
+            "2:12: `provider.base_url` is not a URL; write one such as \"https://api.anthropic.com\", without a key",
         ),
         (
             "[[budget]]\nscope = \"team:x\"\nlimit = \"1\"",
@@ -245,4 +245,45 @@ proptest! {
             prop_assert!(error.to_string().starts_with("fleet.toml:"), "{}", error);
         }
     }
+}
+
+#[test]
+fn what_one_table_says_must_fit_what_another_says() {
+    let agent = "[[agent]]\nname = 'clerk'\nmodel = 'claude-sonnet-4-5'\n";
+    for (table, at, told) in [
+        ("[retry]\ninitial_backoff = '20s'\n", "f:2:19", "20s"),
+        ("[retry]\nmax_backoff = '1s'\n", "f:2:15", "2s"),
+        ("[supervision]\nbackoff = '1m'\n", "f:2:11", "30s"),
+        (
+            "[[budget]]\nscope = 'agent:clark'\nlimit = '1'\n",
+            "f:2:9",
+            "did you mean \"agent:clerk\"?",
+        ),
+        ("[[budget]]\nscope = 'agent:xyz'\nlimit = '1'\n", "f:2:9", "agents: clerk"),
+        ("[provider]\nbase_url = 'http://example.com'\n", "f:2:12", "unencrypted"),
+        ("[provider]\nbase_url = 'https://u:p@example.com'\n", "f:2:12", "password"),
+    ] {
+        let error = Fleet::parse(&format!("{table}{agent}"), "f", &|_| None).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with(at) && error.contains(told), "{table}: {error}");
+    }
+}
+
+#[test]
+fn a_model_without_a_price_is_named_where_it_stands() {
+    let catalogue = Catalogue::builtin();
+    let text = "[[budget]]\nscope = 'model:claude-sonet-4-5'\nlimit = '1'\n\n\
+                [[agent]]\nname = 'a'\nmodel = 'claude-sonnet-4-5'\n";
+    let check = |text: &str| {
+        Fleet::parse(text, "f", &|_| None)
+            .unwrap()
+            .check_models(&catalogue)
+            .map_err(|e| e.to_string())
+    };
+    let error = check(text).unwrap_err();
+    assert!(error.starts_with("f:2:9: `budget[0].scope` cannot be used: no price"), "{error}");
+    assert!(error.contains("did you mean \"claude-sonnet-4-5\"?"), "{error}");
+    let error = check("[[agent]]\nname = 'a'\nmodel = 'm'\n").unwrap_err();
+    assert!(error.starts_with("f:3:9: `agent[0].model`"), "{error}");
+    check(&text.replace("sonet", "sonnet")).unwrap();
 }

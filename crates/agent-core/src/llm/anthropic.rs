@@ -80,7 +80,7 @@ impl Anthropic {
     ///
     /// [`AnthropicError`] where the base URL or the version cannot be used.
     pub fn new(config: AnthropicConfig) -> Result<Anthropic, AnthropicError> {
-        let url = checked(&config.base_url)?;
+        let url = checked(&config.base_url).map_err(AnthropicError::BaseUrl)?;
         let mut headers = HeaderMap::new();
         let version = config.version.parse().map_err(|_| AnthropicError::Version)?;
         headers.insert("anthropic-version", version);
@@ -220,22 +220,31 @@ impl LlmClient for Anthropic {
     }
 }
 
-fn checked(base_url: &str) -> Result<Url, AnthropicError> {
-    let url = Url::parse(base_url).map_err(|_| AnthropicError::BaseUrl("is not a URL"))?;
+/// Whether `base_url` can be a provider's: https, or plain http on this machine; no key in it.
+///
+/// # Errors
+///
+/// Why not: `is not a URL`.
+pub fn check_base_url(base_url: &str) -> Result<(), &'static str> {
+    checked(base_url).map(drop)
+}
+
+fn checked(base_url: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(base_url).map_err(|_| "is not a URL")?;
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(AnthropicError::BaseUrl("holds a user or a password"));
+        return Err("holds a user or a password");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(AnthropicError::BaseUrl("has a query or a fragment"));
+        return Err("has a query or a fragment");
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_here => Ok(url),
-        "http" => Err(AnthropicError::BaseUrl("would send the key unencrypted")),
-        _ => Err(AnthropicError::BaseUrl("is neither https nor http")),
+        "http" => Err("would send the key unencrypted"),
+        _ => Err("is neither https nor http"),
     }
 }
 
