@@ -13,6 +13,7 @@ mod codec;
 mod desk;
 mod entry;
 mod error;
+mod group;
 mod journal;
 mod messages;
 mod query;
@@ -38,7 +39,8 @@ use crate::usage::TokenCounts;
 use backend::Memory;
 use book::Book;
 use desk::Desk;
-use sled_backend::{Sled, SyncFile};
+use sled_backend::Sled;
+pub(crate) use sled_backend::SyncFile;
 use writer::{Gauges, Job, Writer};
 
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
@@ -102,7 +104,7 @@ impl Store {
     ///
     /// [`StoreError`] where the folder is no usable store; it names the remedy.
     pub fn sled(dir: &Path, options: &StoreOptions) -> Result<(Store, Recovered), StoreError> {
-        Store::sled_with(dir, options, Arc::new(|file| file.sync_all()))
+        Store::sled_with(dir, options, SyncFile::real())
     }
 
     pub(crate) fn sled_with(
@@ -237,6 +239,7 @@ impl Actor for Store {
             clock: Clock::real(),
             actor: ctx.address().downgrade(),
             backlog: Vec::new(),
+            waiting: Vec::new(),
             gather_until: Timestamp::EPOCH,
             doubtful: None,
         };

@@ -1,7 +1,6 @@
 //! Reading a store without actors: totals, records and audit events, page by page.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::StoreOptions;
 use super::backend::Backend;
@@ -11,7 +10,7 @@ use super::entry::Recovered;
 use super::error::StoreError;
 use super::query::{self, UsageQuery, UsageReport};
 use super::rollup::{self, FULL, Names};
-use super::sled_backend::Sled;
+use super::sled_backend::{Sled, SyncFile};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::ledger::{Scope, ScopeKind};
@@ -78,7 +77,7 @@ impl Reader {
     /// Those of opening.
     pub fn create(dir: &Path) -> Result<Reader, StoreError> {
         let cache = StoreOptions::default().cache_bytes;
-        let backend = Sled::open(dir, cache, Arc::new(|file| file.sync_all()))?;
+        let backend = Sled::open(dir, cache, SyncFile::real())?;
         Reader::on(Box::new(backend))
     }
 

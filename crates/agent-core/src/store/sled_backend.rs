@@ -11,7 +11,26 @@ use super::codec::{self, Changes, FORMAT};
 use super::error::StoreError;
 
 /// How a file is made durable; replaced in tests that let it fail.
-pub(crate) type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct SyncFile(Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>);
+
+impl SyncFile {
+    /// `fsync`.
+    pub(crate) fn real() -> SyncFile {
+        SyncFile(Arc::new(|file| file.sync_all()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(sync: impl Fn(&File) -> io::Result<()> + Send + Sync + 'static) -> SyncFile {
+        SyncFile(Arc::new(sync))
+    }
+}
+
+impl fmt::Debug for SyncFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncFile")
+    }
+}
 
 /// Free space that opening needs, in bytes, beside twice the index.
 const HEADROOM: u64 = 64 << 20;
@@ -56,12 +75,13 @@ impl Sled {
         let io = |doing, error| StoreError::io(&dir, doing, error);
         fs::create_dir_all(&dir).map_err(|error| io("make the folder", error))?;
         let db_path = dir.join("db");
-        let is_new = !db_path.exists();
+        // A process that was killed while it made the store leaves an empty file behind.
+        let is_new = fs::metadata(&db_path).map_or(true, |db| db.is_file() && db.len() == 0);
         if !is_new && !dir.join("conf").exists() {
             let found = "a file db without a file conf".to_owned();
             return Err(StoreError::Foreign { dir, found });
         }
-        if !is_new {
+        if db_path.exists() {
             probe_lock(&dir, &db_path)?;
         }
         check_space(&dir)?;
@@ -131,7 +151,7 @@ impl Sled {
             }
             let written = db.insert(codec::FORMAT_KEY, &FORMAT.to_be_bytes());
             written.and_then(|_| db.flush()).map_err(|e| self.failed("write the format", e))?;
-            return (self.sync)(file).map_err(|e| StoreError::io(&self.dir, "sync", e));
+            return (self.sync.0)(file).map_err(|e| StoreError::io(&self.dir, "sync", e));
         };
         match <[u8; 4]>::try_from(&*format).map(u32::from_be_bytes) {
             Ok(FORMAT) => Ok(()),
@@ -183,20 +203,29 @@ impl Backend for Sled {
         }
         db.apply_batch(batch).map_err(|error| self.failed("write", error))?;
         db.flush().map_err(|error| self.failed("flush", error))?;
-        (self.sync)(file).map_err(|error| StoreError::io(&self.dir, "sync", error))
+        (self.sync.0)(file).map_err(|error| StoreError::io(&self.dir, "sync", error))
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.open = None;
+        forget_pages(&self.dir.join("db"));
         self.connect()?;
         // What is read from here on may still be in memory only.
         let (_, file) = self.open.as_ref().ok_or(StoreError::Closed)?;
-        let synced = (self.sync)(file);
+        let synced = (self.sync.0)(file);
         synced.map_err(|error| StoreError::io(&self.dir, "sync", error))
     }
 
     fn blocks(&self) -> bool {
         true
+    }
+}
+
+/// Has the kernel read the file from the disk again: after a failed sync it takes pages that never
+/// got there for written, and a second sync succeeds without them. Only advice, so it cannot fail.
+fn forget_pages(db: &Path) {
+    if let Ok(file) = File::open(db) {
+        _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
