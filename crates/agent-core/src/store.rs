@@ -25,6 +25,7 @@ mod tests;
 mod transfer;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -175,6 +176,20 @@ impl Store {
             }
         }
         Ok(records)
+    }
+
+    /// How many events of a run that started at `since` a person should look at, by name; only
+    /// before the actor is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where they cannot be read.
+    pub fn warnings(
+        &self,
+        run_id: &str,
+        since: Timestamp,
+    ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+        reader::warnings(&*self.book()?.backend, run_id, since)
     }
 
     /// Tells what was spent when, to rebuild budgets; only before the actor is started.

@@ -1,5 +1,6 @@
 //! Reading a store without actors: totals, records and audit events, page by page.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::StoreOptions;
@@ -154,6 +155,23 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// How many events of a run that started at `since` a person should look at, by name.
+pub(crate) fn warnings(
+    backend: &dyn Backend,
+    run_id: &str,
+    since: Timestamp,
+) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    let range = (codec::bucket(since, 1), u64::MAX);
+    codec::read_items(backend, codec::AUDIT, range, &mut |_, _, event: AuditEvent| {
+        if event.kind.is_warning() && *event.subject.run_id == *run_id {
+            *counts.entry(event.kind.name()).or_default() += 1;
+        }
+        Ok(true)
+    })?;
+    Ok(counts)
 }
 
 /// Money spent at a time, and on whose account.

@@ -12,7 +12,9 @@ use super::error::StoreError;
 
 /// How a file is made durable; replaced in tests that let it fail.
 #[derive(Clone)]
-pub(crate) struct SyncFile(Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>);
+pub(crate) struct SyncFile(Arc<Syncs>);
+
+type Syncs = dyn Fn(&File) -> io::Result<()> + Send + Sync;
 
 impl SyncFile {
     /// `fsync`.

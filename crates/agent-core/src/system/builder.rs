@@ -12,6 +12,7 @@ use crate::llm::LlmClient;
 use crate::permits::ProviderLimits;
 use crate::pricing::Catalogue;
 use crate::retry::{AttemptTimeout, RetryPolicy};
+use crate::store::SyncFile;
 use crate::supervision::Supervision;
 use crate::system::handle::AgentSystem;
 use crate::system::start::{StartError, start};
@@ -48,6 +49,8 @@ pub struct AgentSystemBuilder {
     pub(super) seed: Option<u64>,
     pub(super) max_open_tasks: usize,
     pub(super) grace: Duration,
+    pub(super) store_grace: Duration,
+    pub(super) sync: SyncFile,
 }
 
 impl AgentSystemBuilder {
@@ -68,6 +71,8 @@ impl AgentSystemBuilder {
             seed: None,
             max_open_tasks: 100_000,
             grace: Duration::from_secs(30),
+            store_grace: Duration::from_secs(30),
+            sync: SyncFile::real(),
         }
     }
 
@@ -165,6 +170,19 @@ impl AgentSystemBuilder {
     /// How long what is in flight may go on at a shutdown. Default: 30 s.
     pub fn grace(mut self, grace: Duration) -> AgentSystemBuilder {
         self.grace = grace;
+        self
+    }
+
+    /// How long the store may be down before the run stops. Default: 30 s.
+    pub fn store_grace(mut self, grace: Duration) -> AgentSystemBuilder {
+        self.store_grace = grace;
+        self
+    }
+
+    /// Replaces what makes the store's file durable.
+    #[cfg(test)]
+    pub(super) fn sync(mut self, sync: SyncFile) -> AgentSystemBuilder {
+        self.sync = sync;
         self
     }
 
