@@ -1,45 +1,14 @@
 //! Kills and signals: nothing that was told is lost, nothing that was billed is uncounted.
 
-use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::support::{FLEET, Place, json, stderr};
+use crate::support::{FLEET, Place, billed, ids, json, nanos, sleep, stderr};
 
 const SLOW: &str = "[latency]\nbase = \"20ms\"\n[output]\ntokens = 20\n";
-
-fn sleep(millis: u64) {
-    #[expect(clippy::disallowed_methods, reason = "the process under test runs in real time")]
-    std::thread::sleep(Duration::from_millis(millis));
-}
 
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
-}
-
-fn nanos(value: &Value) -> u64 {
-    value.as_str().unwrap().parse::<agent_core::money::NanoUsd>().unwrap().nanos()
-}
-
-/// What the mock billed, at the price of Claude Haiku 4.5: $1 and $5 a million tokens.
-fn billed(place: &Place) -> u64 {
-    let line = |line: &str| {
-        let bill: Value = serde_json::from_str(line).unwrap();
-        bill["input_tokens"].as_u64().unwrap() * 1_000
-            + bill["output_tokens"].as_u64().unwrap() * 5_000
-    };
-    place.read("ledger.jsonl").lines().map(line).sum()
-}
-
-fn ids(place: &Place) -> BTreeSet<String> {
-    let outcomes = place.outcomes();
-    let ids: BTreeSet<String> =
-        outcomes.iter().map(|outcome| outcome["task_id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(ids.len(), outcomes.len(), "an outcome is there twice");
-    ids
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +45,27 @@ pub(crate) struct Sled {
     cache_bytes: u64,
     sync: SyncFile,
     /// `None` between a failure and a successful reopening.
-    open: Option<(sled::Db, File)>,
+    open: Option<(Database, File)>,
+}
+
+/// An open database. Where its last sync fails it panics as it is closed: that ends nothing here.
+struct Database(Option<sled::Db>);
+
+impl Deref for Database {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!("the store's database could not be closed as it should");
+        }
+    }
 }
 
 impl fmt::Debug for Sled {
@@ -60,7 +82,7 @@ impl Sled {
         Ok(sled)
     }
 
-    fn db(&self) -> Result<&sled::Db, StoreError> {
+    fn db(&self) -> Result<&Database, StoreError> {
         let reason = || StoreError::Down { reason: "it is not open".to_owned() };
         self.open.as_ref().map(|(db, _)| db).ok_or_else(reason)
     }
@@ -106,7 +128,7 @@ impl Sled {
         Ok(())
     }
 
-    fn open_or_repair(&self) -> Result<sled::Db, StoreError> {
+    fn open_or_repair(&self) -> Result<Database, StoreError> {
         let reason = match self.open_once()? {
             Ok(db) => return Ok(db),
             Err(reason) => reason,
@@ -125,14 +147,14 @@ impl Sled {
     }
 
     /// The inner error is one that a second try without the index may cure.
-    fn open_once(&self) -> Result<Result<sled::Db, String>, StoreError> {
+    fn open_once(&self) -> Result<Result<Database, String>, StoreError> {
         let config = sled::Config::new()
             .path(&self.dir)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(Some(500))
             .mode(sled::Mode::LowSpace);
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => Ok(Ok(db)),
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => Ok(Ok(Database(Some(db)))),
             Ok(Err(error @ sled::Error::Corruption { .. })) => Ok(Err(error.to_string())),
             Ok(Err(sled::Error::Unsupported(found))) => {
                 Err(StoreError::Foreign { dir: self.dir.clone(), found })
@@ -142,7 +164,7 @@ impl Sled {
         }
     }
 
-    fn check_format(&self, db: &sled::Db, file: &File) -> Result<(), StoreError> {
+    fn check_format(&self, db: &Database, file: &File) -> Result<(), StoreError> {
         let format = db.get(codec::FORMAT_KEY).map_err(|e| self.failed("read the format", e))?;
         let foreign = |found: &str| {
             Err(StoreError::Foreign { dir: self.dir.clone(), found: found.to_owned() })
