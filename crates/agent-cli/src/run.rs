@@ -42,7 +42,8 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let (tasks, twice) = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
     let mut out = args.out.as_deref().map(OutFile::open).transpose()?;
-    let system = start(args, common, &fleet, Arc::clone(&client), &clock).await?;
+    let given = tasks.iter().map(|task| task.id.clone()).collect();
+    let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
     provider::audit_key(&system, &fleet, &client);
 
     match &mut out {
@@ -113,6 +114,7 @@ async fn start(
     fleet: &Fleet,
     client: Arc<dyn LlmClient>,
     clock: &Clock,
+    given: BTreeSet<TaskId>,
 ) -> Result<AgentSystem, Failure> {
     let unfinished = match (args.resume, args.discard_unfinished) {
         (true, _) => Unfinished::Resume,
@@ -124,6 +126,7 @@ async fn start(
         .catalogue(provider::catalogue(fleet)?)
         .store(&common.store)
         .unfinished(unfinished)
+        .already_given(given)
         .clock(clock.clone());
     builder.start().await.map_err(Failure::from)
 }

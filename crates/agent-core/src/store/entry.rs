@@ -94,11 +94,13 @@ impl Entry {
 pub struct Recovered {
     /// The last run, where it can be resumed.
     pub run: Option<UnfinishedRun>,
+    /// The last run, where it has finished: nothing of it is left to do.
+    pub finished: Option<UnfinishedRun>,
     /// Attempts whose fate is unknown, oldest first.
     pub open_attempts: Vec<OpenAttempt>,
 }
 
-/// A run that has not finished and was not discarded.
+/// A run; as a rule one that has not finished and was not discarded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedRun {
     /// Which run.

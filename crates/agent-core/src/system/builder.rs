@@ -1,5 +1,6 @@
 //! What a system is built from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::store::SyncFile;
 use crate::supervision::Supervision;
 use crate::system::handle::AgentSystem;
 use crate::system::start::{StartError, start};
+use crate::task::TaskId;
 
 /// What happens where the store's last run did not finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +47,7 @@ pub struct AgentSystemBuilder {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) store: Option<PathBuf>,
     pub(super) unfinished: Unfinished,
+    pub(super) already_given: Option<BTreeSet<TaskId>>,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
     pub(super) max_open_tasks: usize,
@@ -67,6 +70,7 @@ impl AgentSystemBuilder {
             catalogue: Catalogue::builtin(),
             store: None,
             unfinished: Unfinished::default(),
+            already_given: None,
             clock: Clock::real(),
             seed: None,
             max_open_tasks: 100_000,
@@ -146,6 +150,14 @@ impl AgentSystemBuilder {
     /// What happens where the store's last run did not finish. Default: the system does not start.
     pub fn unfinished(mut self, unfinished: Unfinished) -> AgentSystemBuilder {
         self.unfinished = unfinished;
+        self
+    }
+
+    /// With [`Unfinished::Resume`]: a last run that has finished goes on too, with nothing left to
+    /// do, where each of these tasks ended in it. Else a process that was killed just after its end
+    /// would do them again. Default: only a run that has not finished goes on.
+    pub fn already_given(mut self, tasks: BTreeSet<TaskId>) -> AgentSystemBuilder {
+        self.already_given = Some(tasks);
         self
     }
 

@@ -133,7 +133,12 @@ async fn start_here(
         None => (Store::memory(), Recovered::default()),
     };
     store.settle_left_open(&mut recovered, clock.now())?;
-    let unfinished = match (recovered.run.take(), builder.unfinished) {
+    let finished = recovered.finished.take().filter(|run| {
+        let given = builder.already_given.as_ref();
+        let all_ended = given.is_some_and(|ids| ids.iter().all(|id| run.ended.contains_key(id)));
+        builder.unfinished == Unfinished::Resume && all_ended
+    });
+    let unfinished = match (recovered.run.take().or(finished), builder.unfinished) {
         (Some(run), Unfinished::Refuse) => {
             let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
             return Err(StartError::Unfinished { run_id, open });
