@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::money::NanoUsd;
-use crate::record::{OpenAttempt, UsageRecord};
+use crate::record::{CallId, OpenAttempt, UsageRecord};
 use crate::task::{Outcome, Task, TaskId};
 use crate::usage::TokenCounts;
 
@@ -70,6 +70,13 @@ pub enum Entry {
     AttemptOpened(OpenAttempt),
     /// An attempt ended. Ignored where it is not open: each is accounted for once.
     AttemptClosed(UsageRecord),
+    /// An attempt that was opened never left. Ignored where it is not open.
+    AttemptWithdrawn {
+        /// Which call.
+        call_id: CallId,
+        /// Which attempt of it.
+        attempt: u32,
+    },
     /// An audit event.
     Audit(AuditEvent),
 }
@@ -81,6 +88,7 @@ impl Entry {
             Entry::RunFinished { .. }
             | Entry::TaskEnded { .. }
             | Entry::AttemptClosed(_)
+            | Entry::AttemptWithdrawn { .. }
             | Entry::Audit(_) => true,
             Entry::RunStarted { .. } | Entry::TaskAccepted { .. } | Entry::AttemptOpened(_) => {
                 false

@@ -108,6 +108,9 @@ impl Line {
             },
             Entry::AttemptOpened(open) => Line::Opened(open.clone()),
             Entry::AttemptClosed(record) => Line::Closed(Closed::from(record)),
+            Entry::AttemptWithdrawn { call_id, attempt } => {
+                Line::Withdrawn { call_id: *call_id, attempt: *attempt }
+            }
             Entry::Audit(_) => return Ok(None),
         }))
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -17,6 +17,7 @@ use crate::store::{Reader, StoreNotice, SyncFile, UsageQuery};
 use crate::system::{AgentSystem, AgentSystemBuilder, Ended, SubmitError, Unfinished};
 use crate::task::Task;
 use crate::usage::Usage;
+use crate::worker::services::lock;
 
 /// A provider that answers when it is let.
 #[derive(Debug, Clone, Default)]
@@ -69,11 +70,21 @@ impl LlmClient for Gate {
 struct Disk {
     root: tempfile::TempDir,
     fails: Arc<AtomicBool>,
+    syncs: Arc<AtomicUsize>,
+    /// From this sync on each waits for the lock, which a test may hold.
+    slow_from: Arc<AtomicUsize>,
+    slow: Arc<Mutex<()>>,
 }
 
 impl Disk {
     fn new() -> Disk {
-        Disk { root: tempfile::tempdir().unwrap(), fails: Arc::default() }
+        Disk {
+            root: tempfile::tempdir().unwrap(),
+            fails: Arc::default(),
+            syncs: Arc::default(),
+            slow_from: Arc::new(AtomicUsize::new(usize::MAX)),
+            slow: Arc::default(),
+        }
     }
 
     fn fails(&self, fails: bool) {
@@ -86,8 +97,12 @@ impl Disk {
 
     /// Two workers over this disk, which may call as often as they like.
     fn system(&self, client: &Gate) -> AgentSystemBuilder {
-        let fails = self.fails.clone();
+        let (fails, syncs) = (self.fails.clone(), self.syncs.clone());
+        let (slow_from, slow) = (self.slow_from.clone(), self.slow.clone());
         let sync = SyncFile::new(move |file: &fs::File| {
+            if syncs.fetch_add(1, Ordering::SeqCst) >= slow_from.load(Ordering::SeqCst) {
+                drop(lock(&slow));
+            }
             if fails.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -291,4 +306,26 @@ fn a_second_outage_has_the_whole_of_its_grace_period() {
         assert_eq!(system.stopped().await, Ended::Stopped);
         assert_eq!(clock.now(), Timestamp::from_millis(55_000));
     });
+}
+
+#[test]
+#[expect(clippy::await_holding_lock, reason = "the store's thread waits for it, not this one")]
+fn an_attempt_whose_task_is_cancelled_before_it_leaves_is_not_charged() {
+    let (disk, gate) = (Disk::new(), Gate::default());
+    on_a_system(async {
+        let system = disk.system(&gate).start().await.unwrap();
+        // The next commit is the task's, and the one after it that of its attempt.
+        let attempt = disk.syncs.load(Ordering::SeqCst) + 1;
+        disk.slow_from.store(attempt, Ordering::SeqCst);
+        let slow = lock(&disk.slow);
+        let handle = system.submit(Task::new("1", "a task")).await.unwrap();
+        until("on its way to the disk", async || disk.syncs.load(Ordering::SeqCst) > attempt).await;
+        assert!(system.cancel("1".into()).await.unwrap());
+        until("idle", async || system.snapshot().await.unwrap().running == 0).await;
+        drop(slow);
+        handle.outcome().await.unwrap();
+        system.interrupt().await;
+        assert_eq!(gate.sent(), 0);
+    });
+    assert_eq!(disk.holds(), (1, 0, 0, 0), "(ended, open, charged, left open)");
 }
