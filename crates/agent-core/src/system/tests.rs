@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::agent::AgentSpec;
 use crate::clock::{Clock, Timestamp, VirtualClock};
 use crate::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
-use crate::store::{Reader, StoreNotice, SyncFile, UsageQuery};
+use crate::store::{Reader, StoreError, StoreNotice, SyncFile, UsageQuery};
 use crate::system::{AgentSystem, AgentSystemBuilder, Ended, SubmitError, Unfinished};
 use crate::task::Task;
 use crate::usage::Usage;
@@ -112,9 +112,24 @@ impl Disk {
         AgentSystem::builder(client.clone()).agent(agent).store(self.dir()).sync(sync)
     }
 
+    /// Opens the store when the system before has let go of it: the database's own threads may
+    /// hold its lock for a moment longer.
+    fn reader(&self) -> Reader {
+        for _ in 0..1_000 {
+            match Reader::open(self.dir()) {
+                Err(StoreError::InUse { .. }) => {
+                    #[expect(clippy::disallowed_methods, reason = "other threads are waited for")]
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the store is never let go of");
+    }
+
     /// Tasks with an outcome on disk, tasks without, calls on record, attempts left open.
     fn holds(&self) -> (usize, usize, u64, usize) {
-        let reader = Reader::open(self.dir()).unwrap();
+        let reader = self.reader();
         assert_eq!(reader.verify().unwrap(), []);
         let calls = reader.usage(&UsageQuery::default()).unwrap().total.totals.calls;
         let left = reader.recovered();
@@ -273,6 +288,7 @@ fn warnings_of_the_earlier_part_count_in_a_run_that_goes_on() {
     });
     disk.fails(false);
     gate.open();
+    drop(disk.reader());
     on_a_system(async {
         let system = disk.system(&gate).unfinished(Unfinished::Resume).start().await.unwrap();
         let mut outcomes = system.outcomes();

@@ -149,7 +149,6 @@ fn a_message_is_kept_or_refused_as_a_whole() {
 
 #[test]
 fn a_database_that_panics_is_a_store_that_is_down_and_comes_back() {
-    std::panic::set_hook(Box::new(|_| {}));
     let disk = Disk::new();
     on_a_system(async {
         let (store, mut notices) = disk.start().await;
