@@ -21,8 +21,7 @@ pub(crate) fn start(common: &Common, runs: bool) {
     let filter =
         EnvFilter::try_from_env("IMPRESARIO_LOG").unwrap_or_else(|_| EnvFilter::new(by_flags));
     let stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
-    // Where the folder cannot be written to, the store says so.
-    let live = if runs { Live::begin(&common.store).ok() } else { None };
+    let live = runs.then(|| Live::new(&common.store));
     let live = live
         .map(|live| live.with_filter(Targets::new().with_target("audit", tracing::Level::INFO)));
     tracing_subscriber::registry().with(stderr).with(live).init();

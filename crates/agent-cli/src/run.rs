@@ -6,6 +6,7 @@ mod summary;
 mod tasks;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::args::{Common, Format, Run};
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::provider;
 use crate::signals::{Signal, Signals};
 use out::OutFile;
@@ -39,13 +41,16 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let fleet = provider::load_fleet(&args.fleet)?;
     let (tasks, twice) = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
-    let system = start(args, common, &fleet, Arc::clone(&client), &clock).await?;
+    let mut out = args.out.as_deref().map(OutFile::open).transpose()?;
+    let given = tasks.iter().map(|task| task.id.clone()).collect();
+    let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
     provider::audit_key(&system, &fleet, &client);
 
-    let mut out = match &args.out {
-        Some(path) => Some(OutFile::open(path, args.resume)?),
-        None => None,
-    };
+    match &mut out {
+        Some(out) if args.resume => out.repair(system.resumed().started_at)?,
+        Some(out) => out.append_to_end()?,
+        None => {}
+    }
     let mut projects = Projects::default();
     for outcome in &system.resumed().ended {
         projects.count(outcome);
@@ -75,20 +80,20 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
             None => Ok(()),
         }
     };
-    let status = work.play(tasks, &mut ended).await?;
-
-    for outcome in &rejected {
-        projects.count(outcome);
-        if let Some(out) = &mut out {
-            out.append_again(outcome)?;
-        }
+    let mut status = match work.play(tasks, &mut ended).await {
+        Ok(status) => status,
+        Err(error) => stop(&system, &*error).await,
+    };
+    rejected.iter().for_each(|outcome| projects.count(outcome));
+    if let Err(error) = out.map_or(Ok(()), |out| complete(out, &rejected)) {
+        status = stop(&system, &error).await;
     }
-    if let Some(out) = out {
-        out.sync()?;
-    }
-    if status == Ended::Finished {
+    match status {
         // Only now: a run that is finished is not resumed, so its file must be whole.
-        system.finish().await;
+        Ended::Finished => _ = system.finish().await,
+        // Nothing is in flight any more; what is on its way to the disk arrives there.
+        Ended::Stopped => _ = system.shutdown(status, Duration::ZERO).await,
+        Ended::Interrupted => {}
     }
     let mut summary = system.snapshot().await?.summary;
     tasks::count_rejected(&mut summary, &rejected);
@@ -109,6 +114,7 @@ async fn start(
     fleet: &Fleet,
     client: Arc<dyn LlmClient>,
     clock: &Clock,
+    given: BTreeSet<TaskId>,
 ) -> Result<AgentSystem, Failure> {
     let unfinished = match (args.resume, args.discard_unfinished) {
         (true, _) => Unfinished::Resume,
@@ -120,8 +126,24 @@ async fn start(
         .catalogue(provider::catalogue(fleet)?)
         .store(&common.store)
         .unfinished(unfinished)
+        .already_given(given)
         .clock(clock.clone());
     builder.start().await.map_err(Failure::from)
+}
+
+/// Ends a run whose outcomes cannot be handed on; what was accepted is kept.
+async fn stop(system: &AgentSystem, error: &dyn Error) -> Ended {
+    crate::report(error);
+    output::note("the run stops; mend this, and go on with --resume");
+    system.interrupt().await
+}
+
+/// Appends the tasks that never reached the runtime, and makes the file durable.
+fn complete(mut out: OutFile, rejected: &[Outcome]) -> Result<(), out::OutError> {
+    for outcome in rejected {
+        out.append_again(outcome)?;
+    }
+    out.sync()
 }
 
 /// The tasks that an earlier part of the run accepted.
@@ -131,11 +153,11 @@ fn known(system: &AgentSystem) -> BTreeSet<&TaskId> {
 }
 
 fn print(report: &Report, common: &Common) -> Result<(), Failure> {
-    let text = match crate::output::format(common.format) {
+    let text = match output::format(common.format) {
         Format::Table => report.text(),
         Format::Json | Format::Jsonl | Format::Csv => report.json()?,
     };
-    Ok(crate::output::result(&text)?)
+    Ok(output::result(&text)?)
 }
 
 /// A run under way.

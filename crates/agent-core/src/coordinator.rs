@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) supervision: Supervision,
     /// Whether a task must name its project.
     pub(crate) project_required: bool,
+    /// How long the store may be down before the run stops.
+    pub(crate) store_grace: Duration,
 }
 
 /// The actor that spawns, places, feeds and supervises the workers.
@@ -76,6 +78,10 @@ pub struct Coordinator {
     subscribers: Vec<mpsc::UnboundedSender<Arc<Outcome>>>,
     intake: Intake,
     store_down: bool,
+    /// How often it has been down.
+    store_outages: u64,
+    /// It is down, and nobody waits for it any more.
+    store_given_up: bool,
     /// Outcomes on their way to the disk.
     endings: usize,
     /// When the timer for resting workers fires.
@@ -134,6 +140,8 @@ impl Coordinator {
             subscribers: Vec::new(),
             intake: Intake::Open,
             store_down: false,
+            store_outages: 0,
+            store_given_up: false,
             endings: 0,
             wake_at: None,
             waiting_for_end: Vec::new(),

@@ -13,6 +13,7 @@ mod codec;
 mod desk;
 mod entry;
 mod error;
+mod group;
 mod journal;
 mod messages;
 mod query;
@@ -25,6 +26,7 @@ mod tests;
 mod transfer;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -39,7 +41,8 @@ use crate::usage::TokenCounts;
 use backend::Memory;
 use book::Book;
 use desk::Desk;
-use sled_backend::{Sled, SyncFile};
+use sled_backend::Sled;
+pub(crate) use sled_backend::SyncFile;
 use writer::{Gauges, Job, Writer};
 
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
@@ -104,7 +107,7 @@ impl Store {
     ///
     /// [`StoreError`] where the folder is no usable store; it names the remedy.
     pub fn sled(dir: &Path, options: &StoreOptions) -> Result<(Store, Recovered), StoreError> {
-        Store::sled_with(dir, options, Arc::new(|file| file.sync_all()))
+        Store::sled_with(dir, options, SyncFile::real())
     }
 
     pub(crate) fn sled_with(
@@ -177,6 +180,20 @@ impl Store {
         Ok(records)
     }
 
+    /// How many events of a run that started at `since` a person should look at, by name; only
+    /// before the actor is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where they cannot be read.
+    pub fn warnings(
+        &self,
+        run_id: &str,
+        since: Timestamp,
+    ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+        reader::warnings(&*self.book()?.backend, run_id, since)
+    }
+
     /// Tells what was spent when, to rebuild budgets; only before the actor is started.
     ///
     /// Calls opened on the day of `fine_since` or later are told one by one, those before it as
@@ -239,6 +256,7 @@ impl Actor for Store {
             clock: Clock::real(),
             actor: ctx.address().downgrade(),
             backlog: Vec::new(),
+            waiting: Vec::new(),
             gather_until: Timestamp::EPOCH,
             doubtful: None,
         };

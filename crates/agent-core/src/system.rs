@@ -3,6 +3,8 @@
 mod builder;
 mod handle;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub use crate::coordinator::{Ended, SubmitError};
 pub use builder::{AgentSystemBuilder, Unfinished};

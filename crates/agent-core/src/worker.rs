@@ -3,6 +3,7 @@
 mod attempt;
 mod call;
 pub(crate) mod job;
+mod opening;
 mod refusal;
 pub(crate) mod services;
 

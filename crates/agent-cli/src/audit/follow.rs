@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use agent_core::clock::{Clock, Timestamp};
@@ -28,15 +28,25 @@ fn path(store: &Path) -> PathBuf {
 }
 
 /// Appends the events of this process to the live file.
+///
+/// The file is begun anew with the first event: that comes after the store was opened, so a
+/// process that is refused the store leaves the file of the one that has it alone.
 #[derive(Debug)]
-pub(crate) struct Live(Mutex<File>);
+pub(crate) struct Live {
+    path: PathBuf,
+    file: OnceLock<Option<Mutex<File>>>,
+}
 
 impl Live {
-    /// Begins the live file of `store` anew.
-    pub(crate) fn begin(store: &Path) -> io::Result<Live> {
-        std::fs::create_dir_all(store)?;
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path(store))?;
-        Ok(Live(Mutex::new(file)))
+    /// The live file of `store`.
+    pub(crate) fn new(store: &Path) -> Live {
+        Live { path: path(store), file: OnceLock::new() }
+    }
+
+    fn begin(&self) -> Option<Mutex<File>> {
+        // Without it nobody can follow; the store says what is wrong with its folder.
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path);
+        file.ok().map(Mutex::new)
     }
 }
 
@@ -52,7 +62,8 @@ impl<S: Subscriber> Layer<S> for Live {
         }
         let mut fields = Fields(None);
         event.record(&mut fields);
-        if let (Some(line), Ok(mut file)) = (fields.0, self.0.lock()) {
+        let file = self.file.get_or_init(|| self.begin()).as_ref();
+        if let (Some(line), Some(Ok(mut file))) = (fields.0, file.map(Mutex::lock)) {
             // The store has the event: who follows sees the next one.
             _ = file.write_all(line.as_bytes());
         }

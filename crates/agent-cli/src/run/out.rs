@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use agent_core::clock::Timestamp;
 use agent_core::task::{Outcome, TaskError, TaskId};
 use serde::Deserialize;
 use thiserror::Error;
@@ -24,9 +25,7 @@ pub(crate) struct OutError {
 pub(crate) struct OutFile {
     path: PathBuf,
     file: BufWriter<File>,
-    present: BTreeSet<TaskId>,
-    /// Lines of tasks whose id was used before, by id and error.
-    rejected: BTreeSet<(TaskId, Option<String>)>,
+    lines: Lines,
 }
 
 /// What a file of outcomes holds.
@@ -34,39 +33,59 @@ pub(crate) struct OutFile {
 struct Lines {
     /// The length of the whole lines, in bytes.
     length: u64,
-    present: BTreeSet<TaskId>,
+    /// Each outcome: other runs may have had tasks of the same ids.
+    present: BTreeSet<(TaskId, Timestamp)>,
+    /// Lines of tasks whose id was used before, by id and error.
     rejected: BTreeSet<(TaskId, Option<String>)>,
 }
 
 impl OutFile {
-    /// Opens the file at its end, creating it where it is absent.
-    ///
-    /// With `repair`, a torn last line is cut, and the tasks that have a line are remembered so
-    /// that none is written twice.
-    pub(crate) fn open(path: &Path, repair: bool) -> Result<OutFile, OutError> {
-        let fail = |what| move |source| OutError { path: path.to_owned(), what, source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(fail("open it for appending"))?;
-        let lines = if repair {
-            let lines = read(&mut file).map_err(fail("read it"))?;
-            file.set_len(lines.length).map_err(fail("cut its torn last line"))?;
-            lines
-        } else {
-            Lines::default()
-        };
-        file.seek(SeekFrom::End(0)).map_err(fail("find its end"))?;
-        let Lines { present, rejected, .. } = lines;
-        Ok(OutFile { path: path.to_owned(), file: BufWriter::new(file), present, rejected })
+    /// Opens the file, creating it where it is absent. What it holds is left alone.
+    pub(crate) fn open(path: &Path) -> Result<OutFile, OutError> {
+        let path = path.to_owned();
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        match opened {
+            Ok(file) => Ok(OutFile { path, file: BufWriter::new(file), lines: Lines::default() }),
+            Err(source) => Err(OutError { path, what: "open it for appending", source }),
+        }
+    }
+
+    /// Goes to its end, and to a new line where its last one is torn.
+    pub(crate) fn append_to_end(&mut self) -> Result<(), OutError> {
+        let file = self.file.get_mut();
+        let torn = (|| {
+            let mut last = [b'\n'];
+            if file.seek(SeekFrom::End(0))? > 0 {
+                file.seek(SeekFrom::End(-1))?;
+                file.read_exact(&mut last)?;
+            }
+            Ok(last != [b'\n'])
+        })();
+        if torn.map_err(|source| self.failed("find its end", source))? {
+            let begun = self.file.write_all(b"\n");
+            begun.map_err(|source| self.failed("append to it", source))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a torn last line, and remembers the outcomes that have a line, and of this run, which
+    /// started at `since`, the tasks whose id was used before, so that none is written twice.
+    pub(crate) fn repair(&mut self, since: Timestamp) -> Result<(), OutError> {
+        let file = self.file.get_mut();
+        let lines = read(file, since).map_err(|source| self.failed("read it", source))?;
+        let file = self.file.get_mut();
+        let cut = file.set_len(lines.length).and_then(|()| file.seek(SeekFrom::End(0)));
+        cut.map_err(|source| self.failed("cut its torn last line", source))?;
+        self.lines = lines;
+        Ok(())
     }
 
     /// Appends an outcome, unless the file had it when it was repaired.
     pub(crate) fn append(&mut self, outcome: &Outcome) -> Result<(), OutError> {
-        if self.present.contains(&outcome.task_id) {
+        // As precise as a line is.
+        let finished_at = Timestamp::from_millis(outcome.finished_at.millis());
+        if self.lines.present.contains(&(outcome.task_id.clone(), finished_at)) {
             return Ok(());
         }
         self.write(outcome)
@@ -82,7 +101,7 @@ impl OutFile {
     /// Appends the outcome of a task whose id was used before, unless the file has the same line.
     pub(crate) fn append_again(&mut self, outcome: &Outcome) -> Result<(), OutError> {
         let error = outcome.error.as_ref().map(|error| error.message.clone());
-        if !self.rejected.insert((outcome.task_id.clone(), error)) {
+        if !self.lines.rejected.insert((outcome.task_id.clone(), error)) {
             return Ok(());
         }
         self.write(outcome)
@@ -104,11 +123,12 @@ impl OutFile {
     }
 }
 
-fn read(file: &mut File) -> io::Result<Lines> {
+fn read(file: &mut File, since: Timestamp) -> io::Result<Lines> {
     #[derive(Deserialize)]
     struct Line {
         task_id: TaskId,
         error: Option<TaskError>,
+        finished_at: Timestamp,
     }
     let mut reader = BufReader::new(file);
     let (mut lines, mut line) = (Lines::default(), Vec::new());
@@ -119,9 +139,12 @@ fn read(file: &mut File) -> io::Result<Lines> {
             return Ok(lines);
         }
         lines.length += bytes as u64;
-        if let Ok(Line { task_id, error }) = serde_json::from_slice(&line) {
-            lines.rejected.insert((task_id.clone(), error.map(|error| error.message)));
-            lines.present.insert(task_id);
+        if let Ok(Line { task_id, error, finished_at }) = serde_json::from_slice(&line) {
+            if finished_at >= since {
+                lines.rejected.insert((task_id.clone(), error.map(|error| error.message)));
+            }
+            let finished_at = Timestamp::from_millis(finished_at.millis());
+            lines.present.insert((task_id, finished_at));
         }
     }
 }
@@ -130,7 +153,6 @@ fn read(file: &mut File) -> io::Result<Lines> {
 mod tests {
     use std::fs;
 
-    use agent_core::clock::Timestamp;
     use agent_core::money::NanoUsd;
     use agent_core::task::Status;
     use agent_core::usage::TokenCounts;
@@ -156,28 +178,73 @@ mod tests {
         }
     }
 
+    /// The ids in a file, one a line; a line that is no outcome is named by its text.
+    fn ids(path: &Path) -> Vec<String> {
+        let id = |line: &str| {
+            let outcome = serde_json::from_str::<Outcome>(line);
+            outcome.map_or_else(|_| format!("no outcome: {line}"), |it| it.task_id.to_string())
+        };
+        fs::read_to_string(path).unwrap().lines().map(id).collect()
+    }
+
+    /// Two outcomes, the second without its last bytes.
+    fn torn(path: &Path) {
+        let mut out = OutFile::open(path).unwrap();
+        out.append(&outcome("1")).unwrap();
+        out.append(&outcome("2")).unwrap();
+        out.sync().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(path, &text[..text.len() - 5]).unwrap();
+    }
+
     #[test]
     fn a_torn_line_is_cut_and_no_outcome_is_written_twice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let mut out = OutFile::open(&path, false).unwrap();
-        out.append(&outcome("1")).unwrap();
-        out.append(&outcome("2")).unwrap();
-        out.sync().unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() - 5]).unwrap();
+        torn(&path);
 
-        let mut out = OutFile::open(&path, true).unwrap();
+        let mut out = OutFile::open(&path).unwrap();
+        out.repair(Timestamp::EPOCH).unwrap();
         for id in ["1", "2", "3"] {
             out.append(&outcome(id)).unwrap();
         }
         out.sync().unwrap();
+        assert_eq!(ids(&path), ["1", "2", "3"]);
+    }
 
-        let text = fs::read_to_string(&path).unwrap();
-        let ids: Vec<_> = text
-            .lines()
-            .map(|line| serde_json::from_str::<Outcome>(line).unwrap().task_id.to_string())
-            .collect();
-        assert_eq!(ids, ["1", "2", "3"]);
+    #[test]
+    fn without_a_repair_no_line_is_glued_to_a_torn_one_and_nothing_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        torn(&path);
+        let before = fs::read_to_string(&path).unwrap();
+
+        let mut out = OutFile::open(&path).unwrap();
+        out.append_to_end().unwrap();
+        out.append(&outcome("3")).unwrap();
+        out.sync().unwrap();
+        assert!(fs::read_to_string(&path).unwrap().starts_with(&before));
+        let ids = ids(&path);
+        assert!(ids.len() == 3 && ids[1].starts_with("no outcome") && ids[2] == "3", "{ids:?}");
+    }
+
+    #[test]
+    fn an_outcome_of_an_earlier_run_does_not_stand_in_for_one_of_the_same_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let mut out = OutFile::open(&path).unwrap();
+        out.append(&outcome("1")).unwrap();
+        out.sync().unwrap();
+
+        let later = Outcome { finished_at: Timestamp::from_millis(86_400_000), ..outcome("1") };
+        for _ in 0..2 {
+            let mut out = OutFile::open(&path).unwrap();
+            out.repair(Timestamp::from_millis(80_000_000)).unwrap();
+            out.append(&later).unwrap();
+            out.append_again(&later).unwrap();
+            out.sync().unwrap();
+        }
+        assert_eq!(ids(&path), ["1", "1", "1"][..ids(&path).len()]);
+        assert_eq!(ids(&path).len(), 3, "one of the earlier run, and two of this one");
     }
 }

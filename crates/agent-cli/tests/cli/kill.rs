@@ -2,44 +2,52 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{FLEET, Place, json, stderr};
+use crate::support::{FLEET, Place, billed, ids, json, nanos, sleep, stderr, stdout};
 
 const SLOW: &str = "[latency]\nbase = \"20ms\"\n[output]\ntokens = 20\n";
-
-fn sleep(millis: u64) {
-    #[expect(clippy::disallowed_methods, reason = "the process under test runs in real time")]
-    std::thread::sleep(Duration::from_millis(millis));
-}
 
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
-fn nanos(value: &Value) -> u64 {
-    value.as_str().unwrap().parse::<agent_core::money::NanoUsd>().unwrap().nanos()
+/// Every record, as the export writes it.
+fn records(place: &Place) -> Vec<Value> {
+    let export = place.output(&["usage", "export", "--format", "jsonl", "--store", "store"]);
+    stdout(&export).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What the mock billed, at the price of Claude Haiku 4.5: $1 and $5 a million tokens.
-fn billed(place: &Place) -> u64 {
-    let line = |line: &str| {
-        let bill: Value = serde_json::from_str(line).unwrap();
-        bill["input_tokens"].as_u64().unwrap() * 1_000
-            + bill["output_tokens"].as_u64().unwrap() * 5_000
-    };
-    place.read("ledger.jsonl").lines().map(line).sum()
-}
+/// Outcomes, records, totals, summary and the provider's own bill tell the same story.
+fn assert_all_agree(place: &Place, summary: &Value, tasks: usize, seed: u64) {
+    assert_eq!(ids(place).len(), tasks, "seed {seed}");
+    assert_eq!(summary["tasks"]["completed"], tasks, "seed {seed}");
+    let (cost, presumed) = (nanos(&summary["cost_usd"]), nanos(&summary["presumed_cost_usd"]));
+    let billed = billed(place);
+    // An answer that came is charged as it was billed; one that a kill cut off is presumed.
+    assert!(cost <= billed, "seed {seed}: {cost} known, {billed} billed");
+    assert!(billed <= cost + presumed, "seed {seed}: {billed} billed, {cost} + {presumed} charged");
 
-fn ids(place: &Place) -> BTreeSet<String> {
+    let records = records(place);
+    let attempts: BTreeSet<String> =
+        records.iter().map(|it| format!("{} {}", it["call_id"], it["attempt"])).collect();
+    assert_eq!(attempts.len(), records.len(), "seed {seed}: two records of one attempt");
+    assert_eq!(summary["calls"]["attempts"], records.len(), "seed {seed}");
+    let sum = |of: &[Value], key: &str| of.iter().map(|it| nanos(&it[key])).sum::<u64>();
     let outcomes = place.outcomes();
-    let ids: BTreeSet<String> =
-        outcomes.iter().map(|outcome| outcome["task_id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(ids.len(), outcomes.len(), "an outcome is there twice");
-    ids
+    for (what, all) in [("records", &records), ("outcomes", &outcomes)] {
+        let sums = (sum(all, "cost_usd"), sum(all, "presumed_cost_usd"));
+        assert_eq!(sums, (cost, presumed), "seed {seed}: {what}");
+    }
+    let usage = json(&place.output(&["usage", "--store", "store"]));
+    assert_eq!(usage["total"]["cost_usd"], summary["cost_usd"], "seed {seed}");
+    assert_eq!(usage["total"]["presumed_cost_usd"], summary["presumed_cost_usd"], "seed {seed}");
+    // What was charged without an answer is told of, in whichever part of the run it happened.
+    let killed = records.iter().filter(|it| it["error_type"] == "process_killed").count();
+    let told = summary["audit_warnings"]["usage_presumed"].as_u64().unwrap_or_default();
+    assert_eq!(told, killed as u64, "seed {seed}");
 }
 
 #[test]
@@ -50,30 +58,65 @@ fn a_run_killed_at_random_moments_ends_every_task_once_and_accounts_for_every_bi
     let mut random = fastrand::Rng::with_seed(seed);
     let place = Place::new();
     place.write("fleet.toml", FLEET);
-    place.tasks(120);
+    place.tasks(150);
     let mock = place.mock(SLOW);
-    let mut kills = 0;
-    let summary = loop {
-        let resume: &[&str] = if kills == 0 { &[] } else { &["--resume"] };
-        let mut run = place.run(&mock.url, resume).stdout(Stdio::piped()).spawn().unwrap();
-        if kills < 8 {
-            sleep(random.u64(30..250));
-            run.kill().unwrap();
-            run.wait().unwrap();
-            kills += 1;
-            continue;
-        }
-        let output = run.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        break json(&output);
-    };
-    assert_eq!(ids(&place).len(), 120);
-    assert_eq!(summary["tasks"]["completed"], 120);
-    let charged = nanos(&summary["cost_usd"]) + nanos(&summary["presumed_cost_usd"]);
-    assert!(billed(&place) <= charged, "{} billed, {charged} charged", billed(&place));
-    let usage = json(&place.output(&["usage", "--store", "store"]));
-    assert_eq!(usage["total"]["cost_usd"], summary["cost_usd"]);
-    assert_eq!(usage["total"]["presumed_cost_usd"], summary["presumed_cost_usd"]);
+    for kill in 0..12 {
+        // The first may be killed before it has a store at all.
+        let resume: &[&str] = if place.path("store/db").exists() { &["--resume"] } else { &[] };
+        let mut run = place.run(&mock.url, resume).stdout(Stdio::null()).spawn().unwrap();
+        // Some die while they recover, some while they work.
+        sleep(random.u64(if kill % 3 == 0 { 1..40 } else { 40..250 }));
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    let output = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "seed {seed}: {}", stderr(&output));
+    assert_all_agree(&place, &json(&output), 150, seed);
+}
+
+#[test]
+fn resume_of_a_run_that_had_finished_does_nothing_again_and_says_the_same() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(10);
+    let mock = place.mock("");
+    // A kill just after the end looks like this: all is done, and nobody has heard of it.
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let again = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    let (output, again) = (json(&output), json(&again));
+    for key in ["run_id", "tasks", "calls", "usage", "cost_usd", "latency_ms"] {
+        assert_eq!(again[key], output[key], "{key}");
+    }
+    assert_all_agree(&place, &again, 10, 0);
+    assert_eq!(place.read("ledger.jsonl").lines().count(), 10);
+
+    // Other tasks are another run.
+    place.write("tasks.jsonl", r#"{"id":"new","title":"File letter 11"}"#);
+    let other = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(json(&other)["tasks"]["total"], 1);
+    assert_ne!(json(&other)["run_id"], output["run_id"]);
+}
+
+#[test]
+fn an_outcome_file_that_cannot_be_written_interrupts_the_run_and_loses_nothing() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(30);
+    let mock = place.mock(SLOW);
+    let run = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--store", "store"];
+    let full = ["--provider-url", &mock.url, "--out", "/dev/full"];
+    let output = place.output(&[&run[..], &full].concat());
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    for word in ["/dev/full", "No space left", "--resume"] {
+        assert!(message.contains(word), "{word:?} is missing: {message}");
+    }
+    assert_eq!(json(&output)["status"], "interrupted");
+    let output = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_all_agree(&place, &json(&output), 30, 0);
 }
 
 #[expect(clippy::print_stderr, reason = "a failure is replayed with its seed")]

@@ -1,9 +1,11 @@
 //! A workplace for the binary: a folder, a mock provider, a fleet, tasks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -147,4 +149,31 @@ pub(crate) fn all_bytes(folder: &Path) -> Vec<u8> {
         bytes.extend(if path.is_dir() { all_bytes(&path) } else { fs::read(path).unwrap() });
     }
     bytes
+}
+
+pub(crate) fn sleep(millis: u64) {
+    #[expect(clippy::disallowed_methods, reason = "the process under test runs in real time")]
+    std::thread::sleep(Duration::from_millis(millis));
+}
+
+pub(crate) fn nanos(value: &Value) -> u64 {
+    value.as_str().unwrap().parse::<agent_core::money::NanoUsd>().unwrap().nanos()
+}
+
+/// What the mock billed, at the price of Claude Haiku 4.5: $1 and $5 a million tokens.
+pub(crate) fn billed(place: &Place) -> u64 {
+    let line = |line: &str| {
+        let bill: Value = serde_json::from_str(line).unwrap();
+        bill["input_tokens"].as_u64().unwrap() * 1_000
+            + bill["output_tokens"].as_u64().unwrap() * 5_000
+    };
+    place.read("ledger.jsonl").lines().map(line).sum()
+}
+
+pub(crate) fn ids(place: &Place) -> BTreeSet<String> {
+    let outcomes = place.outcomes();
+    let ids: BTreeSet<String> =
+        outcomes.iter().map(|outcome| outcome["task_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), outcomes.len(), "an outcome is there twice");
+    ids
 }

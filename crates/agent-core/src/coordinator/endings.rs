@@ -52,10 +52,10 @@ impl Coordinator {
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
         let coordinator = ctx.address();
         let told = move |written: Result<(), StoreError>| {
-            if let Err(error) = written {
-                tracing::error!(%error, task = %outcome.task_id, "outcome kept in memory until the store is back");
+            if let Err(error) = &written {
+                tracing::error!(%error, task = %outcome.task_id, "an outcome could not be made durable");
             }
-            coordinator.do_send(Tell { task, outcome });
+            coordinator.do_send(Tell { task, outcome, durable: written.is_ok() });
         };
         self.services.store.do_send(store::WriteThen::new(entries, told));
     }
@@ -83,12 +83,23 @@ impl Coordinator {
         }
     }
 
-    /// Tells those who wait for the end of the run, where nothing is in flight any more
-    /// and every outcome is durable.
+    /// Tells those who wait for the end of the run, where nothing is in flight any more, and every
+    /// outcome is durable or the store is given up on.
     pub(super) fn tell_if_idle(&mut self) {
         let Intake::Closed(how) = self.intake else { return };
-        if self.roster.busy() > 0 || self.endings > 0 {
+        let undurable = self.endings > 0;
+        if self.roster.busy() > 0 || undurable && !self.store_given_up {
             return;
+        }
+        if undurable && !self.waiting_for_end.is_empty() {
+            tracing::error!(
+                tasks = self.endings,
+                "tasks have ended whose outcomes are not durable: they are not told"
+            );
+        }
+        for entry in self.tasks.values_mut() {
+            // The run ends before these tasks do: who waits for one is told so.
+            entry.waiters.clear();
         }
         for waiting in self.waiting_for_end.drain(..) {
             // Who does not wait any more need not be told.
@@ -107,19 +118,27 @@ impl Coordinator {
 
 // === Tell ===
 
-/// An outcome is durable and can be told.
+/// An outcome is durable and can be told, or can never be made so.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Tell {
     task: TaskNumber,
     outcome: Arc<Outcome>,
+    durable: bool,
 }
 
 impl Handler<Tell> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Tell { task, outcome }: Tell, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, Tell { task, outcome, durable }: Tell, _ctx: &mut Context<Self>) {
         self.endings -= 1;
+        if !durable {
+            // For the store the task is open, and goes on when the run is resumed.
+            if let Some(entry) = self.tasks.get_mut(&task) {
+                entry.waiters.clear();
+            }
+            return self.tell_if_idle();
+        }
         let Some(entry) = self.tasks.remove(&task) else { return };
         self.stats.add(&lock(&entry.assignment.tally));
         self.stats.count(&outcome);

@@ -235,14 +235,17 @@ pub(crate) struct Restore {
     pub(crate) ended: Vec<Outcome>,
     /// What those that ended took.
     pub(crate) calls: Tally,
+    /// Restarts of workers.
+    pub(crate) restarts: u64,
 }
 
 impl Handler<Restore> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, msg: Restore, ctx: &mut Context<Self>) {
-        let Restore { open, ended: done, calls } = msg;
+        let Restore { open, ended: done, calls, restarts } = msg;
         self.stats.add(&calls);
+        self.stats.restarts += restarts;
         let mut numbers = Vec::new();
         for (number, task, tally, submitted) in open {
             self.enter(Arc::new(task), number, LimitMode::Wait, tally, submitted);

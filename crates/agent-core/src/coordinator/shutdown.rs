@@ -13,9 +13,6 @@ use crate::record::Subject;
 use crate::store::StoreNotice;
 use crate::worker::Cancel;
 
-/// Longest that the store may be down before the run stops.
-const STORE_GRACE: Duration = Duration::from_secs(30);
-
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +62,9 @@ impl Handler<CancelAll> for Coordinator {
         for worker in self.roster.all_busy() {
             self.workers[worker as usize].do_send(Cancel);
         }
+        // No wait is without a bound: that for a store that is down ends here too.
+        self.store_given_up |= self.store_down;
+        self.tell_if_idle();
     }
 }
 
@@ -157,12 +157,14 @@ impl Handler<StoreNotice> for Coordinator {
             StoreNotice::Down { reason } => {
                 tracing::error!(%reason, "the store is down: no new attempt starts");
                 self.store_down = true;
-                let at = self.services.clock.now() + STORE_GRACE;
-                self.notify_at(at, GiveUpOnStore, ctx);
+                self.store_outages += 1;
+                let at = self.services.clock.now() + self.plan.store_grace;
+                self.notify_at(at, GiveUpOnStore { outage: self.store_outages }, ctx);
             }
             StoreNotice::Back => {
                 tracing::warn!("the store is back, and has what was kept for it");
                 self.store_down = false;
+                self.store_given_up = false;
                 self.notify_at(self.services.clock.now(), FeedAll, ctx);
             }
             StoreNotice::Slow { .. } => {}
@@ -173,14 +175,17 @@ impl Handler<StoreNotice> for Coordinator {
 /// The store has been down for long, unless it came back.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct GiveUpOnStore;
+pub(super) struct GiveUpOnStore {
+    outage: u64,
+}
 
 impl Handler<GiveUpOnStore> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, _msg: GiveUpOnStore, _ctx: &mut Context<Self>) {
-        if self.store_down {
+    fn handle(&mut self, GiveUpOnStore { outage }: GiveUpOnStore, _ctx: &mut Context<Self>) {
+        if self.store_down && self.store_outages == outage {
             tracing::error!("the store stayed down: the run stops");
+            self.store_given_up = true;
             self.close(Ended::Stopped);
             self.tell_if_idle();
         }

@@ -194,6 +194,9 @@ impl Book {
             Entry::AttemptClosed(record) => {
                 self.live.open.remove(&(record.call_id, record.attempt)).is_some()
             }
+            Entry::AttemptWithdrawn { call_id, attempt } => {
+                self.live.open.remove(&(*call_id, *attempt)).is_some()
+            }
             Entry::RunFinished { .. } | Entry::Audit(_) => true,
         })
     }

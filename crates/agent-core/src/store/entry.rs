@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::money::NanoUsd;
-use crate::record::{OpenAttempt, UsageRecord};
+use crate::record::{CallId, OpenAttempt, UsageRecord};
 use crate::task::{Outcome, Task, TaskId};
 use crate::usage::TokenCounts;
 
@@ -70,6 +70,13 @@ pub enum Entry {
     AttemptOpened(OpenAttempt),
     /// An attempt ended. Ignored where it is not open: each is accounted for once.
     AttemptClosed(UsageRecord),
+    /// An attempt that was opened never left. Ignored where it is not open.
+    AttemptWithdrawn {
+        /// Which call.
+        call_id: CallId,
+        /// Which attempt of it.
+        attempt: u32,
+    },
     /// An audit event.
     Audit(AuditEvent),
 }
@@ -81,6 +88,7 @@ impl Entry {
             Entry::RunFinished { .. }
             | Entry::TaskEnded { .. }
             | Entry::AttemptClosed(_)
+            | Entry::AttemptWithdrawn { .. }
             | Entry::Audit(_) => true,
             Entry::RunStarted { .. } | Entry::TaskAccepted { .. } | Entry::AttemptOpened(_) => {
                 false
@@ -94,11 +102,13 @@ impl Entry {
 pub struct Recovered {
     /// The last run, where it can be resumed.
     pub run: Option<UnfinishedRun>,
+    /// The last run, where it has finished: nothing of it is left to do.
+    pub finished: Option<UnfinishedRun>,
     /// Attempts whose fate is unknown, oldest first.
     pub open_attempts: Vec<OpenAttempt>,
 }
 
-/// A run that has not finished and was not discarded.
+/// A run; as a rule one that has not finished and was not discarded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedRun {
     /// Which run.

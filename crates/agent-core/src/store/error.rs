@@ -73,7 +73,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The file system said no.
-    #[error("failed to {doing} in the store {dir}")]
+    #[error("failed to {doing} in the store {dir}; free or mend its disk, or name another folder")]
     Io {
         /// The folder.
         dir: PathBuf,

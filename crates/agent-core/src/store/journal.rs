@@ -108,6 +108,9 @@ impl Line {
             },
             Entry::AttemptOpened(open) => Line::Opened(open.clone()),
             Entry::AttemptClosed(record) => Line::Closed(Closed::from(record)),
+            Entry::AttemptWithdrawn { call_id, attempt } => {
+                Line::Withdrawn { call_id: *call_id, attempt: *attempt }
+            }
             Entry::Audit(_) => return Ok(None),
         }))
     }
@@ -228,9 +231,7 @@ impl Fold {
     pub(crate) fn recovered(self) -> Recovered {
         let mut open_attempts: Vec<_> = self.open.into_values().collect();
         open_attempts.sort_by_key(|open| (open.at, open.call_id, open.attempt));
-        let done =
-            |run: &Run| matches!(run.status, Some(RunStatus::Finished | RunStatus::Discarded));
-        let run = self.run.filter(|run| !done(run)).map(|run| {
+        let last = self.run.map(|run| {
             let mut tasks: Vec<_> = run.tasks.into_values().collect();
             tasks.sort_by_key(|task| task.seq);
             UnfinishedRun {
@@ -243,7 +244,12 @@ impl Fold {
                 calls: run.calls,
             }
         });
-        Recovered { run, open_attempts }
+        let (run, finished) = match last.as_ref().and_then(|run| run.status) {
+            Some(RunStatus::Finished) => (None, last),
+            Some(RunStatus::Discarded) => (None, None),
+            Some(RunStatus::Interrupted | RunStatus::Stopped) | None => (last, None),
+        };
+        Recovered { run, finished, open_attempts }
     }
 }
 

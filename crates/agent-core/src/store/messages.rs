@@ -20,8 +20,9 @@ use crate::clock::{Clock, Timestamp};
 
 /// Writes entries, all or none; answered when they are durable.
 ///
-/// Entries that are only half of a kind that [is kept](Entry::is_kept) are refused while the store
-/// is down: send what must not be lost in a message of its own.
+/// While the store is down, a message of which every entry [is kept](Entry::is_kept) is kept in
+/// memory, and answered when the store is back; any other message is refused as a whole. So send
+/// what must not be lost in a message of its own, and bound the wait where there is no time.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Write {

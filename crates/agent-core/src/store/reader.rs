@@ -1,7 +1,7 @@
 //! Reading a store without actors: totals, records and audit events, page by page.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::StoreOptions;
 use super::backend::Backend;
@@ -11,7 +11,7 @@ use super::entry::Recovered;
 use super::error::StoreError;
 use super::query::{self, UsageQuery, UsageReport};
 use super::rollup::{self, FULL, Names};
-use super::sled_backend::Sled;
+use super::sled_backend::{Sled, SyncFile};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::ledger::{Scope, ScopeKind};
@@ -78,7 +78,7 @@ impl Reader {
     /// Those of opening.
     pub fn create(dir: &Path) -> Result<Reader, StoreError> {
         let cache = StoreOptions::default().cache_bytes;
-        let backend = Sled::open(dir, cache, Arc::new(|file| file.sync_all()))?;
+        let backend = Sled::open(dir, cache, SyncFile::real())?;
         Reader::on(Box::new(backend))
     }
 
@@ -155,6 +155,23 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// How many events of a run that started at `since` a person should look at, by name.
+pub(crate) fn warnings(
+    backend: &dyn Backend,
+    run_id: &str,
+    since: Timestamp,
+) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    let range = (codec::bucket(since, 1), u64::MAX);
+    codec::read_items(backend, codec::AUDIT, range, &mut |_, _, event: AuditEvent| {
+        if event.kind.is_warning() && *event.subject.run_id == *run_id {
+            *counts.entry(event.kind.name()).or_default() += 1;
+        }
+        Ok(true)
+    })?;
+    Ok(counts)
 }
 
 /// Money spent at a time, and on whose account.

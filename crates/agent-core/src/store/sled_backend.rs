@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +13,28 @@ use super::codec::{self, Changes, FORMAT};
 use super::error::StoreError;
 
 /// How a file is made durable; replaced in tests that let it fail.
-pub(crate) type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct SyncFile(Arc<Syncs>);
+
+type Syncs = dyn Fn(&File) -> io::Result<()> + Send + Sync;
+
+impl SyncFile {
+    /// `fsync`.
+    pub(crate) fn real() -> SyncFile {
+        SyncFile(Arc::new(|file| file.sync_all()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(sync: impl Fn(&File) -> io::Result<()> + Send + Sync + 'static) -> SyncFile {
+        SyncFile(Arc::new(sync))
+    }
+}
+
+impl fmt::Debug for SyncFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncFile")
+    }
+}
 
 /// Free space that opening needs, in bytes, beside twice the index.
 const HEADROOM: u64 = 64 << 20;
@@ -22,7 +45,27 @@ pub(crate) struct Sled {
     cache_bytes: u64,
     sync: SyncFile,
     /// `None` between a failure and a successful reopening.
-    open: Option<(sled::Db, File)>,
+    open: Option<(Database, File)>,
+}
+
+/// An open database. Where its last sync fails it panics as it is closed: that ends nothing here.
+struct Database(Option<sled::Db>);
+
+impl Deref for Database {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!("the store's database could not be closed as it should");
+        }
+    }
 }
 
 impl fmt::Debug for Sled {
@@ -39,7 +82,7 @@ impl Sled {
         Ok(sled)
     }
 
-    fn db(&self) -> Result<&sled::Db, StoreError> {
+    fn db(&self) -> Result<&Database, StoreError> {
         let reason = || StoreError::Down { reason: "it is not open".to_owned() };
         self.open.as_ref().map(|(db, _)| db).ok_or_else(reason)
     }
@@ -56,12 +99,13 @@ impl Sled {
         let io = |doing, error| StoreError::io(&dir, doing, error);
         fs::create_dir_all(&dir).map_err(|error| io("make the folder", error))?;
         let db_path = dir.join("db");
-        let is_new = !db_path.exists();
+        // A process that was killed while it made the store leaves an empty file behind.
+        let is_new = fs::metadata(&db_path).map_or(true, |db| db.is_file() && db.len() == 0);
         if !is_new && !dir.join("conf").exists() {
             let found = "a file db without a file conf".to_owned();
             return Err(StoreError::Foreign { dir, found });
         }
-        if !is_new {
+        if db_path.exists() {
             probe_lock(&dir, &db_path)?;
         }
         check_space(&dir)?;
@@ -84,7 +128,7 @@ impl Sled {
         Ok(())
     }
 
-    fn open_or_repair(&self) -> Result<sled::Db, StoreError> {
+    fn open_or_repair(&self) -> Result<Database, StoreError> {
         let reason = match self.open_once()? {
             Ok(db) => return Ok(db),
             Err(reason) => reason,
@@ -103,14 +147,14 @@ impl Sled {
     }
 
     /// The inner error is one that a second try without the index may cure.
-    fn open_once(&self) -> Result<Result<sled::Db, String>, StoreError> {
+    fn open_once(&self) -> Result<Result<Database, String>, StoreError> {
         let config = sled::Config::new()
             .path(&self.dir)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(Some(500))
             .mode(sled::Mode::LowSpace);
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => Ok(Ok(db)),
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => Ok(Ok(Database(Some(db)))),
             Ok(Err(error @ sled::Error::Corruption { .. })) => Ok(Err(error.to_string())),
             Ok(Err(sled::Error::Unsupported(found))) => {
                 Err(StoreError::Foreign { dir: self.dir.clone(), found })
@@ -120,7 +164,7 @@ impl Sled {
         }
     }
 
-    fn check_format(&self, db: &sled::Db, file: &File) -> Result<(), StoreError> {
+    fn check_format(&self, db: &Database, file: &File) -> Result<(), StoreError> {
         let format = db.get(codec::FORMAT_KEY).map_err(|e| self.failed("read the format", e))?;
         let foreign = |found: &str| {
             Err(StoreError::Foreign { dir: self.dir.clone(), found: found.to_owned() })
@@ -131,7 +175,7 @@ impl Sled {
             }
             let written = db.insert(codec::FORMAT_KEY, &FORMAT.to_be_bytes());
             written.and_then(|_| db.flush()).map_err(|e| self.failed("write the format", e))?;
-            return (self.sync)(file).map_err(|e| StoreError::io(&self.dir, "sync", e));
+            return (self.sync.0)(file).map_err(|e| StoreError::io(&self.dir, "sync", e));
         };
         match <[u8; 4]>::try_from(&*format).map(u32::from_be_bytes) {
             Ok(FORMAT) => Ok(()),
@@ -183,20 +227,29 @@ impl Backend for Sled {
         }
         db.apply_batch(batch).map_err(|error| self.failed("write", error))?;
         db.flush().map_err(|error| self.failed("flush", error))?;
-        (self.sync)(file).map_err(|error| StoreError::io(&self.dir, "sync", error))
+        (self.sync.0)(file).map_err(|error| StoreError::io(&self.dir, "sync", error))
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.open = None;
+        forget_pages(&self.dir.join("db"));
         self.connect()?;
         // What is read from here on may still be in memory only.
         let (_, file) = self.open.as_ref().ok_or(StoreError::Closed)?;
-        let synced = (self.sync)(file);
+        let synced = (self.sync.0)(file);
         synced.map_err(|error| StoreError::io(&self.dir, "sync", error))
     }
 
     fn blocks(&self) -> bool {
         true
+    }
+}
+
+/// Has the kernel read the file from the disk again: after a failed sync it takes pages that never
+/// got there for written, and a second sync succeeds without them. Only advice, so it cannot fail.
+fn forget_pages(db: &Path) {
+    if let Ok(file) = File::open(db) {
+        _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

@@ -3,4 +3,5 @@
 mod crash;
 mod fault;
 mod laws;
+mod outage;
 mod support;

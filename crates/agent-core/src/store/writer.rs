@@ -1,5 +1,6 @@
 //! The thread that owns the database: group commit, and what happens when it fails.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use tracing::{error, info};
 use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
+use super::group::{self, Doubtful, Group};
 use super::messages::Answered;
 use super::query::{UsageQuery, UsageReport};
 use super::reply::Reply;
@@ -73,40 +75,51 @@ pub(crate) struct Writer {
     pub(crate) actor: WeakAddr<Store>,
     /// What is written when the store is back.
     pub(crate) backlog: Vec<Entry>,
+    /// Who is told when the backlog is durable.
+    pub(crate) waiting: Vec<Reply>,
     /// Until when entries are gathered for the next commit.
     pub(crate) gather_until: Timestamp,
     /// The commit that failed, and whether it is on disk is not known.
-    pub(crate) doubtful: Option<(u64, Vec<Entry>)>,
+    pub(crate) doubtful: Option<Doubtful>,
 }
 
 impl Writer {
     /// Works until every sender is gone and everything is written, or cannot be.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         let mut wait = FIRST_RETRY;
+        let mut retry_at = None;
         loop {
             let first = if self.is_down() {
-                match jobs.recv_timeout(wait) {
-                    Ok(job) => Some(job),
-                    Err(RecvTimeoutError::Timeout) => {
-                        wait =
-                            if self.try_back() { FIRST_RETRY } else { (wait * 2).min(LAST_RETRY) };
-                        None
-                    }
+                // A moment, not a wait after the last job: those who ask again and again must not
+                // keep it from coming back.
+                let now = self.clock.now();
+                let left = retry_at.get_or_insert(now + wait).since(now);
+                if left.is_zero() {
+                    retry_at = None;
+                    wait = if self.try_back() { FIRST_RETRY } else { (wait * 2).min(LAST_RETRY) };
+                    continue;
+                }
+                match jobs.recv_timeout(left) {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             } else {
                 match jobs.recv() {
-                    Ok(job) => Some(job),
+                    Ok(job) => job,
                     Err(_) => break,
                 }
             };
-            if let Some(first) = first {
-                self.group(first, jobs);
-            }
+            self.group(first, jobs);
         }
         if self.is_down() && !self.try_back() {
-            let lost = self.backlog.len();
-            error!(entries = lost, "store is still down at the end, entries are lost");
+            let kept = self.doubtful.as_ref().map_or(0, |doubtful| doubtful.kept.len());
+            let lost = self.backlog.len() + kept;
+            error!(
+                entries = lost,
+                "store is still down at the end, what was kept in memory is lost: attempts that \
+                 it closed will be charged at their bounds, tasks that it ended will run again"
+            );
         }
     }
 
@@ -116,40 +129,42 @@ impl Writer {
 
     /// Takes what is queued, gathers more where it is too little, and commits all of it at once.
     fn group(&mut self, first: Job, jobs: &Receiver<Job>) {
-        let mut entries = Vec::new();
-        let mut shares = Vec::new();
-        let mut flushes = Vec::new();
-        let mut permits = Vec::new();
+        let mut group = Group::default();
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
-                Job::Write(mut more, reply) => {
+                Job::Write(entries, caller) => {
                     self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
-                    if let Some((reply, permit)) = reply {
-                        shares.push((reply, more.iter().all(Entry::is_kept)));
-                        permits.push(permit);
-                    }
-                    entries.append(&mut more);
+                    group.add(entries, caller);
                 }
-                Job::Flush(reply) => flushes.push(reply),
+                Job::Flush(reply) => group.flushes.push(reply),
                 Job::Query(query, reply) => {
-                    drop(reply.send(super::query::usage(&*self.book.backend, &query)));
+                    let usage = || super::query::usage(&*self.book.backend, &query);
+                    drop(reply.send(guarded(usage)));
                 }
             }
-            if entries.len() < GROUP {
-                next = self.next(jobs, shares.len() < ENOUGH);
+            if group.entries.len() < GROUP {
+                next = self.next(jobs, group.callers.len() < ENOUGH);
             }
         }
-        let several = shares.len() > 1;
+        let several = group.callers.len() > 1;
         let pause = if several { GATHER } else { Duration::ZERO };
         self.gather_until = self.clock.now() + pause;
-        let result = self.write(entries);
-        let mut replies = Vec::with_capacity(shares.len() + flushes.len());
-        for (reply, kept) in shares {
-            replies.push((reply, result.clone().map_err(|reason| refusal(reason, kept))));
+        let Group { entries, refused, callers, flushes, permits: _permits } = group;
+        let result = self.write(entries, &refused);
+        let mut replies = Vec::with_capacity(callers.len() + flushes.len());
+        for (reply, kept) in callers {
+            match &result {
+                Ok(()) => replies.push((reply, Ok(()))),
+                Err(_) if kept => self.waiting.push(reply),
+                Err(reason) => {
+                    replies.push((reply, Err(StoreError::Down { reason: reason.clone() })));
+                }
+            }
         }
         for reply in flushes {
-            replies.push((reply, result.clone().map_err(|reason| refusal(reason, true))));
+            let kept = |reason| StoreError::Kept { reason };
+            replies.push((reply, result.clone().map_err(kept)));
         }
         if !replies.is_empty() {
             self.tell(Answered { replies });
@@ -165,9 +180,13 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, entries: Vec<Entry>) -> Result<(), String> {
+    fn write(
+        &mut self,
+        entries: Vec<Entry>,
+        refused: &[std::ops::Range<usize>],
+    ) -> Result<(), String> {
         if self.is_down() {
-            self.backlog.extend(entries.into_iter().filter(Entry::is_kept));
+            self.backlog.extend(group::part(entries, refused).0);
             self.gauges.backlog.store(self.backlog.len() as u64, Ordering::Relaxed);
             let down = self.gauges.down();
             return Err(down.unwrap_or_else(|| "it is being reopened".to_owned()));
@@ -177,7 +196,7 @@ impl Writer {
         }
         let began = self.clock.now();
         self.gauges.busy_since.store(began.nanos().max(1), Ordering::Relaxed);
-        let result = self.book.write(&entries);
+        let result = guarded(|| self.book.write(&entries));
         self.gauges.busy_since.store(0, Ordering::Relaxed);
         let took = self.clock.now().since(began);
         if took > SLOW {
@@ -193,7 +212,8 @@ impl Writer {
             Err(error) => {
                 let reason = chain(&error);
                 error!(reason, "store is down, no new attempts start");
-                self.doubtful = Some((self.book.meta.seq, entries));
+                let (kept, refused) = group::part(entries, refused);
+                self.doubtful = Some(Doubtful { seq: self.book.meta.seq, kept, refused });
                 self.gauges.set_down(Some(reason.clone()));
                 self.tell(StoreNotice::Down { reason: reason.clone() });
                 Err(reason)
@@ -208,6 +228,8 @@ impl Writer {
                 info!("store is back, what was kept is written");
                 self.gauges.set_down(None);
                 self.gauges.backlog.store(0, Ordering::Relaxed);
+                let replies = self.waiting.drain(..).map(|reply| (reply, Ok(()))).collect();
+                self.tell(Answered { replies });
                 self.tell(StoreNotice::Back);
                 true
             }
@@ -219,20 +241,21 @@ impl Writer {
     }
 
     fn back(&mut self) -> Result<(), StoreError> {
-        self.book.reopen()?;
-        if let Some((seq, entries)) = self.doubtful.clone() {
-            if self.book.meta.seq >= seq {
-                // It is there; what was refused to the callers is taken back.
-                self.book.withdraw(&entries)?;
-            } else {
-                let kept: Vec<_> = entries.into_iter().filter(Entry::is_kept).collect();
-                self.backlog.splice(0..0, kept);
-            }
+        guarded(|| self.book.reopen())?;
+        if let Some(Doubtful { seq, refused, .. }) = &self.doubtful
+            && self.book.meta.seq >= *seq
+        {
+            // It is there; what was refused to the callers is taken back.
+            guarded(|| self.book.withdraw(refused))?;
             self.doubtful = None;
         }
+        if let Some(Doubtful { kept, .. }) = self.doubtful.take() {
+            self.backlog.splice(0..0, kept);
+        }
         let entries = std::mem::take(&mut self.backlog);
-        if let Err(error) = self.book.write(&entries) {
-            self.doubtful = Some((self.book.meta.seq, entries));
+        if let Err(error) = guarded(|| self.book.write(&entries)) {
+            let seq = self.book.meta.seq;
+            self.doubtful = Some(Doubtful { seq, kept: entries, refused: Vec::new() });
             return Err(error);
         }
         Ok(())
@@ -250,8 +273,14 @@ impl Writer {
     }
 }
 
-fn refusal(reason: String, kept: bool) -> StoreError {
-    if kept { StoreError::Kept { reason } } else { StoreError::Down { reason } }
+/// Does `work` with the database; a panic in it is a failure like any other.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let reason = format!("the database panicked: {}", text.unwrap_or("without a word"));
+        Err(StoreError::Down { reason })
+    })
 }
 
 fn chain(error: &StoreError) -> String {

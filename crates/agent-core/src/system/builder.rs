@@ -1,5 +1,6 @@
 //! What a system is built from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use crate::llm::LlmClient;
 use crate::permits::ProviderLimits;
 use crate::pricing::Catalogue;
 use crate::retry::{AttemptTimeout, RetryPolicy};
+use crate::store::SyncFile;
 use crate::supervision::Supervision;
 use crate::system::handle::AgentSystem;
 use crate::system::start::{StartError, start};
+use crate::task::TaskId;
 
 /// What happens where the store's last run did not finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,10 +47,13 @@ pub struct AgentSystemBuilder {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) store: Option<PathBuf>,
     pub(super) unfinished: Unfinished,
+    pub(super) already_given: Option<BTreeSet<TaskId>>,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
     pub(super) max_open_tasks: usize,
     pub(super) grace: Duration,
+    pub(super) store_grace: Duration,
+    pub(super) sync: SyncFile,
 }
 
 impl AgentSystemBuilder {
@@ -64,10 +70,13 @@ impl AgentSystemBuilder {
             catalogue: Catalogue::builtin(),
             store: None,
             unfinished: Unfinished::default(),
+            already_given: None,
             clock: Clock::real(),
             seed: None,
             max_open_tasks: 100_000,
             grace: Duration::from_secs(30),
+            store_grace: Duration::from_secs(30),
+            sync: SyncFile::real(),
         }
     }
 
@@ -144,6 +153,14 @@ impl AgentSystemBuilder {
         self
     }
 
+    /// With [`Unfinished::Resume`]: a last run that has finished goes on too, with nothing left to
+    /// do, where each of these tasks ended in it. Else a process that was killed just after its end
+    /// would do them again. Default: only a run that has not finished goes on.
+    pub fn already_given(mut self, tasks: BTreeSet<TaskId>) -> AgentSystemBuilder {
+        self.already_given = Some(tasks);
+        self
+    }
+
     /// Replaces the clock. Default: the real one.
     pub fn clock(mut self, clock: Clock) -> AgentSystemBuilder {
         self.clock = clock;
@@ -165,6 +182,19 @@ impl AgentSystemBuilder {
     /// How long what is in flight may go on at a shutdown. Default: 30 s.
     pub fn grace(mut self, grace: Duration) -> AgentSystemBuilder {
         self.grace = grace;
+        self
+    }
+
+    /// How long the store may be down before the run stops. Default: 30 s.
+    pub fn store_grace(mut self, grace: Duration) -> AgentSystemBuilder {
+        self.store_grace = grace;
+        self
+    }
+
+    /// Replaces what makes the store's file durable.
+    #[cfg(test)]
+    pub(super) fn sync(mut self, sync: SyncFile) -> AgentSystemBuilder {
+        self.sync = sync;
         self
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
 use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
     CancelTask, Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, Stop, Submit, SubmitError,
     Subscribe, WaitForStop,
@@ -59,6 +59,8 @@ impl Drop for Life {
 /// What an earlier part of a resumed run had come to.
 #[derive(Debug, Default)]
 pub struct Resumed {
+    /// When the run first started; [`Timestamp::EPOCH`] where it was not resumed.
+    pub started_at: Timestamp,
     /// Outcomes of the tasks that had ended.
     pub ended: Vec<Outcome>,
     /// Ids of the tasks that had been accepted and had not ended; they go on by themselves.
@@ -238,13 +240,11 @@ impl AgentSystem {
             };
             let (run_id, at) = (Arc::clone(&self.run_id), self.clock.now());
             let finished = store::Entry::RunFinished { run_id, at, status };
-            if let Ok(Err(error)) = self.store.send(store::Write { entries: vec![finished] }).await
-            {
-                tracing::error!(%error, "the run's end could not be recorded");
-            }
+            // Nobody waits for it here: where the store is down, the flush says so at once.
+            self.store.do_send(store::Note { entries: vec![finished] });
         }
         if let Ok(Err(error)) = self.store.send(store::Flush).await {
-            tracing::error!(%error, "the store could not be flushed");
+            tracing::error!(%error, "the run's end could not be made durable");
         }
         how
     }

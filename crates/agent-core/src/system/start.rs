@@ -1,5 +1,6 @@
 //! Starting a system: check, open the store, rebuild what was spent, start the actors.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ pub enum StartError {
     ThreadEnded,
 }
 
+/// Events that a person should look at, by name.
+type Warnings = BTreeMap<&'static str, u64>;
+
 /// The actors' own thread; ends when the last handle is dropped.
 #[derive(Debug)]
 pub(super) struct Thread {
@@ -125,11 +129,16 @@ async fn start_here(
 ) -> Result<AgentSystem, StartError> {
     let clock = builder.clock.clone();
     let (mut store, mut recovered) = match &builder.store {
-        Some(folder) => Store::sled(folder, &StoreOptions::default())?,
+        Some(folder) => Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?,
         None => (Store::memory(), Recovered::default()),
     };
     store.settle_left_open(&mut recovered, clock.now())?;
-    let unfinished = match (recovered.run.take(), builder.unfinished) {
+    let finished = recovered.finished.take().filter(|run| {
+        let given = builder.already_given.as_ref();
+        let all_ended = given.is_some_and(|ids| ids.iter().all(|id| run.ended.contains_key(id)));
+        builder.unfinished == Unfinished::Resume && all_ended
+    });
+    let unfinished = match (recovered.run.take().or(finished), builder.unfinished) {
         (Some(run), Unfinished::Refuse) => {
             let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
             return Err(StartError::Unfinished { run_id, open });
@@ -143,6 +152,10 @@ async fn start_here(
         Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
     };
+    let warnings = match &goes_on {
+        Some(run) => store.warnings(&run.run_id, run.started_at)?,
+        None => BTreeMap::new(),
+    };
     let store = store.start();
     let at = clock.now();
     let discarded = given_up.map(|run| Entry::RunFinished {
@@ -153,7 +166,7 @@ async fn start_here(
     let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
     let entries = discarded.into_iter().chain([started]).collect();
     store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
-    Ok(wire(builder, store, ledger, &run_id, goes_on, thread))
+    Ok(wire(builder, store, ledger, &run_id, goes_on.map(|run| (run, warnings)), thread))
 }
 
 /// The budgets, with what was spent before.
@@ -190,7 +203,7 @@ fn wire(
     store: Addr<Store>,
     ledger: Ledger,
     run_id: &Arc<str>,
-    unfinished: Option<UnfinishedRun>,
+    unfinished: Option<(UnfinishedRun, Warnings)>,
     thread: Option<Arc<Thread>>,
 ) -> AgentSystem {
     let seed = random(&builder).u64(..);
@@ -205,6 +218,7 @@ fn wire(
         agents: agents.into_iter().map(Arc::new).collect(),
         supervision: builder.supervision,
         project_required: budgets.iter().any(|budget| of_project(&budget.scope)),
+        store_grace: builder.store_grace,
     };
     let rules = Rules {
         retry: builder.retry,
@@ -224,6 +238,9 @@ fn wire(
         let limiter = RateLimiter::new(limits, clock.clone()).start();
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));
         let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
+        if let Some((_, warnings)) = &unfinished {
+            services.restore_warnings(warnings);
+        }
         Coordinator::new(plan, Arc::new(services))
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
@@ -245,8 +262,8 @@ fn wire(
 }
 
 /// Hands the coordinator what an earlier part of the run left.
-fn resume(run: Option<UnfinishedRun>, coordinator: &Addr<Coordinator>) -> Resumed {
-    let Some(run) = run else { return Resumed::default() };
+fn resume(run: Option<(UnfinishedRun, Warnings)>, coordinator: &Addr<Coordinator>) -> Resumed {
+    let Some((run, warnings)) = run else { return Resumed::default() };
     let open = run.tasks.iter().map(|left| left.task.id.clone()).collect();
     let ended: Vec<Outcome> = run.ended.into_values().map(Arc::unwrap_or_clone).collect();
     let mut of_open = Tally::default();
@@ -264,8 +281,9 @@ fn resume(run: Option<UnfinishedRun>, coordinator: &Addr<Coordinator>) -> Resume
             .collect(),
         ended: ended.clone(),
         calls: tally(&run.calls, Some(&of_open)),
+        restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
     });
-    Resumed { ended, open }
+    Resumed { started_at: run.started_at, ended, open }
 }
 
 /// What was taken, less what is counted elsewhere.

@@ -18,6 +18,7 @@ use crate::store::{Entry, Note, Write};
 use crate::task::TaskError;
 use crate::worker::attempt::{Attempt, Waits};
 use crate::worker::job::{Job, millis};
+use crate::worker::opening::Opening;
 use crate::worker::refusal;
 use crate::worker::services::Services;
 
@@ -274,7 +275,10 @@ impl<'a> Call<'a> {
             },
         );
         let journal = Write { entries: vec![Entry::AttemptOpened(open.clone()), start] };
-        if !matches!(services.store.send(journal).await, Ok(Ok(()))) {
+        let opening = Opening::new(services, &open);
+        let written = services.store.send(journal).await;
+        opening.answered();
+        if !matches!(written, Ok(Ok(()))) {
             // Nothing has left: permit and money go back.
             return Err(Ending::Returned);
         }

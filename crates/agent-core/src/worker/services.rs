@@ -123,6 +123,14 @@ impl Services {
         lock(&self.warnings).clone()
     }
 
+    /// Counts the events of an earlier part of the run.
+    pub(crate) fn restore_warnings(
+        &self,
+        warnings: &std::collections::BTreeMap<&'static str, u64>,
+    ) {
+        lock(&self.warnings).clone_from(warnings);
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }

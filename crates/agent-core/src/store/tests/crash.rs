@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use actix::Actor;
 
 use super::support::*;
 use crate::clock::Timestamp;
-use crate::store::{Reader, Recovered, Store, StoreError, StoreOptions, UsageQuery, Write};
+use crate::store::{
+    Reader, Recovered, Store, StoreError, StoreOptions, SyncFile, UsageQuery, Write,
+};
 
 const CHILD: &str = "IMPRESARIO_STORE_CHILD";
 const NO_SYNC: &str = "IMPRESARIO_STORE_NO_SYNC";
@@ -22,7 +23,8 @@ fn a_child_writes_until_it_is_killed() {
     let no_sync = std::env::var(NO_SYNC).is_ok();
     let sync = move |file: &fs::File| if no_sync { Ok(()) } else { file.sync_all() };
     let options = StoreOptions::default();
-    let (store, recovered) = Store::sled_with(Path::new(&dir), &options, Arc::new(sync)).unwrap();
+    let (store, recovered) =
+        Store::sled_with(Path::new(&dir), &options, SyncFile::new(sync)).unwrap();
     let first = next_task(&recovered);
     on_a_system(async move {
         let store = store.start();

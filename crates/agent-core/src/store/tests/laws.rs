@@ -10,14 +10,14 @@ use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 use crate::store::backend::{Backend, Memory};
 use crate::store::book::Book;
-use crate::store::sled_backend::Sled;
+use crate::store::sled_backend::{Sled, SyncFile};
 use crate::store::{
     AuditFilter, Dimension, Entry, Flush, GetHealth, GetUsage, Note, Reader, RunStatus, Store,
     StoreOptions, UsageQuery, Write,
 };
 
 fn sled(dir: &Path) -> Box<dyn Backend> {
-    Box::new(Sled::open(dir, 8 << 20, Arc::new(|file| file.sync_all())).unwrap())
+    Box::new(Sled::open(dir, 8 << 20, SyncFile::real()).unwrap())
 }
 
 /// Runs a law on each backend.

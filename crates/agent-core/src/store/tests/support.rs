@@ -3,18 +3,21 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use actix::prelude::*;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
 use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 use crate::record::{CallId, OpenAttempt, Subject, UsageRecord};
-use crate::store::Entry;
+use crate::store::{Entry, Store, StoreNotice, Watch};
 use crate::task::{Outcome, Status, Task, TaskId};
 use crate::usage::TokenCounts;
 
 pub(crate) const DAY: u64 = 86_400_000;
 
 pub(crate) fn on_a_system<T>(test: impl Future<Output = T>) -> T {
-    actix::System::new().block_on(test)
+    System::new().block_on(test)
 }
 
 pub(crate) fn call(n: u64) -> CallId {
@@ -103,4 +106,27 @@ pub(crate) fn whole_task(n: u64, at: Timestamp) -> Vec<Entry> {
         Entry::Audit(event(n, at)),
         ended(n),
     ]
+}
+
+/// Passes on what a store says about itself.
+struct Listener(UnboundedSender<StoreNotice>);
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<StoreNotice> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, notice: StoreNotice, _: &mut Context<Self>) {
+        // A test that has seen enough has dropped its end.
+        _ = self.0.send(notice);
+    }
+}
+
+/// What the store says about itself from now on.
+pub(crate) fn notices(store: &Addr<Store>) -> UnboundedReceiver<StoreNotice> {
+    let (sender, notices) = unbounded_channel();
+    store.do_send(Watch(Listener(sender).start().recipient()));
+    notices
 }

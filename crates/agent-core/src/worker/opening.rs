@@ -1,0 +1,45 @@
+//! The moment between the journal and the request: what is dropped there has not left.
+
+use crate::audit::AuditKind;
+use crate::record::OpenAttempt;
+use crate::store::{Entry, Note};
+use crate::worker::services::Services;
+
+/// An attempt on its way into the journal. Dropped before it leaves (its task was cancelled, or
+/// its worker died), it is withdrawn: nothing of it can have been billed.
+#[must_use]
+pub(super) struct Opening<'a> {
+    services: &'a Services,
+    open: Option<&'a OpenAttempt>,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(services: &'a Services, open: &'a OpenAttempt) -> Opening<'a> {
+        Opening { services, open: Some(open) }
+    }
+
+    /// The journal has answered: it leaves, or was refused.
+    pub(super) fn answered(mut self) {
+        self.open = None;
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let Some(open) = self.open else { return };
+        let event = AuditKind::CallFailure {
+            attempt: open.attempt,
+            error_type: "abandoned".to_owned(),
+            error_message: "the worker ended before the request left".to_owned(),
+            status: None,
+            will_retry: false,
+            retry_after_ms: None,
+            duration_ms: 0,
+            presumed: false,
+        };
+        let event = self.services.event(Some(open.call_id), &open.subject, event);
+        let (call_id, attempt) = (open.call_id, open.attempt);
+        let entries = vec![Entry::AttemptWithdrawn { call_id, attempt }, event];
+        self.services.store.do_send(Note { entries });
+    }
+}
