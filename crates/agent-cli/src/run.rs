@@ -37,23 +37,61 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
     let fleet = provider::load_fleet(&args.fleet)?;
-    let (tasks, twice) = tasks::load(args, &fleet, common.quiet)?;
+    let tasks = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
-    let system = start(args, common, &fleet, Arc::clone(&client), &clock).await?;
-    provider::audit_key(&system, &fleet, &client);
-
     let mut out = match &args.out {
         Some(path) => Some(OutFile::open(path, args.resume)?),
         None => None,
     };
+    let system = start(args, common, &fleet, Arc::clone(&client), &clock).await?;
+    provider::audit_key(&system, &fleet, &client);
+
     let mut projects = Projects::default();
+    let out = &mut out;
+    let played = to_the_end(&system, client, tasks, out, &mut projects, common.quiet);
+    let status = match played.await {
+        Ok(status) => status,
+        Err(error) => {
+            // From here on something was started: what was accepted is kept for `--resume`.
+            crate::report(error.as_ref());
+            system.interrupt().await
+        }
+    };
+    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
+    let mut summary = system.snapshot().await?.summary;
+    tasks::count_rejected(&mut summary, projects.rejected);
+    let failed = summary.tasks.failed;
+    let run_id = summary.run_id.clone();
+    if let Err(error) = print(&Report { run_id, status, summary, wall_ms, projects }, common) {
+        // The exit code says how the tasks ended, whether or not the summary is read.
+        if !crate::output::nobody_reads(error.as_ref()) {
+            crate::report(error.as_ref());
+        }
+    }
+    Ok(match status {
+        Ended::Finished if failed == 0 => Exit::Done,
+        Ended::Finished => Exit::SomeFailed,
+        Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
+    })
+}
+
+/// Plays all tasks; every outcome is in the file before the run counts as finished.
+async fn to_the_end(
+    system: &AgentSystem,
+    client: Arc<dyn LlmClient>,
+    (tasks, twice): tasks::Loaded,
+    out: &mut Option<OutFile>,
+    projects: &mut Projects,
+    quiet: bool,
+) -> Result<Ended, Failure> {
+    let clock = Clock::real();
     for outcome in &system.resumed().ended {
         projects.count(outcome);
-        if let Some(out) = &mut out {
+        if let Some(out) = out {
             out.append(outcome)?;
         }
     }
-    let known: BTreeSet<&TaskId> = known(&system);
+    let known: BTreeSet<&TaskId> = known(system);
     let rejected = twice.iter().map(|task| tasks::rejected_twice(task, clock.now()));
     let rejected: Vec<Outcome> = rejected.collect();
     let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
@@ -65,21 +103,22 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         client,
         outcomes: system.outcomes(),
         open: tasks.len() + open,
-        progress: Progress::new(total as u64, common.quiet),
-        clock: clock.clone(),
+        progress: Progress::new(total as u64, quiet),
+        clock,
     };
     let mut ended = |outcome: &Outcome| {
         projects.count(outcome);
-        match &mut out {
+        match out {
             Some(out) => out.append(outcome).and_then(|()| out.flush()),
             None => Ok(()),
         }
     };
     let status = work.play(tasks, &mut ended).await?;
 
+    projects.rejected = rejected.len() as u64;
     for outcome in &rejected {
         projects.count(outcome);
-        if let Some(out) = &mut out {
+        if let Some(out) = out {
             out.append_again(outcome)?;
         }
     }
@@ -90,17 +129,7 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         // Only now: a run that is finished is not resumed, so its file must be whole.
         system.finish().await;
     }
-    let mut summary = system.snapshot().await?.summary;
-    tasks::count_rejected(&mut summary, &rejected);
-    let failed = summary.tasks.failed;
-    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
-    let run_id = summary.run_id.clone();
-    print(&Report { run_id, status, summary, wall_ms, projects }, common)?;
-    Ok(match status {
-        Ended::Finished if failed == 0 => Exit::Done,
-        Ended::Finished => Exit::SomeFailed,
-        Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
-    })
+    Ok(status)
 }
 
 async fn start(

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod contract;
+mod exits;
 mod kill;
 mod mock;
 mod python;
