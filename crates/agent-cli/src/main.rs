@@ -15,7 +15,7 @@ mod when;
 
 use std::error::Error;
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -38,9 +38,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => block_on(audit::run(args, common)),
     };
     let exit = result.unwrap_or_else(|error| {
-        let closed = error.downcast_ref::<io::Error>();
-        if closed.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            // Whoever reads has read enough.
+        if output::nobody_reads(error.as_ref()) {
             return Exit::Done;
         }
         report(error.as_ref());
@@ -55,12 +53,12 @@ fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
 }
 
 /// Writes an error and its causes to stderr; where that is closed there is nobody to tell.
-fn report(error: &dyn Error) {
+pub(crate) fn report(error: &dyn Error) {
     let mut text = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!("  caused by: {error}\n"));
         cause = error.source();
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

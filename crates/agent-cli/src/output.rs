@@ -1,5 +1,6 @@
 //! How results are written: for people on a terminal, else for programs.
 
+use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::args::Format;
@@ -14,6 +15,18 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// Whether a failure means that whoever reads the result has read enough and closed the pipe.
+pub(crate) fn nobody_reads(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::BrokenPipe;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Writes what is no result to stderr; where that is closed there is nobody to tell.

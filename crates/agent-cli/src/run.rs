@@ -6,7 +6,6 @@ mod summary;
 mod tasks;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,26 +38,66 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
     let fleet = provider::load_fleet(&args.fleet)?;
-    let (tasks, twice) = tasks::load(args, &fleet, common.quiet)?;
+    let tasks = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
     let mut out = args.out.as_deref().map(OutFile::open).transpose()?;
-    let given = tasks.iter().map(|task| task.id.clone()).collect();
+    let given = tasks.0.iter().map(|task| task.id.clone()).collect();
     let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
     provider::audit_key(&system, &fleet, &client);
 
-    match &mut out {
+    let mut projects = Projects::default();
+    let out = &mut out;
+    let played = to_the_end(args, common, &system, client, tasks, out, &mut projects);
+    let status = match played.await {
+        Ok(status) => status,
+        Err(error) => {
+            // From here on something was started: what was accepted is kept for `--resume`.
+            crate::report(error.as_ref());
+            output::note("the run stops; mend this, and go on with --resume");
+            system.interrupt().await
+        }
+    };
+    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
+    let mut summary = system.snapshot().await?.summary;
+    tasks::count_rejected(&mut summary, projects.rejected);
+    let failed = summary.tasks.failed;
+    let run_id = summary.run_id.clone();
+    if let Err(error) = print(&Report { run_id, status, summary, wall_ms, projects }, common) {
+        // The exit code says how the tasks ended, whether or not the summary is read.
+        if !output::nobody_reads(error.as_ref()) {
+            crate::report(error.as_ref());
+        }
+    }
+    Ok(match status {
+        Ended::Finished if failed == 0 => Exit::Done,
+        Ended::Finished => Exit::SomeFailed,
+        Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
+    })
+}
+
+/// Plays all tasks; every outcome is in the file before the run counts as finished.
+async fn to_the_end(
+    args: &Run,
+    common: &Common,
+    system: &AgentSystem,
+    client: Arc<dyn LlmClient>,
+    (tasks, twice): tasks::Loaded,
+    out: &mut Option<OutFile>,
+    projects: &mut Projects,
+) -> Result<Ended, Failure> {
+    let clock = Clock::real();
+    match out {
         Some(out) if args.resume => out.repair(system.resumed().started_at)?,
         Some(out) => out.append_to_end()?,
         None => {}
     }
-    let mut projects = Projects::default();
     for outcome in &system.resumed().ended {
         projects.count(outcome);
-        if let Some(out) = &mut out {
+        if let Some(out) = out {
             out.append(outcome)?;
         }
     }
-    let known: BTreeSet<&TaskId> = known(&system);
+    let known: BTreeSet<&TaskId> = known(system);
     let rejected = twice.iter().map(|task| tasks::rejected_twice(task, clock.now()));
     let rejected: Vec<Outcome> = rejected.collect();
     let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
@@ -71,22 +110,26 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         outcomes: system.outcomes(),
         open: tasks.len() + open,
         progress: Progress::new(total as u64, common.quiet),
-        clock: clock.clone(),
+        clock,
     };
     let mut ended = |outcome: &Outcome| {
         projects.count(outcome);
-        match &mut out {
+        match out {
             Some(out) => out.append(outcome).and_then(|()| out.flush()),
             None => Ok(()),
         }
     };
-    let mut status = match work.play(tasks, &mut ended).await {
-        Ok(status) => status,
-        Err(error) => stop(&system, &*error).await,
-    };
-    rejected.iter().for_each(|outcome| projects.count(outcome));
-    if let Err(error) = out.map_or(Ok(()), |out| complete(out, &rejected)) {
-        status = stop(&system, &error).await;
+    let status = work.play(tasks, &mut ended).await?;
+
+    projects.rejected = rejected.len() as u64;
+    for outcome in &rejected {
+        projects.count(outcome);
+        if let Some(out) = out {
+            out.append_again(outcome)?;
+        }
+    }
+    if let Some(out) = out {
+        out.sync()?;
     }
     match status {
         // Only now: a run that is finished is not resumed, so its file must be whole.
@@ -95,17 +138,7 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         Ended::Stopped => _ = system.shutdown(status, Duration::ZERO).await,
         Ended::Interrupted => {}
     }
-    let mut summary = system.snapshot().await?.summary;
-    tasks::count_rejected(&mut summary, &rejected);
-    let failed = summary.tasks.failed;
-    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
-    let run_id = summary.run_id.clone();
-    print(&Report { run_id, status, summary, wall_ms, projects }, common)?;
-    Ok(match status {
-        Ended::Finished if failed == 0 => Exit::Done,
-        Ended::Finished => Exit::SomeFailed,
-        Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
-    })
+    Ok(status)
 }
 
 async fn start(
@@ -129,21 +162,6 @@ async fn start(
         .already_given(given)
         .clock(clock.clone());
     builder.start().await.map_err(Failure::from)
-}
-
-/// Ends a run whose outcomes cannot be handed on; what was accepted is kept.
-async fn stop(system: &AgentSystem, error: &dyn Error) -> Ended {
-    crate::report(error);
-    output::note("the run stops; mend this, and go on with --resume");
-    system.interrupt().await
-}
-
-/// Appends the tasks that never reached the runtime, and makes the file durable.
-fn complete(mut out: OutFile, rejected: &[Outcome]) -> Result<(), out::OutError> {
-    for outcome in rejected {
-        out.append_again(outcome)?;
-    }
-    out.sync()
 }
 
 /// The tasks that an earlier part of the run accepted.

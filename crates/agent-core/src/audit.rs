@@ -203,7 +203,7 @@ impl AuditKind {
                 json!({ "reason": reason, "restarts": restarts, "backoff_ms": backoff_ms })
             }
             AuditKind::WorkerGaveUp { reason, restarts } => {
-                json!({ "reason": reason, "restarts": restarts })
+                json!({ "reason": reason, "restarts": restarts, "backoff_ms": null })
             }
             AuditKind::KeyLoaded { key, source } | AuditKind::KeyRotated { key, source } => {
                 json!({ "key": key, "source": source })

@@ -113,7 +113,7 @@ impl OutFile {
     }
 
     /// Makes what was appended durable.
-    pub(crate) fn sync(mut self) -> Result<(), OutError> {
+    pub(crate) fn sync(&mut self) -> Result<(), OutError> {
         self.flush()?;
         self.file.get_ref().sync_all().map_err(|source| self.failed("make it durable", source))
     }

@@ -25,7 +25,11 @@ pub(crate) struct Report {
 
 /// What the tasks of each project came to.
 #[derive(Debug, Default)]
-pub(crate) struct Projects(BTreeMap<Option<String>, Project>);
+pub(crate) struct Projects {
+    by_name: BTreeMap<Option<String>, Project>,
+    /// Tasks that never reached the runtime.
+    pub(crate) rejected: u64,
+}
 
 #[derive(Debug, Default)]
 struct Project {
@@ -38,7 +42,7 @@ struct Project {
 
 impl Projects {
     pub(crate) fn count(&mut self, outcome: &Outcome) {
-        let project = self.0.entry(outcome.project_id.clone()).or_default();
+        let project = self.by_name.entry(outcome.project_id.clone()).or_default();
         match outcome.status {
             Status::Completed => project.completed += 1,
             Status::Failed => project.failed += 1,
@@ -51,7 +55,7 @@ impl Projects {
     fn table(&self) -> Table {
         let mut table =
             table(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
-        for (name, project) in &self.0 {
+        for (name, project) in &self.by_name {
             table.add_row([
                 name.clone().unwrap_or_else(|| "(none)".to_owned()),
                 project.completed.to_string(),

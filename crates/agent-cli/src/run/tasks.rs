@@ -102,8 +102,7 @@ pub(crate) fn rejected_twice((task, place): &(Task, String), now: Timestamp) -> 
 }
 
 /// Counts tasks that never reached the runtime.
-pub(crate) fn count_rejected(summary: &mut Summary, rejected: &[Outcome]) {
-    let count = rejected.len() as u64;
+pub(crate) fn count_rejected(summary: &mut Summary, count: u64) {
     if count > 0 {
         summary.tasks.total += count;
         summary.tasks.failed += count;

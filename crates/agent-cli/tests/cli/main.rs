@@ -3,6 +3,7 @@
 
 mod contract;
 mod disk;
+mod exits;
 mod kill;
 mod mock;
 mod python;

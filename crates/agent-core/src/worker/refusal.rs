@@ -65,6 +65,13 @@ pub(super) fn permit(error: &PermitError, worker: &str) -> TaskError {
                  credit or spend limit is used up"
             ),
         ),
+        PermitError::TooLarge { scope, what, limit, requested } => TaskError::new(
+            ErrorCode::InvalidTask,
+            format!(
+                "a call would ask for up to {requested} {what}, and {scope} has {limit} in 60s: it \
+                 would never be admitted; shorten the task, lower max_tokens, or raise the limit"
+            ),
+        ),
         error => TaskError::new(ErrorCode::RateLimitWaitExceeded, error.to_string()),
     }
 }
@@ -86,6 +93,12 @@ pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKin
                 waited_ms: millis(*waited),
             })
         }
+        PermitError::TooLarge { scope, limit, .. } => Some(AuditKind::RateLimitExceeded {
+            scope: scope.clone(),
+            limit: *limit,
+            window_ms: 60_000,
+            waited_ms: 0,
+        }),
         _ => None,
     }
 }
@@ -123,6 +136,19 @@ fn whole_millis(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_above_the_whole_limit_is_a_fault_of_the_task_and_is_audited() {
+        let (scope, what) = ("model:m".to_owned(), "input tokens");
+        let error = PermitError::TooLarge { scope, what, limit: 10, requested: 40 };
+        let refused = permit(&error, "a-1");
+        assert_eq!((refused.code, refused.retryable), (ErrorCode::InvalidTask, false));
+        for part in ["40 input tokens", "model:m", "10 in 60s"] {
+            assert!(refused.message.contains(part), "{part}: {}", refused.message);
+        }
+        let event = permit_event(&error, "a-1").unwrap();
+        assert_eq!(event.name(), "rate_limit_exceeded");
+    }
 
     #[test]
     fn a_spend_limit_is_over_when_the_month_turns() {

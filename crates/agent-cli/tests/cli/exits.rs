@@ -1,0 +1,84 @@
+//! Exit codes where files and pipes fail: 2 only where nothing was started.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Output, Stdio};
+
+use crate::support::{FLEET, Place, stderr};
+
+fn out_to(place: &Place, url: &str, out: &str) -> Output {
+    let args = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--store", "store", "--out", out];
+    place.impresario(&args).args(["--provider-url", url]).output().unwrap()
+}
+
+#[test]
+fn a_file_of_outcomes_that_cannot_be_opened_starts_nothing() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(2);
+    let mock = place.mock("");
+    let output = out_to(&place, &mock.url, "no/such/folder.jsonl");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no/such/folder.jsonl"), "{}", stderr(&output));
+    // No run was left unfinished.
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_of_outcomes_that_is_full_interrupts_the_run_which_can_be_resumed() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(20);
+    let mock = place.mock("");
+    let output = out_to(&place, &mock.url, "/dev/full");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/dev/full"), "{}", stderr(&output));
+    let output = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(place.outcomes().len(), 20);
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error_of_any_command() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(2);
+    let mock = place.mock("");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    for args in [
+        &["check", "fleet.toml"][..],
+        &["usage", "--format", "csv"],
+        &["usage", "export", "--format", "csv"],
+        &["audit"],
+    ] {
+        let mut command = place.impresario(args);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.args(["--store", "store"]).stdout(writer).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_summary_nobody_reads_still_tells_by_its_code_that_tasks_failed() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.write("tasks.jsonl", "{\"id\":1}\n");
+    let mock = place.mock("");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let child = place.run(&mock.url, &[]).stdout(writer).spawn().unwrap();
+    let mut first = [0; 1];
+    let _ = reader.read(&mut first).unwrap();
+    drop(reader);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    if let Ok(full) = File::options().write(true).open("/dev/full") {
+        let output = place.run(&mock.url, &[]).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    }
+}
