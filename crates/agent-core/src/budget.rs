@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
+    Supervised,
 };
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -134,6 +135,9 @@ impl Budget {
 impl Actor for Budget {
     type Context = Context<Self>;
 }
+
+/// It is never restarted: after a panic nobody knows what its ledger says.
+impl Supervised for Budget {}
 
 /// What has happened to a budget.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

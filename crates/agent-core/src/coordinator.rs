@@ -11,6 +11,7 @@ mod expiry;
 mod intake;
 mod report;
 mod roster;
+mod shared;
 mod shutdown;
 mod supervise;
 
@@ -41,6 +42,8 @@ pub(crate) use intake::{Restore, Submit};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
 pub use shutdown::Ended;
 pub(crate) use shutdown::{Shutdown, Stop, WaitForStop};
+
+pub(crate) use shared::SharedWatch;
 
 use report::Stats;
 use roster::{Roster, State};

@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::budget::Budget;
 use crate::clock::Timestamp;
-use crate::coordinator::{Coordinator, Plan, Restore};
+use crate::coordinator::{Coordinator, Plan, Restore, SharedWatch};
+use crate::guard;
 use crate::ledger::{Ledger, ScopeKind, ScopePattern, Window};
 use crate::pricing::PricingError;
 use crate::prompt::PromptPolicy;
@@ -234,8 +235,13 @@ fn wire(
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
         store.do_send(Watch(ctx.address().recipient()));
-        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient()).start();
-        let limiter = RateLimiter::new(limits, clock.clone()).start();
+        let watch =
+            |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
+        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient());
+        let budget = guard::start(budget, watch("budget", None), clock.clone());
+        let limiter = RateLimiter::new(limits, clock.clone());
+        let watch = watch("rate limiter", Some(plan.supervision.clone()));
+        let limiter = guard::start(limiter, watch, clock.clone());
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));
         let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
         if let Some((_, warnings)) = &unfinished {

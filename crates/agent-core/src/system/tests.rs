@@ -19,6 +19,8 @@ use crate::task::Task;
 use crate::usage::Usage;
 use crate::worker::services::lock;
 
+mod shared;
+
 /// A provider that answers when it is let.
 #[derive(Debug, Clone, Default)]
 struct Gate(Arc<Inner>);

@@ -1,0 +1,74 @@
+//! What happens when an actor that all workers share panics: the run goes on, or stops in order.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Duration;
+
+use actix::{Context, Handler, Message, Recipient};
+
+use super::{Coordinator, Ended};
+use crate::clock::Clock;
+use crate::guard::Watcher;
+use crate::supervision::{RestartHistory, Supervision};
+
+/// Watches the budget or the rate limiter.
+pub(crate) struct SharedWatch {
+    name: &'static str,
+    /// How often it may go on with what it holds; `None`: never, since what it holds is money.
+    policy: Option<Supervision>,
+    history: RefCell<RestartHistory>,
+    clock: Clock,
+    coordinator: Recipient<SharedGone>,
+}
+
+impl fmt::Debug for SharedWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedWatch").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl SharedWatch {
+    pub(crate) fn new(
+        name: &'static str,
+        policy: Option<Supervision>,
+        clock: Clock,
+        coordinator: Recipient<SharedGone>,
+    ) -> SharedWatch {
+        SharedWatch { name, policy, history: RefCell::default(), clock, coordinator }
+    }
+}
+
+impl Watcher for SharedWatch {
+    fn panicked(&self, reason: &str) -> Option<Duration> {
+        let reason = crate::llm::redact(reason);
+        tracing::error!(actor = self.name, reason, "an actor that all workers share panicked");
+        let policy = self.policy.as_ref()?;
+        // One actor restarts: there is nobody to keep apart from by jitter.
+        self.history.borrow_mut().restart(self.clock.now(), policy, 0.0)
+    }
+
+    fn resumed(&self) {
+        tracing::warn!(actor = self.name, "it goes on");
+    }
+
+    fn ended(&self) {
+        self.coordinator.do_send(SharedGone(self.name));
+    }
+}
+
+/// A shared actor ended for good.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SharedGone(&'static str);
+
+impl Handler<SharedGone> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, SharedGone(name): SharedGone, _ctx: &mut Context<Self>) {
+        if self.feeds() {
+            tracing::error!(actor = name, "the run stops: nothing can be called without it");
+        }
+        self.close(Ended::Stopped);
+        self.tell_if_idle();
+    }
+}
