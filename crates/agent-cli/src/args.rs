@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::exit::Refused;
+
 /// Runs fleets of LLM agents within budgets and limits.
 #[derive(Debug, Parser)]
 #[command(
@@ -16,6 +18,34 @@ pub(crate) struct Args {
     pub(crate) common: Common,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// Whether the command writes the format that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not; names those that it writes.
+    pub(crate) fn check_format(&self) -> Result<(), Refused> {
+        let Some(asked) = self.common.format else { return Ok(()) };
+        let (command, written): (_, &[Format]) = match &self.command {
+            Command::Run(_) => ("run", &[Format::Table, Format::Json]),
+            Command::Check(_) => ("check", &[Format::Table, Format::Json]),
+            Command::Audit(_) => ("audit", &[Format::Table, Format::Json, Format::Jsonl]),
+            Command::Usage(Usage { export: Some(_), .. }) => {
+                ("usage export", &[Format::Csv, Format::Jsonl, Format::Json])
+            }
+            Command::Usage(_) => ("usage", &[Format::Table, Format::Json, Format::Csv]),
+            Command::MockProvider(_) => return Ok(()),
+        };
+        if written.contains(&asked) {
+            return Ok(());
+        }
+        let word = |format: &Format| format!("{format:?}").to_lowercase();
+        let words: Vec<String> = written.iter().map(word).collect();
+        let (asked, words) = (word(&asked), words.join(", "));
+        Err(Refused(format!("`{command}` does not write {asked}; it writes {words}")))
+    }
 }
 
 /// What every command takes.

@@ -27,5 +27,10 @@ impl Exit {
     }
 }
 
+/// Arguments or an environment that no command can start with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
 /// Why a command could not do its work, with its causes.
 pub(crate) type Failure = Box<dyn Error>;

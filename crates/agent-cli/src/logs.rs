@@ -7,10 +7,15 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::args::Common;
 use crate::audit::Live;
+use crate::exit::Refused;
 
 /// Starts the logs. `IMPRESARIO_LOG` overrides what the flags say, in the usual form
 /// (`agent_core=debug,audit=info`). Of a run the audit events are also written to the live file.
-pub(crate) fn start(common: &Common, runs: bool) {
+///
+/// # Errors
+///
+/// Where the variable cannot be read.
+pub(crate) fn start(common: &Common, runs: bool) -> Result<(), Refused> {
     let by_flags = match (common.quiet, common.verbose) {
         (true, _) => "error,audit=off",
         (false, 0) => "warn,audit=off",
@@ -18,11 +23,17 @@ pub(crate) fn start(common: &Common, runs: bool) {
         (false, 2) => "debug,audit=info",
         (false, _) => "trace",
     };
-    let filter =
-        EnvFilter::try_from_env("IMPRESARIO_LOG").unwrap_or_else(|_| EnvFilter::new(by_flags));
+    let filter = match std::env::var_os("IMPRESARIO_LOG") {
+        None => EnvFilter::new(by_flags),
+        Some(stated) => EnvFilter::try_new(stated.to_string_lossy()).map_err(|_| {
+            let right = "set it to levels such as agent_core=debug,audit=info, or unset it";
+            Refused(format!("environment variable IMPRESARIO_LOG cannot be read; {right}"))
+        })?,
+    };
     let stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
     let live = runs.then(|| Live::new(&common.store));
     let live = live
         .map(|live| live.with_filter(Targets::new().with_target("audit", tracing::Level::INFO)));
     tracing_subscriber::registry().with(stderr).with(live).init();
+    Ok(())
 }

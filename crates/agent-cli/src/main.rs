@@ -29,7 +29,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let args = Args::parse();
     let common = &args.common;
-    logs::start(common, matches!(args.command, Command::Run(_)));
+    if let Err(error) = started(&args) {
+        report(&error);
+        return ExitCode::from(Exit::NotStarted.code());
+    }
     let result = match &args.command {
         Command::Run(args) => block_on(run::run(args, common)),
         Command::Check(args) => check::run(args, common).map(|()| Exit::Done).map_err(Into::into),
@@ -45,6 +48,12 @@ fn main() -> ExitCode {
         Exit::NotStarted
     });
     ExitCode::from(exit.code())
+}
+
+/// Checks what clap cannot, and starts the logs.
+fn started(args: &Args) -> Result<(), exit::Refused> {
+    args.check_format()?;
+    logs::start(&args.common, matches!(args.command, Command::Run(_)))
 }
 
 /// Runs a command in an actix system on this thread.

@@ -20,7 +20,7 @@ use crate::output;
 /// Why the tasks could not be read. Nothing was started.
 #[derive(Debug, Error)]
 pub(crate) enum TasksError {
-    #[error("task file {}", .0.display())]
+    #[error("task file {} cannot be read; name a file of one JSON object a line", .0.display())]
     Open(PathBuf, #[source] io::Error),
     #[error("task file {}, line {line}: {error}; mend it, or pass --skip-bad-tasks", .file.display())]
     Line { file: PathBuf, line: usize, error: LineError },
@@ -41,7 +41,11 @@ pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Loaded, Tas
         let from: Box<dyn BufRead> = if path.as_os_str() == "-" {
             Box::new(BufReader::new(io::stdin()))
         } else {
-            let opened = File::open(path).map_err(|error| TasksError::Open(path.clone(), error))?;
+            let fail = |error| TasksError::Open(path.clone(), error);
+            let opened = File::open(path).map_err(fail)?;
+            if opened.metadata().map_err(fail)?.is_dir() {
+                return Err(fail(io::ErrorKind::IsADirectory.into()));
+            }
             Box::new(BufReader::new(opened))
         };
         for (line, task) in Lines::new(from) {

@@ -82,3 +82,27 @@ fn a_run_whose_summary_nobody_reads_still_tells_by_its_code_that_tasks_failed() 
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn what_cannot_be_started_with_is_refused_by_name_and_with_what_would_be_right() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    for (args, told) in [
+        (
+            &["run", "fleet.toml", "--format", "csv"][..],
+            "`run` does not write csv; it writes table, json",
+        ),
+        (&["check", "fleet.toml", "--format", "jsonl"], "`check` does not write jsonl"),
+        (&["usage", "export", "--format", "table"], "it writes csv, jsonl"),
+        (&["run", "fleet.toml", "--tasks", "."], "task file . cannot be read; name a file"),
+    ] {
+        let output = place.output(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(told), "{args:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    let output = place.impresario(&["check", "fleet.toml"]).env("IMPRESARIO_LOG", "a=b=c").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("IMPRESARIO_LOG"), "{}", stderr(&output));
+}

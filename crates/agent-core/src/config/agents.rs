@@ -11,6 +11,9 @@ use crate::permits::{AgentRateLimit, LimitMode};
 use crate::supervision::Restart;
 use crate::wording::shown;
 
+/// Most workers of a fleet.
+const MAX_WORKERS: u64 = 1_000_000;
+
 /// The agents, and the models that they name.
 pub(super) fn agents(
     top: &Section<'_>,
@@ -35,7 +38,14 @@ pub(super) fn agents(
             }
             Ok(spec)
         };
-        items.iter().map(&mut read).collect()
+        let agents: Vec<AgentSpec> = items.iter().map(&mut read).collect::<Result<_, _>>()?;
+        let workers: u64 = agents.iter().map(|agent| u64::from(agent.count.get())).sum();
+        if workers > MAX_WORKERS {
+            return Err(field.wrong(format_args!(
+                "have {workers} workers in all; lower their counts to {MAX_WORKERS} at most"
+            )));
+        }
+        Ok(agents)
     })?;
     Ok((agents, models))
 }

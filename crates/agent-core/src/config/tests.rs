@@ -260,6 +260,7 @@ fn what_one_table_says_must_fit_what_another_says() {
             "did you mean \"agent:clerk\"?",
         ),
         ("[[budget]]\nscope = 'agent:xyz'\nlimit = '1'\n", "f:2:9", "agents: clerk"),
+        ("[[agent]]\nname = 'b'\nmodel = 'm'\ncount = 1000000\n", "f:1:1", "1000001 workers"),
         ("[provider]\nbase_url = 'http://example.com'\n", "f:2:12", "unencrypted"),
         ("[provider]\nbase_url = 'https://u:p@example.com'\n", "f:2:12", "password"),
     ] {
