@@ -77,7 +77,7 @@ pub struct Usage {
     /// `standard` or `fast`, where the provider said so.
     pub speed: Option<String>,
     /// The steps inside one answer. Where there are any, the bill is their sum and the counts
-    /// above are not billed (PRICES in ARCHITECTURE.md says what was measured).
+    /// above are not billed (see Money in ARCHITECTURE.md).
     pub iterations: Vec<Iteration>,
 }
 
