@@ -32,7 +32,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use actix::prelude::*;
-use tokio::sync::Semaphore;
 
 use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::{Clock, Timestamp};
@@ -59,13 +58,11 @@ pub use transfer::Difference;
 pub struct StoreOptions {
     /// The database's cache, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
-    /// Most writes that wait at once; more make their senders wait. Default: 4,096.
-    pub queue: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { cache_bytes: 64 << 20, queue: 4_096 }
+        StoreOptions { cache_bytes: 64 << 20 }
     }
 }
 
@@ -76,7 +73,6 @@ impl Default for StoreOptions {
 pub struct Store {
     side: Side,
     gauges: Arc<Gauges>,
-    permits: Arc<Semaphore>,
     watchers: Vec<Recipient<StoreNotice>>,
 }
 
@@ -95,7 +91,7 @@ impl Store {
     pub fn memory() -> Store {
         let book = Book::open(Box::new(Memory::default()));
         let side = book.map_or(Side::Gone, |(book, _)| Side::Here(Box::new(Desk::new(book))));
-        Store::with(side, StoreOptions::default().queue)
+        Store::with(side)
     }
 
     /// Opens or makes the store in `dir`; its thread starts with the actor.
@@ -117,12 +113,11 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let backend = Sled::open(dir, options.cache_bytes, sync)?;
         let (book, recovered) = Book::open(Box::new(backend))?;
-        Ok((Store::with(Side::Here(Box::new(Desk::new(book))), options.queue), recovered))
+        Ok((Store::with(Side::Here(Box::new(Desk::new(book)))), recovered))
     }
 
-    fn with(side: Side, queue: usize) -> Store {
-        let permits = Arc::new(Semaphore::new(queue.clamp(1, Semaphore::MAX_PERMITS)));
-        Store { side, gauges: Arc::default(), permits, watchers: Vec::new() }
+    fn with(side: Side) -> Store {
+        Store { side, gauges: Arc::default(), watchers: Vec::new() }
     }
 
     fn book(&self) -> Result<&Book, StoreError> {
@@ -242,8 +237,9 @@ impl Actor for Store {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        // Work is bounded by permits, notices are not refused: the mailbox need not be.
-        ctx.set_mailbox_capacity(self.permits.available_permits().max(16));
+        // Bounded by who writes: each waits for its answer before it writes again. What is noted
+        // must not be refused.
+        ctx.set_mailbox_capacity(0);
         let is_disk = matches!(&self.side, Side::Here(desk) if desk.book.backend.blocks());
         if !is_disk {
             return;

@@ -107,7 +107,7 @@ impl Handler<Perform> for WorkerAgent {
         let account = self.services.client.account();
         let (spec, name) = (Arc::clone(&self.spec), Arc::clone(&self.name));
         let tally = Arc::clone(&assignment.tally);
-        let job = Job::new(assignment, spec, name, &self.run_id, &account);
+        let job = Job::new(assignment, spec, name, &self.run_id, account);
         let work = Abortable::new(perform(Arc::clone(&self.services), job), registration);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
             this.at_hand = None;

@@ -91,6 +91,9 @@ impl Coordinator {
         if self.roster.busy() > 0 || undurable && !self.store_given_up {
             return;
         }
+        // What was accepted and has not ended is kept: the run can be resumed.
+        let whole = how != Ended::Finished || self.tasks.is_empty();
+        let how = if whole { how } else { Ended::Interrupted };
         if undurable && !self.waiting_for_end.is_empty() {
             tracing::error!(
                 tasks = self.endings,

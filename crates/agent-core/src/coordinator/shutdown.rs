@@ -13,6 +13,9 @@ use crate::record::Subject;
 use crate::store::StoreNotice;
 use crate::worker::Cancel;
 
+/// How long the disk has, at the end of a run, for what it was given.
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,12 +61,28 @@ pub(super) struct CancelAll;
 impl Handler<CancelAll> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, _msg: CancelAll, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, _msg: CancelAll, ctx: &mut Context<Self>) {
         for worker in self.roster.all_busy() {
             self.workers[worker as usize].do_send(Cancel);
         }
-        // No wait is without a bound: that for a store that is down ends here too.
+        // No wait is without a bound: that for a store that is down ends here too, and one that
+        // hangs has a little longer.
         self.store_given_up |= self.store_down;
+        self.tell_if_idle();
+        self.notify_at(self.services.clock.now() + LAST_WRITES, GiveUpOnOutcomes, ctx);
+    }
+}
+
+/// What was in flight is cancelled, and what became of it must be durable by now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct GiveUpOnOutcomes;
+
+impl Handler<GiveUpOnOutcomes> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: GiveUpOnOutcomes, _ctx: &mut Context<Self>) {
+        self.store_given_up = true;
         self.tell_if_idle();
     }
 }

@@ -76,9 +76,6 @@ impl Book {
         entries: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<(), StoreError> {
         let changes = self.plan(entries)?;
-        if changes.puts.is_empty() {
-            return Ok(());
-        }
         self.backend.commit(changes)
     }
 

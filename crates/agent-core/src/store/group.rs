@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::entry::Entry;
 use super::reply::Reply;
 
@@ -17,24 +15,18 @@ pub(super) struct Group {
     /// Who waits for the answer, and whether what it sent is kept while the store is down.
     pub(super) callers: Vec<(Reply, bool)>,
     pub(super) flushes: Vec<Reply>,
-    pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Group {
     /// Adds a message. One that nobody waits for is never refused.
-    pub(super) fn add(
-        &mut self,
-        mut entries: Vec<Entry>,
-        caller: Option<(Reply, OwnedSemaphorePermit)>,
-    ) {
-        if let Some((reply, permit)) = caller {
+    pub(super) fn add(&mut self, mut entries: Vec<Entry>, caller: Option<Reply>) {
+        if let Some(reply) = caller {
             let kept = entries.iter().all(Entry::is_kept);
             if !kept {
                 let start = self.entries.len();
                 self.refused.push(start..start + entries.len());
             }
             self.callers.push((reply, kept));
-            self.permits.push(permit);
         }
         self.entries.append(&mut entries);
     }

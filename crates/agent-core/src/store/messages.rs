@@ -1,18 +1,18 @@
 //! The messages of the store actor, and what answers them.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::entry::Entry;
 use super::error::StoreError;
 use super::query::{self, UsageQuery, UsageReport};
 use super::reply::{Reply, Then};
-use super::writer::{Gauges, Job};
+use super::writer::Job;
 use super::{Side, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -38,23 +38,15 @@ impl Handler<Write> for Store {
     }
 }
 
-/// The answer to a [`Write`]: there already, or given by the store's thread, which is handed the
-/// caller's own channel with the entries.
+/// The answer to a [`Write`]: the caller's own channel goes where the entries go.
 #[derive(Debug)]
 pub struct Written(Answer);
 
 #[derive(Debug)]
 enum Answer {
     Now(Result<(), StoreError>),
-    Later(Vec<Entry>, Line),
-}
-
-/// What leads to the store's thread.
-#[derive(Debug)]
-struct Line {
-    jobs: mpsc::Sender<Job>,
-    permits: Arc<Semaphore>,
-    gauges: Arc<Gauges>,
+    /// From the store's thread.
+    Later(Vec<Entry>, mpsc::Sender<Job>),
 }
 
 impl MessageResponse<Store, Write> for Written {
@@ -69,8 +61,8 @@ impl Store {
             Side::Here(desk) => Answer::Now(desk.write(entries, &self.gauges)),
             Side::Gone => Answer::Now(Err(StoreError::Closed)),
             Side::Thread { jobs, .. } => {
-                let (jobs, permits) = (jobs.clone(), self.permits.clone());
-                Answer::Later(entries, Line { jobs, permits, gauges: self.gauges.clone() })
+                self.gauges.queued.fetch_add(1, Ordering::Relaxed);
+                Answer::Later(entries, jobs.clone())
             }
         }
     }
@@ -79,22 +71,10 @@ impl Store {
 impl Answer {
     /// Gives it, or sends the reply to the thread with the entries.
     fn give(self, reply: Reply) {
-        let (entries, Line { jobs, permits, gauges }) = match self {
-            Answer::Now(result) => return reply.give(result),
-            Answer::Later(entries, line) => (entries, line),
-        };
-        // Where the thread is gone, so is the reply, and is told that.
-        let send = move |permit| {
-            gauges.queued.fetch_add(1, Ordering::Relaxed);
-            drop(jobs.send(Job::Write(entries, Some((reply, permit)))));
-        };
-        match permits.clone().try_acquire_owned() {
-            Ok(permit) => send(permit),
-            Err(_) => drop(actix::spawn(async move {
-                if let Ok(permit) = permits.acquire_owned().await {
-                    send(permit);
-                }
-            })),
+        match self {
+            Answer::Now(result) => reply.give(result),
+            // Where the thread is gone, so is the reply, and is told that.
+            Answer::Later(entries, jobs) => drop(jobs.send(Job::Write(entries, Some(reply)))),
         }
     }
 }
@@ -110,7 +90,8 @@ pub(crate) struct WriteThen {
 }
 
 impl WriteThen {
-    /// `then` is done on the store actor's thread; with [`StoreError::Closed`] where there is none.
+    /// `then` is done on the store actor's thread, or on its own while it closes; with
+    /// [`StoreError::Closed`] where there is none.
     pub(crate) fn new(
         entries: Vec<Entry>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,

@@ -205,7 +205,7 @@ pub(crate) fn spending(
     query::records(backend, midnight(fine_day), Timestamp::NEVER, &mut |record| {
         each(&Spending {
             at: record.opened_at,
-            scopes: record.subject.scopes(&record.account),
+            scopes: scopes(&rollup::names(&record)),
             spent: record.cost,
             presumed: record.presumed,
         });
@@ -213,6 +213,7 @@ pub(crate) fn spending(
     })
 }
 
+/// Not those of tasks: what a task has spent counts in its own run only.
 fn scopes(names: &Names) -> Vec<Scope> {
     use ScopeKind::{Agent, Key, Model, Project, User};
     let named = [Project, Agent, Model, User, Key].into_iter().zip(names);

@@ -9,7 +9,7 @@ use super::error::StoreError;
 /// Told when entries are durable, or cannot be made so.
 type Result = std::result::Result<(), StoreError>;
 
-/// Done on the store actor's thread when entries are durable, or cannot be made so.
+/// Done on the store actor's thread, or its own while it closes, when entries are durable, or cannot be made so.
 pub(crate) type Then = Box<dyn FnOnce(Result) + Send>;
 
 /// Whom to tell; one that is dropped is told that the store is closed.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::WeakAddr;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::book::Book;
@@ -35,8 +35,8 @@ const SLOW: Duration = Duration::from_secs(2);
 /// What the actor asks of the thread.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Write; a permit bounds how many wait.
-    Write(Vec<Entry>, Option<(Reply, OwnedSemaphorePermit)>),
+    /// Write, and tell whoever waits.
+    Write(Vec<Entry>, Option<Reply>),
     /// Answer once all that was asked before is durable.
     Flush(Reply),
     /// Read totals.
@@ -150,7 +150,7 @@ impl Writer {
         let several = group.callers.len() > 1;
         let pause = if several { GATHER } else { Duration::ZERO };
         self.gather_until = self.clock.now() + pause;
-        let Group { entries, refused, callers, flushes, permits: _permits } = group;
+        let Group { entries, refused, callers, flushes } = group;
         let result = self.write(entries, &refused);
         let mut replies = Vec::with_capacity(callers.len() + flushes.len());
         for (reply, kept) in callers {
@@ -167,7 +167,7 @@ impl Writer {
             replies.push((reply, result.clone().map_err(kept)));
         }
         if !replies.is_empty() {
-            self.tell(Answered { replies });
+            self.give(replies);
         }
     }
 
@@ -229,7 +229,7 @@ impl Writer {
                 self.gauges.set_down(None);
                 self.gauges.backlog.store(0, Ordering::Relaxed);
                 let replies = self.waiting.drain(..).map(|reply| (reply, Ok(()))).collect();
-                self.tell(Answered { replies });
+                self.give(replies);
                 self.tell(StoreNotice::Back);
                 true
             }
@@ -259,6 +259,14 @@ impl Writer {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Gives answers on the actor's thread: one wake-up for all of them. Here, where it closes.
+    fn give(&self, replies: Vec<(Reply, Result<(), StoreError>)>) {
+        match self.actor.upgrade() {
+            Some(actor) => actor.do_send(Answered { replies }),
+            None => replies.into_iter().for_each(|(reply, result)| reply.give(result)),
+        }
     }
 
     fn tell<M>(&self, message: M)

@@ -10,8 +10,8 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
-    CancelTask, Coordinator, Ended, GetSnapshot, Shutdown, Snapshot, Stop, Submit, SubmitError,
-    Subscribe, WaitForStop,
+    CancelTask, Coordinator, Ended, GetSnapshot, LAST_WRITES, Shutdown, Snapshot, Stop, Submit,
+    SubmitError, Subscribe, WaitForStop,
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
@@ -215,8 +215,8 @@ impl AgentSystem {
         self.coordinator.send(WaitForStop).await.unwrap_or(Ended::Stopped)
     }
 
-    /// Ends the run as finished: every accepted task must have ended. See
-    /// [`interrupt`](AgentSystem::interrupt) for what happens to those that have not.
+    /// Ends the run as finished, or as interrupted where accepted tasks have not ended: see
+    /// [`interrupt`](AgentSystem::interrupt) for what happens to those.
     pub async fn finish(&self) -> Ended {
         self.shutdown(Ended::Finished, self.grace).await
     }
@@ -232,19 +232,21 @@ impl AgentSystem {
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
         self.places.close();
         let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(how);
-        {
-            let status = match how {
-                Ended::Finished => store::RunStatus::Finished,
-                Ended::Interrupted => store::RunStatus::Interrupted,
-                Ended::Stopped => store::RunStatus::Stopped,
-            };
-            let (run_id, at) = (Arc::clone(&self.run_id), self.clock.now());
-            let finished = store::Entry::RunFinished { run_id, at, status };
-            // Nobody waits for it here: where the store is down, the flush says so at once.
-            self.store.do_send(store::Note { entries: vec![finished] });
-        }
-        if let Ok(Err(error)) = self.store.send(store::Flush).await {
-            tracing::error!(%error, "the run's end could not be made durable");
+        let status = match how {
+            Ended::Finished => store::RunStatus::Finished,
+            Ended::Interrupted => store::RunStatus::Interrupted,
+            Ended::Stopped => store::RunStatus::Stopped,
+        };
+        let (run_id, at) = (Arc::clone(&self.run_id), self.clock.now());
+        let finished = store::Entry::RunFinished { run_id, at, status };
+        // Nobody waits for it here: where the store is down, the flush says so at once.
+        self.store.do_send(store::Note { entries: vec![finished] });
+        match self.clock.timeout(at + LAST_WRITES, self.store.send(store::Flush)).await {
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%error, "the run's end could not be made durable");
+            }
+            Err(_) => tracing::error!("the disk hangs: the run's end may not be durable"),
+            Ok(Ok(Ok(())) | Err(_)) => {}
         }
         how
     }

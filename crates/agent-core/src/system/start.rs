@@ -133,19 +133,20 @@ async fn start_here(
         Some(folder) => Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?,
         None => (Store::memory(), Recovered::default()),
     };
+    if builder.unfinished == Unfinished::Refuse
+        && let Some(run) = &recovered.run
+    {
+        // Before anything is written: nothing was started.
+        let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
+        return Err(StartError::Unfinished { run_id, open });
+    }
     store.settle_left_open(&mut recovered, clock.now())?;
     let finished = recovered.finished.take().filter(|run| {
         let given = builder.already_given.as_ref();
         let all_ended = given.is_some_and(|ids| ids.iter().all(|id| run.ended.contains_key(id)));
         builder.unfinished == Unfinished::Resume && all_ended
     });
-    let unfinished = match (recovered.run.take().or(finished), builder.unfinished) {
-        (Some(run), Unfinished::Refuse) => {
-            let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
-            return Err(StartError::Unfinished { run_id, open });
-        }
-        (run, _) => run,
-    };
+    let unfinished = recovered.run.take().or(finished);
     let resumes = builder.unfinished == Unfinished::Resume;
     let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
     let ledger = ledger(&builder, &store, goes_on.as_ref(), clock.now())?;

@@ -19,6 +19,7 @@ use crate::task::Task;
 use crate::usage::Usage;
 use crate::worker::services::lock;
 
+mod ends;
 mod shared;
 
 /// A provider that answers when it is let.

@@ -125,14 +125,15 @@ impl<'a> Call<'a> {
     /// Waits for a permit and then for money; never holds one while it waits for the other.
     async fn admit(&mut self, request: &mut Request) -> Result<Admission, Ending> {
         let mut ticket = None;
+        let deadline = self.wait_deadline();
         loop {
-            let permit = self.permit(request).await?;
+            let permit = self.permit(request, deadline).await?;
             let amount = self.bound(self.input_bound, request)?;
-            match self.reserve(amount, ticket.take()).await? {
+            match self.reserve(amount, ticket.take(), deadline).await? {
                 Ok(money) => return Ok(Admission { permit, money }),
                 Err(ReserveError::MustWait(turn, _)) => {
                     drop(permit);
-                    ticket = Some(self.await_room(turn).await?);
+                    ticket = Some(self.await_room(turn, deadline).await?);
                 }
                 Err(ReserveError::Refused(no_room)) => {
                     drop(permit);
@@ -145,10 +146,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn permit(&mut self, request: &Request) -> Result<Permit, Ending> {
+    async fn permit(&mut self, request: &Request, deadline: Timestamp) -> Result<Permit, Ending> {
         let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
-        let deadline = self.wait_deadline();
         let acquire = Acquire(Ask {
             account: self.services.client.account(),
             model: Arc::clone(&self.job.model),
@@ -185,16 +185,16 @@ impl<'a> Call<'a> {
         &self,
         amount: NanoUsd,
         ticket: Option<Ticket>,
+        deadline: Timestamp,
     ) -> Result<Result<Reservation, ReserveError>, Ending> {
-        let scopes = Arc::clone(&self.job.scopes);
-        let deadline = self.wait_deadline();
+        let account = self.services.client.account();
+        let scopes = self.job.scopes_of(&account);
         let reserve = Reserve { scopes, amount, ticket, deadline };
         self.services.budget.send(reserve).await.map_err(|_| Ending::Returned)
     }
 
-    async fn await_room(&mut self, ticket: Ticket) -> Result<Ticket, Ending> {
+    async fn await_room(&mut self, ticket: Ticket, deadline: Timestamp) -> Result<Ticket, Ending> {
         let began = self.services.clock.now();
-        let deadline = self.wait_deadline();
         let room = ticket.room(deadline).await;
         self.waits.money += self.services.clock.now().since(began);
         match room {
@@ -276,9 +276,14 @@ impl<'a> Call<'a> {
         );
         let journal = Write { entries: vec![Entry::AttemptOpened(open.clone()), start] };
         let opening = Opening::new(services, &open);
-        let written = services.store.send(journal).await;
+        let task_deadline = self.job.assignment.deadline;
+        let written = services.clock.timeout(task_deadline, services.store.send(journal)).await;
+        if written.is_err() || task_deadline <= services.clock.now() {
+            // Nothing has left: it is withdrawn, permit and money go back.
+            return Err(refusal::deadline(self.job).into());
+        }
         opening.answered();
-        if !matches!(written, Ok(Ok(()))) {
+        if !matches!(written, Ok(Ok(Ok(())))) {
             // Nothing has left: permit and money go back.
             return Err(Ending::Returned);
         }
@@ -290,7 +295,6 @@ impl<'a> Call<'a> {
             Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);
 
         let deadline = services.clock.now() + timeout;
-        let task_deadline = self.job.assignment.deadline;
         let result =
             services.clock.timeout(deadline.min(task_deadline), services.client.complete(request));
         let error = match result.await {

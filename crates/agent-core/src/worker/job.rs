@@ -65,8 +65,9 @@ pub(crate) struct Job {
     pub(crate) worker: Arc<str>,
     pub(crate) subject: Arc<Subject>,
     pub(crate) model: Arc<str>,
-    /// Those of the subject, paid with the account in use when the job began.
-    pub(crate) scopes: Arc<[Scope]>,
+    /// The account in use when the job began, and the scopes of a call paid with it.
+    account: Arc<str>,
+    scopes: Arc<[Scope]>,
 }
 
 impl Job {
@@ -75,7 +76,7 @@ impl Job {
         spec: Arc<AgentSpec>,
         worker: Arc<str>,
         run_id: &Arc<str>,
-        account: &str,
+        account: Arc<str>,
     ) -> Job {
         let task = &assignment.task;
         let model: Arc<str> = task.model.as_deref().unwrap_or(&spec.model).into();
@@ -89,12 +90,20 @@ impl Job {
             user_id: task.user_id.as_deref().map(Into::into),
             model: Some(Arc::clone(&model)),
         };
-        let scopes = subject.scopes(account).into();
-        Job { subject: Arc::new(subject), model, scopes, assignment, spec, worker }
+        let scopes = subject.scopes(&account).into();
+        Job { subject: Arc::new(subject), model, account, scopes, assignment, spec, worker }
     }
 
     pub(crate) fn task(&self) -> &Task {
         &self.assignment.task
+    }
+
+    /// The scopes of a call that is paid with `account`: another one where a key was rotated.
+    pub(crate) fn scopes_of(&self, account: &Arc<str>) -> Arc<[Scope]> {
+        if *account == self.account {
+            return Arc::clone(&self.scopes);
+        }
+        self.subject.scopes(account).into()
     }
 
     pub(crate) fn max_tokens(&self) -> u32 {
