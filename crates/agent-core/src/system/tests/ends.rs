@@ -43,6 +43,7 @@ fn what_a_task_has_spent_before_a_restart_counts_once_against_its_budget() {
 }
 
 #[test]
+#[expect(clippy::await_holding_lock, reason = "it is the disk that is held up")]
 fn a_task_whose_deadline_passes_in_its_journal_is_never_sent_nor_charged() {
     let disk = Disk::new();
     on_a_system(async {
