@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use agent_core::agent::AgentSpec;
+use agent_core::clock::Clock;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
+use agent_core::store::StoreError;
 use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, StartError, SubmitError};
 use agent_core::task::Task;
 use agent_core::usage::Usage;
@@ -188,11 +191,10 @@ async fn a_store_is_let_go_of_when_the_last_handle_is_dropped_in_a_tokio_program
 
 /// Starts when the run before has let go of the folder, which its thread does soon.
 async fn start_when_free(build: impl Fn() -> AgentSystemBuilder) -> AgentSystem {
-    use agent_core::store::StoreError;
     for _ in 0..1_000 {
         match build().start().await {
             Err(StartError::Store(StoreError::InUse { .. })) => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                Clock::real().sleep(Duration::from_millis(10)).await;
             }
             started => return started.unwrap(),
         }

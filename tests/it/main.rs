@@ -6,5 +6,6 @@ mod fate;
 mod invariants;
 mod licences;
 mod limits;
+mod readme;
 mod support;
 mod tidy;
