@@ -10,30 +10,29 @@ use agent_core::system::AgentSystem;
 use agent_core::task::Task;
 use agent_sim::simulated::SimulatedProvider;
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = ProviderLimits {
-        requests_per_minute: NonZeroU32::new(1_000),
+        requests_per_minute: NonZeroU32::new(3_000),
         max_concurrent: NonZeroU32::new(100).ok_or("not zero")?,
         ..ProviderLimits::default()
     };
     let system = AgentSystem::builder(SimulatedProvider::default())
-        .agent(AgentSpec::new("clerk", "claude-haiku-4-5").count(100).max_tokens(512))
-        .budget(BudgetSpec::new(ScopePattern::GLOBAL, "0.25".parse()?))
+        .agent(AgentSpec::new("clerk", "claude-haiku-4-5").count(100).max_tokens(64))
+        .budget(BudgetSpec::new(ScopePattern::GLOBAL, "0.05".parse()?))
         .limits(limits)
         .start()
         .await?;
-    let mut outcomes = system.outcomes();
-    for id in 0..300 {
-        system.submit(Task::new(id.to_string(), format!("Sort folder {id}"))).await?;
+    let mut tasks = Vec::new();
+    for id in 0..200 {
+        tasks.push(system.submit(Task::new(id.to_string(), format!("Sort folder {id}"))).await?);
     }
-    let (mut completed, mut refused) = (0, 0);
-    while completed + refused < 300 {
-        let outcome = outcomes.next().await.ok_or("the system is gone")?;
-        *if outcome.error.is_none() { &mut completed } else { &mut refused } += 1;
+    for task in tasks {
+        task.outcome().await?;
     }
-    let spent = system.snapshot().await?.summary.cost_usd;
-    println!("{completed} tasks completed for ${spent}; {refused} did not fit the budget");
+    let run = system.snapshot().await?.summary;
+    println!("{} tasks completed for ${}", run.tasks.completed, run.cost_usd);
+    println!("{} did not fit the budget", run.tasks.failed);
     system.finish().await;
     Ok(())
 }

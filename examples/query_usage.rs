@@ -10,13 +10,17 @@ use agent_sim::simulated::SimulatedProvider;
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("impresario-example-{}", std::process::id()));
-    let agent = AgentSpec::new("clerk", "claude-haiku-4-5").count(4).max_tokens(256);
+    let agent = AgentSpec::new("clerk", "claude-haiku-4-5").count(8).max_tokens(64);
     let provider = SimulatedProvider::default();
     let system = AgentSystem::builder(provider).agent(agent).store(&folder).start().await?;
+    let mut tasks = Vec::new();
     for id in 0..8 {
         let mut task = Task::new(id.to_string(), format!("File letter {id}"));
         task.project_id = Some(if id % 2 == 0 { "web" } else { "docs" }.to_owned());
-        system.submit(task).await?.outcome().await?;
+        tasks.push(system.submit(task).await?);
+    }
+    for task in tasks {
+        task.outcome().await?;
     }
     let by = vec![Dimension::Project, Dimension::Day];
     let report = system.usage(UsageQuery { by, ..UsageQuery::default() }).await?;

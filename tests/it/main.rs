@@ -1,9 +1,11 @@
 //! One binary for every test across crates; a module per subject.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod embedding;
 mod fate;
 mod invariants;
 mod licences;
 mod limits;
+mod readme;
 mod support;
 mod tidy;

@@ -1,1 +1,0 @@
-//! Holds the examples; each is a program of its own beside this file.
