@@ -31,6 +31,8 @@ pub struct GrantId(u64);
 pub struct Grant {
     /// Names it.
     pub id: GrantId,
+    /// When it was granted.
+    pub at: Timestamp,
     /// How long its caller waited.
     pub waited: Duration,
     /// When its worker may call once more, by its own limit.
@@ -202,7 +204,7 @@ impl Permits {
         let worker_free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
         let key = self.places[place].pair.take(now, amounts);
         self.granted.insert(id, Granted { place, worker, called_at: now, key, amounts });
-        Grant { id, waited: now.since(waiter.since), worker_free_at }
+        Grant { id, at: now, waited: now.since(waiter.since), worker_free_at }
     }
 
     /// Admits whoever may go at `now`, and refuses whoever has waited too long.

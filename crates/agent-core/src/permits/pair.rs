@@ -134,6 +134,16 @@ impl Pair {
         key
     }
 
+    /// What was taken under `key` counts from `now` on.
+    pub(super) fn postpone(&mut self, now: Timestamp, key: EntryKey, taken: Amounts) -> EntryKey {
+        self.window.give_back(key);
+        let later = self.window.take(now, taken);
+        if matches!(self.probe, Probe::Sent(probe, _) if probe == key) {
+            self.probe = Probe::Sent(later, now);
+        }
+        later
+    }
+
     pub(super) fn give_back(&mut self, key: EntryKey) {
         self.in_flight -= 1;
         self.window.give_back(key);

@@ -8,6 +8,10 @@ use super::RateLimiter;
 use crate::clock::Timestamp;
 use crate::permits::{Feedback, Grant, GrantId};
 
+/// A request that leaves this long after its permit was granted (its journal was slow) has its
+/// minute begin anew. Less is covered by what a window allows for the way to the provider.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Leave to send one request. Dropped, it is given back as if it had never been taken.
 #[must_use = "a permit that is dropped is given back"]
 #[derive(Debug)]
@@ -31,9 +35,15 @@ impl Permit {
         self.grant.worker_free_at
     }
 
-    /// The request leaves: from now on it counts.
-    pub fn depart(mut self) -> Departed {
-        Departed { id: self.grant.id, limiter: self.limiter.take() }
+    /// The request leaves at `now`: from then on it counts.
+    pub fn depart(mut self, now: Timestamp) -> Departed {
+        let (id, limiter) = (self.grant.id, self.limiter.take());
+        if let Some(limiter) = &limiter
+            && now.since(self.grant.at) > LATE
+        {
+            limiter.do_send(Late { id, at: now });
+        }
+        Departed { id, limiter }
     }
 }
 
@@ -72,7 +82,22 @@ impl Drop for Departed {
     }
 }
 
-// === GiveBack, Settle ===
+// === Late, GiveBack, Settle ===
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Late {
+    id: GrantId,
+    at: Timestamp,
+}
+
+impl Handler<Late> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, Late { id, at }: Late, _ctx: &mut Context<Self>) {
+        self.permits.depart(at, id);
+    }
+}
 
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

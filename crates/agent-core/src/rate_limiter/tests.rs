@@ -99,7 +99,7 @@ fn a_permit_that_is_dropped_was_never_taken_and_one_that_has_left_stays_counted(
     on_stage(limits(2, 2), |stage| async move {
         drop(stage.permit().await);
         assert_eq!(stage.settled().await, (0, 0, 0));
-        drop(stage.permit().await.depart());
+        drop(stage.permit().await.depart(Timestamp::EPOCH));
         assert_eq!(stage.settled().await, (1, 0, 0));
     });
 }
@@ -135,7 +135,7 @@ fn a_holder_that_panics_gives_its_permit_to_the_next() {
         let next = waiting.await.unwrap().unwrap();
         assert_eq!(stage.settled().await, (1, 1, 0));
         let sender = actix::spawn(async move {
-            let _request = next.depart();
+            let _request = next.depart(Timestamp::EPOCH);
             panic!("asked for");
         });
         assert!(sender.await.is_err());
@@ -188,7 +188,7 @@ fn a_permit_that_nobody_fetches_comes_back() {
 fn a_limiter_that_starts_again_keeps_what_was_granted_and_who_waits() {
     on_stage(limits(3, 10), |stage| async move {
         for _ in 0..3 {
-            stage.permit().await.depart().settle(Feedback::default());
+            stage.permit().await.depart(Timestamp::EPOCH).settle(Feedback::default());
         }
         let waiting = stage.wait().await;
         stage.clock.sleep(Duration::from_secs(30)).await;
@@ -227,7 +227,7 @@ fn a_thousand_waiters_go_in_the_order_in_which_they_came() {
                 // Some take long, some fail before they leave.
                 stage.clock.sleep(Duration::from_millis(number % 13 * 100)).await;
                 if number % 10 != 0 {
-                    permit.depart().settle(Feedback::default());
+                    permit.depart(Timestamp::EPOCH).settle(Feedback::default());
                 }
             }));
         }
@@ -241,5 +241,16 @@ fn a_thousand_waiters_go_in_the_order_in_which_they_came() {
         let too_soon = departed.windows(101).find(|w| w[100] < w[0] + Duration::from_secs(60));
         assert_eq!(too_soon, None);
         assert!(stage.clock.now() < Timestamp::from_millis(9 * 62_000), "the limit is not used");
+    });
+}
+
+#[test]
+fn a_request_that_leaves_long_after_its_permit_was_granted_counts_from_its_departure() {
+    on_stage(limits(1, 10), async |stage| {
+        let permit = stage.permit().await;
+        stage.clock.sleep(Duration::from_secs(30)).await;
+        permit.depart(stage.clock.now()).settle(Feedback::default());
+        drop(stage.permit().await.depart(stage.clock.now()));
+        assert_eq!(stage.clock.now(), Timestamp::EPOCH + Duration::from_secs(90));
     });
 }

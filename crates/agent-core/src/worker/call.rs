@@ -289,7 +289,7 @@ impl<'a> Call<'a> {
         }
         self.job.tally(|tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
-        let (permit, money) = (permit.depart(), money.depart());
+        let (permit, money) = (permit.depart(services.clock.now()), money.depart());
         let account = open.account.clone();
         let attempt =
             Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);

@@ -59,6 +59,17 @@ impl Permits {
         }
     }
 
+    /// A request leaves at `now`, long after it was granted: its minute begins now.
+    pub fn depart(&mut self, now: Timestamp, id: GrantId) {
+        let Some(granted) = self.granted.get_mut(&id) else { return };
+        let pair = &mut self.places[granted.place].pair;
+        granted.key = pair.postpone(now, granted.key, granted.amounts);
+        let log = &mut self.logs[granted.worker];
+        log.give_back(granted.called_at);
+        log.take(now);
+        granted.called_at = now;
+    }
+
     /// An attempt ended. Returns who is refused: the key is out of service, or they ask for more
     /// than a limit that proved smaller.
     pub fn settle(
