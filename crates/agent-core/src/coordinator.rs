@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) supervision: Supervision,
     /// Whether a task must name its project.
     pub(crate) project_required: bool,
+    /// Whether each task has a budget of its own, which is dropped when the task has ended.
+    pub(crate) tasks_have_budgets: bool,
     /// How long the store may be down before the run stops.
     pub(crate) store_grace: Duration,
 }

@@ -6,6 +6,8 @@ use actix::{AsyncContext, Context, Handler, Message};
 use tokio::sync::mpsc;
 
 use super::{Coordinator, Ended, FeedAll, Intake, PAUSE, State};
+use crate::budget::Forget;
+use crate::ledger::{Scope, ScopeKind};
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
@@ -145,6 +147,10 @@ impl Handler<Tell> for Coordinator {
         let Some(entry) = self.tasks.remove(&task) else { return };
         self.stats.add(&lock(&entry.assignment.tally));
         self.stats.count(&outcome);
+        if self.plan.tasks_have_budgets {
+            let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());
+            self.services.budget.do_send(Forget { scope });
+        }
         for waiter in entry.waiters {
             // Who does not wait any more need not be told.
             _ = waiter.send(Arc::clone(&outcome));

@@ -220,6 +220,9 @@ fn wire(
         agents: agents.into_iter().map(Arc::new).collect(),
         supervision: builder.supervision,
         project_required: budgets.iter().any(|budget| of_project(&budget.scope)),
+        tasks_have_budgets: budgets
+            .iter()
+            .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),
         store_grace: builder.store_grace,
     };
     let rules = Rules {

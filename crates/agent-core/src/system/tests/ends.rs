@@ -68,3 +68,20 @@ fn a_task_whose_deadline_passes_in_its_journal_is_never_sent_nor_charged() {
     assert_eq!(reader.recovered().open_attempts, []);
     assert_eq!(reader.usage(&UsageQuery::default()).unwrap().total.totals.calls, 0);
 }
+
+#[test]
+fn the_budget_of_a_task_is_forgotten_when_the_task_has_ended() {
+    VirtualClock::run(Timestamp::from_millis(0), |clock| async move {
+        let gate = Gate::default();
+        gate.open();
+        let agent = AgentSpec::new("clerk", "claude-haiku-4-5").count(2);
+        let builder = AgentSystem::builder(gate).clock(clock.clone()).agent(agent);
+        let system = builder.budget(each_task()).start().await.unwrap();
+        for id in 0..3 {
+            system.run(Task::new(id.to_string(), "a task")).await.unwrap();
+        }
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(system.balances().await.unwrap(), []);
+        system.finish().await;
+    });
+}
