@@ -279,19 +279,26 @@ impl Handler<StoreNotice> for Store {
     }
 }
 
-/// One commit's answers, given out on the actor's own thread: one wake-up for all of them.
+/// One commit's answers. They are given where this is dropped: by the actor, on its own thread, with
+/// one wake-up for all of them; or wherever it ends where the actor does not read its mail any more.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Answered {
     pub(super) replies: Vec<(Reply, Result<(), StoreError>)>,
 }
 
+impl Drop for Answered {
+    fn drop(&mut self) {
+        for (reply, result) in self.replies.drain(..) {
+            reply.give(result);
+        }
+    }
+}
+
 impl Handler<Answered> for Store {
     type Result = ();
 
-    fn handle(&mut self, Answered { replies }: Answered, _: &mut Context<Self>) {
-        for (reply, result) in replies {
-            reply.give(result);
-        }
+    fn handle(&mut self, answered: Answered, _: &mut Context<Self>) {
+        drop(answered);
     }
 }

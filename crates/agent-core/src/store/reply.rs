@@ -6,17 +6,17 @@ use actix::dev::OneshotSender;
 
 use super::error::StoreError;
 
-/// Told when entries are durable, or cannot be made so.
-type Result = std::result::Result<(), StoreError>;
+/// What is told: entries are durable, or cannot be made so.
+type Told = Result<(), StoreError>;
 
-/// Done on the store actor's thread, or its own while it closes, when entries are durable, or cannot be made so.
-pub(crate) type Then = Box<dyn FnOnce(Result) + Send>;
+/// Done when that is known, on the store actor's thread, or on its own while it closes.
+pub(crate) type Then = Box<dyn FnOnce(Told) + Send>;
 
 /// Whom to tell; one that is dropped is told that the store is closed.
 pub(crate) struct Reply(Option<Kind>);
 
 enum Kind {
-    Caller(OneshotSender<Result>),
+    Caller(OneshotSender<Told>),
     Then(Then),
 }
 
@@ -26,8 +26,8 @@ impl fmt::Debug for Reply {
     }
 }
 
-impl From<OneshotSender<Result>> for Reply {
-    fn from(caller: OneshotSender<Result>) -> Reply {
+impl From<OneshotSender<Told>> for Reply {
+    fn from(caller: OneshotSender<Told>) -> Reply {
         Reply(Some(Kind::Caller(caller)))
     }
 }
@@ -45,11 +45,11 @@ impl Reply {
     }
 
     /// Tells it.
-    pub(super) fn give(mut self, result: Result) {
+    pub(super) fn give(mut self, result: Told) {
         self.tell(result);
     }
 
-    fn tell(&mut self, result: Result) {
+    fn tell(&mut self, result: Told) {
         match self.0.take() {
             // Who does not wait any more need not be told.
             Some(Kind::Caller(caller)) => drop(caller.send(result)),

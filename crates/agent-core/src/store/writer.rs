@@ -167,7 +167,7 @@ impl Writer {
             replies.push((reply, result.clone().map_err(kept)));
         }
         if !replies.is_empty() {
-            self.give(replies);
+            self.tell(Answered { replies });
         }
     }
 
@@ -229,7 +229,7 @@ impl Writer {
                 self.gauges.set_down(None);
                 self.gauges.backlog.store(0, Ordering::Relaxed);
                 let replies = self.waiting.drain(..).map(|reply| (reply, Ok(()))).collect();
-                self.give(replies);
+                self.tell(Answered { replies });
                 self.tell(StoreNotice::Back);
                 true
             }
@@ -259,14 +259,6 @@ impl Writer {
             return Err(error);
         }
         Ok(())
-    }
-
-    /// Gives answers on the actor's thread: one wake-up for all of them. Here, where it closes.
-    fn give(&self, replies: Vec<(Reply, Result<(), StoreError>)>) {
-        match self.actor.upgrade() {
-            Some(actor) => actor.do_send(Answered { replies }),
-            None => replies.into_iter().for_each(|(reply, result)| reply.give(result)),
-        }
     }
 
     fn tell<M>(&self, message: M)

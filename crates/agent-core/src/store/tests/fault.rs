@@ -192,3 +192,32 @@ fn an_attempt_that_a_killed_process_left_open_is_charged_at_its_bound_once() {
         .unwrap();
     assert_eq!(events, ["usage_presumed"]);
 }
+
+#[test]
+fn who_waits_while_the_store_closes_is_told_that_what_was_written_is_durable() {
+    let (_root, dir) = folder();
+    let slow = Arc::new(AtomicBool::new(false));
+    let slows = slow.clone();
+    let sync = SyncFile::new(move |file| {
+        if slows.load(Ordering::SeqCst) {
+            #[expect(clippy::disallowed_methods, reason = "the store's thread is slow, no other")]
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        file.sync_all()
+    });
+    let (store, _) = Store::sled_with(&dir, &StoreOptions::default(), sync).unwrap();
+    let told = on_a_system(async move {
+        let store = store.start();
+        store.send(Write { entries: vec![started(Timestamp::EPOCH)] }).await.unwrap().unwrap();
+        slow.store(true, Ordering::SeqCst);
+        let write = store.send(Write { entries: vec![accepted(1, Timestamp::EPOCH)] });
+        let waits = actix::spawn(write);
+        // One turn for the message to reach the store, whose last address then goes.
+        tokio::task::yield_now().await;
+        drop(store);
+        waits.await.unwrap()
+    });
+    told.unwrap().unwrap();
+    let reader = Reader::open(&dir).unwrap();
+    assert_eq!(reader.recovered().run.as_ref().unwrap().tasks.len(), 1);
+}
