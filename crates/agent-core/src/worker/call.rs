@@ -52,10 +52,11 @@ pub(super) struct Call<'a> {
     waits: Waits,
 }
 
-/// A permit and money, both in hand.
+/// A permit and money, both in hand, of one account.
 struct Admission {
     permit: Permit,
     money: Reservation,
+    account: Arc<str>,
 }
 
 impl<'a> Call<'a> {
@@ -127,10 +128,12 @@ impl<'a> Call<'a> {
         let mut ticket = None;
         let deadline = self.wait_deadline();
         loop {
-            let permit = self.permit(request, deadline).await?;
+            // Read once: a key may be changed while this one waits.
+            let account = self.services.client.account();
+            let permit = self.permit(request, &account, deadline).await?;
             let amount = self.bound(self.input_bound, request)?;
-            match self.reserve(amount, ticket.take(), deadline).await? {
-                Ok(money) => return Ok(Admission { permit, money }),
+            match self.reserve(amount, &account, ticket.take(), deadline).await? {
+                Ok(money) => return Ok(Admission { permit, money, account }),
                 Err(ReserveError::MustWait(turn, _)) => {
                     drop(permit);
                     ticket = Some(self.await_room(turn, deadline).await?);
@@ -146,11 +149,16 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn permit(&mut self, request: &Request, deadline: Timestamp) -> Result<Permit, Ending> {
+    async fn permit(
+        &mut self,
+        request: &Request,
+        account: &Arc<str>,
+        deadline: Timestamp,
+    ) -> Result<Permit, Ending> {
         let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let acquire = Acquire(Ask {
-            account: self.services.client.account(),
+            account: Arc::clone(account),
             model: Arc::clone(&self.job.model),
             worker: Arc::clone(&self.job.worker),
             worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
@@ -184,11 +192,11 @@ impl<'a> Call<'a> {
     async fn reserve(
         &self,
         amount: NanoUsd,
+        account: &Arc<str>,
         ticket: Option<Ticket>,
         deadline: Timestamp,
     ) -> Result<Result<Reservation, ReserveError>, Ending> {
-        let account = self.services.client.account();
-        let scopes = self.job.scopes_of(&account);
+        let scopes = self.job.scopes_of(account);
         let reserve = Reserve { scopes, amount, ticket, deadline };
         self.services.budget.send(reserve).await.map_err(|_| Ending::Returned)
     }
@@ -251,14 +259,14 @@ impl<'a> Call<'a> {
         admission: Admission,
     ) -> Result<Result<Answer, Failed>, Ending> {
         let services = self.services;
-        let Admission { permit, money } = admission;
+        let Admission { permit, money, account } = admission;
         let timeout = services.rules.timeout.of(request.max_tokens);
         let open = OpenAttempt {
             call_id: self.id,
             attempt: number,
             at: services.clock.now(),
             bound: money.amount(),
-            account: services.client.account(),
+            account: Arc::clone(&account),
             provider: Arc::clone(&services.provider),
             subject: Arc::clone(&self.job.subject),
         };
@@ -290,7 +298,6 @@ impl<'a> Call<'a> {
         self.job.tally(|tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
-        let account = open.account.clone();
         let attempt =
             Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);
 

@@ -30,7 +30,7 @@ impl Drop for Opening<'_> {
         let event = AuditKind::CallFailure {
             attempt: open.attempt,
             error_type: "abandoned".to_owned(),
-            error_message: "the worker ended before the request left".to_owned(),
+            error_message: "the request never left: its task ended first".to_owned(),
             status: None,
             will_retry: false,
             retry_after_ms: None,

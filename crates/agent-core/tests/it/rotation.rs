@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::agent::AgentSpec;
+use agent_core::ledger::BudgetSpec;
 use agent_core::llm::anthropic::Anthropic;
 use agent_core::llm::{ApiKey, KeyRing, KeySource, LlmClient};
 use agent_core::system::AgentSystem;
@@ -179,4 +180,20 @@ fn a_key_in_the_place_of_a_name_is_not_shown() {
         let shown = format!("{source} {source:?} {error} {error:?}");
         assert!(!shown.contains("secret"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_call_pays_from_the_budget_of_the_key_that_it_is_sent_with() {
+    let (server, file) = (locked().await, key_file(OLD));
+    let client = client(&server, file.path());
+    std::fs::write(file.path(), NEW).unwrap();
+    let agent = AgentSpec::new("clerk", MODEL).max_tokens(9);
+    let each_key = BudgetSpec::new("key:*".parse().unwrap(), "1".parse().unwrap());
+    let builder = AgentSystem::builder_shared(client).agent(agent).budget(each_key);
+    let system = builder.start().await.unwrap();
+    let outcome = run(&system, 1).await.remove(0);
+    let balances = system.balances().await.unwrap();
+    let spent = balances.iter().filter(|balance| !balance.spent.is_zero());
+    let spent: Vec<_> = spent.map(|it| (it.scope.to_string(), it.spent)).collect();
+    assert_eq!(spent, [("key:sk-ant-***NEW2".to_owned(), outcome.cost_usd)]);
 }
