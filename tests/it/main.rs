@@ -6,6 +6,7 @@ mod fate;
 mod invariants;
 mod licences;
 mod limits;
+mod money;
 mod readme;
 mod support;
 mod tidy;

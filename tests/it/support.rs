@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use agent_core::agent::AgentSpec;
 use agent_core::clock::{Clock, Timestamp, VirtualClock};
+use agent_core::ledger::BudgetSpec;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, LlmErrorKind, Request, StopReason};
+use agent_core::money::NanoUsd;
 use agent_core::permits::AgentRateLimit;
 use agent_core::pricing::Catalogue;
 use agent_core::system::{AgentSystem, AgentSystemBuilder};
@@ -194,4 +196,14 @@ pub(crate) fn expect_panics() {
             }
         }
     }));
+}
+
+pub(crate) fn budget(scope: &str, limit: &str) -> BudgetSpec {
+    BudgetSpec::new(scope.parse().unwrap(), limit.parse().unwrap())
+}
+
+/// Charged, presumed included, and set aside, in the first budget.
+pub(crate) async fn spent(system: &AgentSystem) -> (NanoUsd, NanoUsd) {
+    let balance = &system.balances().await.unwrap()[0];
+    (balance.spent.saturating_add(balance.presumed), balance.reserved)
 }

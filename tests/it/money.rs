@@ -1,0 +1,117 @@
+//! What budgets do to calls: refuse, hold back, clamp, stop.
+
+use std::time::Duration;
+
+use agent_core::ledger::{BudgetSpec, OnExhausted, Window};
+use agent_core::permits::ProviderLimits;
+use agent_core::system::Ended;
+use agent_core::task::ErrorCode;
+
+use crate::support::{GOOD, Scripted, agent, budget, run, spent, system, task};
+
+#[test]
+fn who_finds_money_in_flight_waits_for_it_instead_of_being_refused() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        // The bound on a call is under $0.001, its cost $0.00035: four fit at once, ten in all.
+        let system = system(&clock, &client)
+            .agent(agent(10))
+            .budget(budget("global", "0.0042"))
+            .start()
+            .await
+            .unwrap();
+        let mut handles = Vec::new();
+        for id in 0..10 {
+            handles.push(system.submit(task(id)).await.unwrap());
+        }
+        let mut refused = 0;
+        for handle in handles {
+            refused += u32::from(handle.outcome().await.unwrap().error.is_some());
+        }
+        assert_eq!(refused, 0);
+        assert_eq!(spent(&system).await.0, "0.0035".parse().unwrap());
+    });
+}
+
+#[test]
+fn a_refusal_names_the_budget_and_consumes_nothing() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let system = system(&clock, &client)
+            .agent(agent(1))
+            .budget(budget("global", "1.00"))
+            .budget(budget("project:web", "0.0001"))
+            .start()
+            .await
+            .unwrap();
+        let mut dear = task(1);
+        dear.project_id = Some("web".into());
+        let outcome = system.run(dear).await.unwrap();
+        let error = outcome.error.clone().unwrap();
+        assert_eq!(error.code, ErrorCode::BudgetExceeded);
+        assert!(error.message.contains("project:web"), "{}", error.message);
+        assert_eq!((client.sent().len(), outcome.attempts), (0, 0));
+        for balance in system.balances().await.unwrap() {
+            assert!(balance.spent.is_zero() && balance.reserved.is_zero());
+        }
+        let limits = system.headroom().await.unwrap();
+        assert!(limits.iter().all(|pair| pair.requests.0 == 0 && pair.in_flight == 0));
+    });
+}
+
+#[test]
+fn a_budget_that_waits_goes_on_when_its_window_turns() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let daily = BudgetSpec {
+            window: Window::Day,
+            on_exhausted: OnExhausted::Wait,
+            ..budget("global", "0.0012")
+        };
+        let limits =
+            ProviderLimits { max_wait: Duration::from_secs(86_400), ..ProviderLimits::default() };
+        let system = system(&clock, &client)
+            .agent(agent(1))
+            .budget(daily)
+            .limits(limits)
+            .start()
+            .await
+            .unwrap();
+        for id in 0..3 {
+            assert!(system.run(task(id)).await.unwrap().error.is_none(), "task {id}");
+        }
+        assert!(clock.now() >= "2026-11-25T00:00:00Z".parse().unwrap(), "{}", clock.now());
+    });
+}
+
+#[test]
+fn a_budget_that_stops_the_run_keeps_its_tasks() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let stop = BudgetSpec { on_exhausted: OnExhausted::StopRun, ..budget("global", "0.0012") };
+        let system = system(&clock, &client).agent(agent(1)).budget(stop).start().await.unwrap();
+        for id in 0..5 {
+            system.submit(task(id)).await.unwrap();
+        }
+        assert_eq!(system.stopped().await, Ended::Stopped);
+        let tasks = system.snapshot().await.unwrap().summary.tasks;
+        assert!(tasks.completed > 0 && tasks.failed == 0 && tasks.completed < tasks.total);
+    });
+}
+
+#[test]
+fn a_call_is_clamped_to_what_fits_where_its_agent_allows_it() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let mut spec = agent(1);
+        spec.clamp_max_tokens = true;
+        let system = system(&clock, &client)
+            .agent(spec)
+            .budget(budget("global", "0.0006"))
+            .start()
+            .await
+            .unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        assert!(spent(&system).await.0 <= "0.0006".parse().unwrap());
+    });
+}
