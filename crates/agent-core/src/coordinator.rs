@@ -40,11 +40,9 @@ pub(crate) use expiry::CancelTask;
 pub use intake::SubmitError;
 pub(crate) use intake::{Restore, Submit};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
-pub use shutdown::Ended;
-pub(crate) use shutdown::LAST_WRITES;
-pub(crate) use shutdown::{Shutdown, Stop, WaitForStop};
-
 pub(crate) use shared::SharedWatch;
+pub use shutdown::Ended;
+pub(crate) use shutdown::{LAST_WRITES, Shutdown, Stop, WaitForStop};
 
 use report::Stats;
 use roster::{Roster, State};

@@ -1,4 +1,4 @@
-//! A map that is only looked up in: faster than a sorted one, and of the same order in every run.
+//! A map in whose order nothing depends: faster than a sorted one, and the same in every run.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::BuildHasherDefault;

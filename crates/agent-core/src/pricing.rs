@@ -181,7 +181,8 @@ impl Catalogue {
     fn nearest(&self, model: &str) -> Option<String> {
         let alike = |name: &str| strsim::normalized_damerau_levenshtein(model, name);
         let names = self.exact.keys().map(|name| (alike(name), name));
-        let (likeness, name) = names.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        let (likeness, name) =
+            names.max_by(|(a, first), (b, second)| a.total_cmp(b).then(first.cmp(second)))?;
         (likeness >= ALIKE).then(|| name.clone())
     }
 }

@@ -55,7 +55,8 @@ impl Coordinator {
         let coordinator = ctx.address();
         let told = move |written: Result<(), StoreError>| {
             if let Err(error) = &written {
-                tracing::error!(%error, task = %outcome.task_id, "an outcome could not be made durable");
+                let task = &outcome.task_id;
+                tracing::error!(%error, %task, "an outcome could not be made durable");
             }
             coordinator.do_send(Tell { task, outcome, durable: written.is_ok() });
         };

@@ -85,3 +85,22 @@ fn the_budget_of_a_task_is_forgotten_when_the_task_has_ended() {
         system.finish().await;
     });
 }
+
+#[test]
+#[expect(clippy::await_holding_lock, reason = "it is the disk that is held up")]
+fn a_run_over_a_disk_that_hangs_without_an_error_ends_all_the_same() {
+    let (disk, gate) = (Disk::new(), Gate::default());
+    on_a_system(async {
+        let system = disk.system(&gate).start().await.unwrap();
+        submitted(&system, 1).await;
+        until("a call is in flight", async || gate.sent() == 1).await;
+        let held = lock(&disk.slow);
+        disk.slow_from.store(0, Ordering::SeqCst);
+        gate.open();
+        let (clock, minute) = (Clock::real(), Duration::from_secs(60));
+        let ends = system.shutdown(Ended::Interrupted, Duration::ZERO);
+        let ended = clock.timeout(clock.now() + minute, ends).await;
+        drop(held);
+        assert_eq!(ended.ok(), Some(Ended::Interrupted));
+    });
+}
