@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         let clock = Clock::real();
         let end = clock.now() + Duration::from_secs(60) * MINUTES;
         let (mut answered, mut last, mut out_of_order) = (0u32, 0u32, 0u32);
-        while let Ok(Some(outcome)) = clock.timeout(end, outcomes.next()).await {
+        while let Ok(Some(outcome)) = clock.timeout(end, std::pin::pin!(outcomes.next())).await {
             answered += u32::from(outcome.error.is_none());
             let id: u32 = outcome.task_id.as_str().parse()?;
             // Answers of calls that were let go together come in any order.

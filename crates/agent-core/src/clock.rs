@@ -9,9 +9,11 @@ mod virtual_time;
 use std::fmt;
 use std::future::Future;
 use std::ops::Add;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -187,23 +189,47 @@ impl Clock {
         self.sleep(at.since(self.now())).await;
     }
 
-    /// Runs `future` until it is done or `deadline` is reached.
+    /// Runs `future` until it is done or `deadline` is reached. A timer is made only where it is not
+    /// done at once. A future that is not [`Unpin`] is pinned first, with [`std::pin::pin!`].
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] where the deadline came first; `future` is dropped then. A future that is ready
-    /// wins over a deadline that has passed.
-    pub async fn timeout<F: Future>(
-        &self,
-        deadline: Timestamp,
-        future: F,
-    ) -> Result<F::Output, Elapsed> {
-        let future = std::pin::pin!(future);
-        let alarm = std::pin::pin!(self.sleep_until(deadline));
-        match select(future, alarm).await {
-            Either::Left((output, _)) => Ok(output),
-            Either::Right(((), _)) => Err(Elapsed),
+    /// [`Elapsed`] where the deadline came first; `future` is dropped with the wait. A future that is
+    /// ready wins over a deadline that has passed.
+    pub fn timeout<F: Future + Unpin>(&self, deadline: Timestamp, future: F) -> Timeout<'_, F> {
+        Timeout { clock: self, deadline, future, alarm: None }
+    }
+}
+
+/// A wait with a deadline; see [`Clock::timeout`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Timeout<'a, F> {
+    clock: &'a Clock,
+    deadline: Timestamp,
+    future: F,
+    alarm: Option<BoxFuture<'a, ()>>,
+}
+
+impl<F> fmt::Debug for Timeout<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl<F: Future + Unpin> Future for Timeout<'_, F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Poll::Ready(output) = Pin::new(&mut this.future).poll(cx) {
+            return Poll::Ready(Ok(output));
         }
+        if this.deadline == Timestamp::NEVER {
+            return Poll::Pending;
+        }
+        let (clock, deadline) = (this.clock, this.deadline);
+        let alarm = this.alarm.get_or_insert_with(|| Box::pin(clock.sleep_until(deadline)));
+        alarm.as_mut().poll(cx).map(|()| Err(Elapsed))
     }
 }
 

@@ -159,13 +159,13 @@ async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
     }
     let rendered = prompt::render(job.task(), &services.rules.prompt);
     note_prompt(services, job, &rendered)?;
-    let request = request(services, job, rendered.text);
+    let mut request = request(services, job, rendered.text);
     let sent = request.text_bytes();
     let full = sent.max(rendered.full_bytes as u64 + system(job).len() as u64);
     let input = input_bound(services, job, &request).await;
     // What is cut away was not counted by anyone: the guard bounds it by its bytes.
     let full_input = input.saturating_add(full - sent);
-    Call::new(services, job, &request, input, full_input).complete(request).await
+    Call::new(services, job, &request, input, full_input).complete(&mut request).await
 }
 
 /// The bound on the input of a request, in tokens, as its agent wants it.

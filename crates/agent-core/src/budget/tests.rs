@@ -3,6 +3,7 @@
 mod crowd;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -237,7 +238,7 @@ fn a_wait_that_is_dropped_leaves_the_queue_at_once() {
         let _held = stage.reserve("global", 8).await.unwrap();
         let large = stage.ticket("global", 5).await;
         let small = stage.ticket("global", 2).await;
-        assert!(stage.clock.timeout(seconds(3), large.room(seconds(900))).await.is_err());
+        assert!(stage.clock.timeout(seconds(3), pin!(large.room(seconds(900)))).await.is_err());
         drop(small.room(seconds(900)).await.unwrap());
         assert_eq!(stage.clock.now(), seconds(3));
     });

@@ -224,7 +224,7 @@ mod tests {
             let deadline = clock.now() + Duration::from_secs(1);
             assert!(clock.timeout(deadline, std::future::pending::<()>()).await.is_err());
             assert_eq!(clock.now(), deadline);
-            assert_eq!(clock.timeout(deadline, async { 7 }).await, Ok(7));
+            assert_eq!(clock.timeout(deadline, std::pin::pin!(async { 7 })).await, Ok(7));
         });
     }
 }

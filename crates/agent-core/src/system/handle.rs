@@ -1,5 +1,6 @@
 //! The handle to a running system.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,7 +242,7 @@ impl AgentSystem {
         let finished = store::Entry::RunFinished { run_id, at, status };
         // Nobody waits for it here: where the store is down, the flush says so at once.
         self.store.do_send(store::Note { entries: vec![finished] });
-        match self.clock.timeout(at + LAST_WRITES, self.store.send(store::Flush)).await {
+        match self.clock.timeout(at + LAST_WRITES, pin!(self.store.send(store::Flush))).await {
             Ok(Ok(Err(error))) => {
                 tracing::error!(%error, "the run's end could not be made durable");
             }

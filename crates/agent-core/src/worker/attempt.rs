@@ -59,6 +59,11 @@ impl<'a> Attempt<'a> {
         Attempt { services, job, open, max_tokens, waits, money, permit }
     }
 
+    /// Who pays for it.
+    pub(super) fn account(&self) -> &str {
+        &self.open.account
+    }
+
     /// Settles an answer: the entries that record it, to be made durable before it is shown.
     pub(super) fn answered(mut self, answer: &Answer) -> Vec<Entry> {
         let now = self.services.clock.now();

@@ -1,7 +1,10 @@
 //! One call: permit, money, journal, attempt, settlement, record; again where it may be retried.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
 
 use crate::audit::AuditKind;
 use crate::budget::{Reservation, Reserve, ReserveError, Ticket};
@@ -74,20 +77,23 @@ impl<'a> Call<'a> {
     }
 
     /// Attempts the call until there is an answer, or none is to be had.
-    pub(super) async fn complete(mut self, mut request: Request) -> Result<Answer, Ending> {
+    pub(super) async fn complete(&mut self, request: &mut Request) -> Result<Answer, Ending> {
         let mut attempt = 1;
         loop {
-            self.guard_cost(&request)?;
-            let admission = self.admit(&mut request).await?;
-            let error = match self.attempt(attempt, &request, admission).await? {
+            self.guard_cost(request)?;
+            let admission = self.admit(request).await?;
+            let wait = match self.attempt(attempt, request, admission).await? {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(Failed { next: Next::After(wait), .. }) => wait,
+                Err(Failed { next: Next::GiveUp, error }) => {
+                    return Err(refusal::provider(&error, attempt).into());
+                }
+                Err(Failed { next: Next::Deadline, .. }) => {
+                    return Err(refusal::deadline(self.job).into());
+                }
             };
-            match error.next {
-                Next::After(wait) => self.services.clock.sleep(wait).await,
-                Next::GiveUp => return Err(refusal::provider(&error.error, attempt).into()),
-                Next::Deadline => return Err(refusal::deadline(self.job).into()),
-            }
+            let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
+            wait.await;
             self.job.tally(|tally| tally.retried += 1);
             attempt += 1;
         }
@@ -136,7 +142,7 @@ impl<'a> Call<'a> {
                 Ok(money) => return Ok(Admission { permit, money, account }),
                 Err(ReserveError::MustWait(turn, _)) => {
                     drop(permit);
-                    ticket = Some(self.await_room(turn, deadline).await?);
+                    ticket = Some(Box::pin(self.await_room(turn, deadline)).await?);
                 }
                 Err(ReserveError::Refused(no_room)) => {
                     drop(permit);
@@ -258,34 +264,54 @@ impl<'a> Call<'a> {
         request: &Request,
         admission: Admission,
     ) -> Result<Result<Answer, Failed>, Ending> {
+        let attempt = self.depart(number, request, admission).await?;
+        let (services, timeout) = (self.services, self.timeout(request));
+        let deadline = self.job.assignment.deadline.min(services.clock.now() + timeout);
+        let answer = services.clock.timeout(deadline, services.client.complete(request));
+        let error = match answer.await {
+            Ok(Ok(answer)) => {
+                let input = answer.usage.counts().all_input();
+                services.estimator().learn(&self.job.model, None, self.bytes, input);
+                self.write(attempt.answered(&answer));
+                return Ok(Ok(answer));
+            }
+            Ok(Err(error)) => error,
+            Err(_) => refusal::timed_out(timeout),
+        };
+        let (next, pause) = self.next(number, attempt.account(), &error);
+        let out_of_service = (error.kind == LlmErrorKind::Billing)
+            .then(|| refusal::month_turn(services.clock.now()));
+        let will_retry = matches!(next, Next::After(_));
+        self.write(attempt.failed(&error, will_retry, pause, out_of_service));
+        Ok(Err(Failed { error, next }))
+    }
+
+    fn timeout(&self, request: &Request) -> Duration {
+        self.services.rules.timeout.of(request.max_tokens)
+    }
+
+    /// Writes the attempt into the journal, and has it leave once that is durable.
+    async fn depart(
+        &mut self,
+        number: u32,
+        request: &Request,
+        admission: Admission,
+    ) -> Result<Attempt<'a>, Ending> {
         let services = self.services;
         let Admission { permit, money, account } = admission;
-        let timeout = services.rules.timeout.of(request.max_tokens);
         let open = OpenAttempt {
             call_id: self.id,
             attempt: number,
             at: services.clock.now(),
             bound: money.amount(),
-            account: Arc::clone(&account),
+            account,
             provider: Arc::clone(&services.provider),
             subject: Arc::clone(&self.job.subject),
         };
-        let start = services.event(
-            Some(self.id),
-            &self.job.subject,
-            AuditKind::CallStart {
-                task_title: redact(self.job.task().title()),
-                max_tokens: request.max_tokens,
-                attempt: number,
-                estimated_input_tokens: self.input_bound,
-                reserved: open.bound,
-                timeout_ms: millis(timeout),
-            },
-        );
-        let journal = Write { entries: vec![Entry::AttemptOpened(open.clone()), start] };
         let opening = Opening::new(services, &open);
+        let journal = pin!(services.store.send(self.journal(&open, request)));
         let task_deadline = self.job.assignment.deadline;
-        let written = services.clock.timeout(task_deadline, services.store.send(journal)).await;
+        let written = services.clock.timeout(task_deadline, journal).await;
         if written.is_err() || task_deadline <= services.clock.now() {
             // Nothing has left: it is withdrawn, permit and money go back.
             return Err(refusal::deadline(self.job).into());
@@ -298,28 +324,20 @@ impl<'a> Call<'a> {
         self.job.tally(|tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
-        let attempt =
-            Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit);
+        Ok(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit))
+    }
 
-        let deadline = services.clock.now() + timeout;
-        let result =
-            services.clock.timeout(deadline.min(task_deadline), services.client.complete(request));
-        let error = match result.await {
-            Ok(Ok(answer)) => {
-                let input = answer.usage.counts().all_input();
-                services.estimator().learn(&self.job.model, None, self.bytes, input);
-                self.write(attempt.answered(&answer));
-                return Ok(Ok(answer));
-            }
-            Ok(Err(error)) => error,
-            Err(_) => refusal::timed_out(timeout),
+    fn journal(&self, open: &OpenAttempt, request: &Request) -> Write {
+        let start = AuditKind::CallStart {
+            task_title: redact(self.job.task().title()),
+            max_tokens: request.max_tokens,
+            attempt: open.attempt,
+            estimated_input_tokens: self.input_bound,
+            reserved: open.bound,
+            timeout_ms: millis(self.timeout(request)),
         };
-        let (next, pause) = self.next(number, &account, &error);
-        let out_of_service = (error.kind == LlmErrorKind::Billing)
-            .then(|| refusal::month_turn(services.clock.now()));
-        let will_retry = matches!(next, Next::After(_));
-        self.write(attempt.failed(&error, will_retry, pause, out_of_service));
-        Ok(Err(Failed { error, next }))
+        let start = self.services.event(Some(self.id), &self.job.subject, start);
+        Write { entries: vec![Entry::AttemptOpened(open.clone()), start] }
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.

@@ -156,7 +156,7 @@ async fn a_key_source_that_is_no_file_any_more_does_not_hold_everything_up() {
     let held = std::fs::File::options().read(true).write(true).open(&path).unwrap();
     let reload = tokio::task::spawn_blocking(move || ring.reload().map_err(|e| e.to_string()));
     let clock = agent_core::clock::Clock::real();
-    let result = clock.timeout(clock.now() + Duration::from_secs(1), reload).await;
+    let result = clock.timeout(clock.now() + Duration::from_secs(1), std::pin::pin!(reload)).await;
     drop(held);
     let error = result.expect("reads for ever").unwrap().unwrap_err();
     assert!(error.contains("not a file"), "{error}");

@@ -14,7 +14,7 @@ async fn work(stage: Stage, mut random: fastrand::Rng, fates: Rc<RefCell<[u32; 3
         let deadline = stage.clock.now() + Duration::from_secs(random.u64(1..500));
         let got = stage.clock.timeout(
             if random.u8(..8) == 0 { stage.clock.now() + Duration::from_secs(1) } else { deadline },
-            stage.obtain(names, dollars, deadline + Duration::from_secs(1)),
+            Box::pin(stage.obtain(names, dollars, deadline + Duration::from_secs(1))),
         );
         let Ok(got) = got.await else {
             fates.borrow_mut()[0] += 1;

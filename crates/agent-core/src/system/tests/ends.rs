@@ -99,7 +99,7 @@ fn a_run_over_a_disk_that_hangs_without_an_error_ends_all_the_same() {
         gate.open();
         let (clock, minute) = (Clock::real(), Duration::from_secs(60));
         let ends = system.shutdown(Ended::Interrupted, Duration::ZERO);
-        let ended = clock.timeout(clock.now() + minute, ends).await;
+        let ended = clock.timeout(clock.now() + minute, std::pin::pin!(ends)).await;
         drop(held);
         assert_eq!(ended.ok(), Some(Ended::Interrupted));
     });
