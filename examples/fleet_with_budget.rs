@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let system = AgentSystem::builder(SimulatedProvider::default())
         .agent(AgentSpec::new("clerk", "claude-haiku-4-5").count(100).max_tokens(64))
-        .budget(BudgetSpec::new(ScopePattern::GLOBAL, "0.05".parse()?))
+        .budget(BudgetSpec::new(ScopePattern::global(), "0.05".parse()?))
         .limits(limits)
         .start()
         .await?;

@@ -30,7 +30,7 @@ fn storm(seed: u64) {
         let limit: NanoUsd = "0.06".parse().unwrap();
         let system = system(&clock, &client)
             .agent(agent(20))
-            .budget(BudgetSpec::new(ScopePattern::GLOBAL, limit))
+            .budget(BudgetSpec::new(ScopePattern::global(), limit))
             .budget(budget("task:*", "0.01"))
             .supervision(supervision)
             .start()

@@ -23,7 +23,7 @@ fn budget(scope: &str, window: Window) -> BudgetSpec {
 
 fn scopes_of(task: u32) -> [Scope; 5] {
     [
-        Scope::GLOBAL,
+        Scope::global(),
         Scope::new(ScopeKind::Project, format!("project-{}", task % 20)),
         Scope::new(ScopeKind::Agent, format!("agent-{}", task % 50)),
         Scope::new(ScopeKind::User, format!("user-{}", task % 500)),

@@ -54,17 +54,22 @@ pub struct Subject {
 
 impl Subject {
     /// The scopes of a call about this subject, paid with `account`.
-    pub fn scopes(&self, account: &str) -> Vec<Scope> {
+    pub fn scopes(&self, account: &Arc<str>) -> Vec<Scope> {
         let named = [
-            (ScopeKind::Project, self.project_id.as_deref()),
-            (ScopeKind::Agent, self.agent.as_deref()),
-            (ScopeKind::User, self.user_id.as_deref()),
-            (ScopeKind::Task, self.task_id.as_deref()),
-            (ScopeKind::Model, self.model.as_deref()),
+            (ScopeKind::Project, self.project_id.as_ref()),
+            (ScopeKind::Agent, self.agent.as_ref()),
+            (ScopeKind::User, self.user_id.as_ref()),
+            (ScopeKind::Task, self.task_id.as_ref()),
+            (ScopeKind::Model, self.model.as_ref()),
             (ScopeKind::Key, Some(account)),
         ];
-        let named = named.into_iter().filter_map(|(kind, name)| Some(Scope::new(kind, name?)));
-        std::iter::once(Scope::GLOBAL).chain(named).collect()
+        let mut scopes = Vec::with_capacity(1 + named.len());
+        scopes.push(Scope::global());
+        let scope = |(kind, name): (ScopeKind, Option<&Arc<str>>)| {
+            Some(Scope::new(kind, Arc::clone(name?)))
+        };
+        scopes.extend(named.into_iter().filter_map(scope));
+        scopes
     }
 }
 

@@ -107,11 +107,11 @@ enum Step {
 fn scope() -> impl Strategy<Value = Scope> {
     let texts = ["project:a", "project:b", "agent:x", "user:u", "task:1", "task:2", "task:3"];
     prop_oneof![
-        2 => Just(Scope::GLOBAL),
+        2 => Just(Scope::global()),
         5 => proptest::sample::select(texts.to_vec()).prop_map(|text| {
             match text.parse() {
                 Ok(ScopePattern::One(scope)) => scope,
-                _ => Scope::GLOBAL,
+                _ => Scope::global(),
             }
         }),
     ]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -51,15 +52,18 @@ pub struct Scope {
     /// What kind of thing.
     pub kind: ScopeKind,
     /// Its name; empty for `global`.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Scope {
     /// Everything.
-    pub const GLOBAL: Scope = Scope { kind: ScopeKind::Global, name: String::new() };
+    pub fn global() -> Scope {
+        static NAMELESS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+        Scope { kind: ScopeKind::Global, name: Arc::clone(&NAMELESS) }
+    }
 
     /// The thing of this kind and name.
-    pub fn new(kind: ScopeKind, name: impl Into<String>) -> Scope {
+    pub fn new(kind: ScopeKind, name: impl Into<Arc<str>>) -> Scope {
         Scope { kind, name: name.into() }
     }
 }
@@ -95,7 +99,7 @@ impl FromStr for ScopePattern {
 
     fn from_str(text: &str) -> Result<ScopePattern, ScopeError> {
         if text == "global" {
-            return Ok(ScopePattern::One(Scope::GLOBAL));
+            return Ok(ScopePattern::One(Scope::global()));
         }
         let (word, name) = text.split_once(':').ok_or(ScopeError)?;
         let &(_, kind) =
@@ -167,7 +171,9 @@ fn default_thresholds() -> Vec<u8> {
 
 impl ScopePattern {
     /// Everything.
-    pub const GLOBAL: ScopePattern = ScopePattern::One(Scope::GLOBAL);
+    pub fn global() -> ScopePattern {
+        ScopePattern::One(Scope::global())
+    }
 }
 
 impl BudgetSpec {

@@ -218,5 +218,5 @@ fn scopes(names: &Names) -> Vec<Scope> {
     use ScopeKind::{Agent, Key, Model, Project, User};
     let named = [Project, Agent, Model, User, Key].into_iter().zip(names);
     let named = named.filter_map(|(kind, name)| Some(Scope::new(kind, name.as_deref()?)));
-    std::iter::once(Scope::GLOBAL).chain(named).collect()
+    std::iter::once(Scope::global()).chain(named).collect()
 }

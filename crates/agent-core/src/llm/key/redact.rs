@@ -29,13 +29,20 @@ const FIRST_LETTERS: [char; 8] = ['s', 'S', 'A', 'g', 'x', 'h', 'p', 'e'];
 /// What begins `sk-ant-` is taken out up to the next white space or character that no key can
 /// hold, so that every key that can be loaded is covered whole.
 pub fn redact(text: &str) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(text.len().min(LONGEST + 3));
     let mut kept = 0;
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         if kept >= LONGEST {
             out.push('…');
             break;
+        }
+        let plain = rest.bytes().take(LONGEST - kept).take_while(is_plain).count();
+        if plain > 0 {
+            out.push_str(&rest[..plain]);
+            kept += plain;
+            rest = &rest[plain..];
+            continue;
         }
         if let Some((mask, bytes)) = secret(rest) {
             out.push_str(mask);
@@ -53,6 +60,11 @@ pub fn redact(text: &str) -> String {
         rest = &rest[next.len_utf8()..];
     }
     out
+}
+
+/// What is shown as it is, and begins no secret.
+fn is_plain(byte: &u8) -> bool {
+    (byte.is_ascii_graphic() || *byte == b' ') && !FIRST_LETTERS.contains(&char::from(*byte))
 }
 
 /// The secret that `text` begins with: what to show instead, and its bytes.
