@@ -1,5 +1,6 @@
 //! The worker: plays an agent, one task at a time, from prompt to outcome.
 
+mod admission;
 mod attempt;
 mod call;
 pub(crate) mod job;

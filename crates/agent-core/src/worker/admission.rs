@@ -1,0 +1,158 @@
+//! Leave to send an attempt: a permit and money, never one held while the other is waited for.
+
+use std::sync::Arc;
+
+use crate::audit::AuditKind;
+use crate::budget::{Reservation, Reserve, ReserveError, Ticket};
+use crate::clock::Timestamp;
+use crate::ledger::{NoRoom, OnExhausted, When};
+use crate::llm::Request;
+use crate::money::NanoUsd;
+use crate::permits::{AgentRateLimit, Ask};
+use crate::rate_limiter::{Acquire, Permit};
+use crate::worker::call::{Call, Ending};
+use crate::worker::refusal;
+
+/// A permit and money, both in hand, of one account.
+pub(super) struct Admission {
+    pub(super) permit: Permit,
+    pub(super) money: Reservation,
+    pub(super) account: Arc<str>,
+}
+
+impl Call<'_> {
+    /// The moment at which a wait that begins now must have ended.
+    pub(super) fn wait_deadline(&self) -> Timestamp {
+        let clock = &self.services.clock;
+        self.job.assignment.deadline.min(clock.now() + self.services.rules.max_wait)
+    }
+
+    /// Waits for a permit and then for money; never holds one while it waits for the other.
+    pub(super) async fn admit(&mut self, request: &mut Request) -> Result<Admission, Ending> {
+        let mut ticket = None;
+        let deadline = self.wait_deadline();
+        loop {
+            // Read once: a key may be changed while this one waits.
+            let account = self.services.client.account();
+            let permit = self.permit(request, &account, deadline).await?;
+            let amount = self.bound(self.input_bound, request)?;
+            match self.reserve(amount, &account, ticket.take(), deadline).await? {
+                Ok(money) => return Ok(Admission { permit, money, account }),
+                Err(ReserveError::MustWait(turn, _)) => {
+                    drop(permit);
+                    ticket = Some(Box::pin(self.await_room(turn, deadline)).await?);
+                }
+                Err(ReserveError::Refused(no_room)) => {
+                    drop(permit);
+                    match self.clamped(request, &no_room) {
+                        Some(max_tokens) => request.max_tokens = max_tokens,
+                        None => return Err(self.no_room(&no_room)),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn permit(
+        &mut self,
+        request: &Request,
+        account: &Arc<str>,
+        deadline: Timestamp,
+    ) -> Result<Permit, Ending> {
+        let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
+        let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
+        let acquire = Acquire(Ask {
+            account: Arc::clone(account),
+            model: Arc::clone(&self.job.model),
+            worker: Arc::clone(&self.job.worker),
+            worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
+            priority: self.job.task().priority,
+            input_tokens: estimated.min(self.input_bound),
+            output_tokens: u64::from(request.max_tokens),
+            deadline,
+        });
+        let Ok(answer) = self.services.limiter.send(acquire).await else {
+            return Err(Ending::Returned);
+        };
+        match answer {
+            Ok(permit) => {
+                self.waits.permit += permit.waited();
+                self.job.tally(|tally| tally.worker_free_at = permit.worker_free_at());
+                Ok(permit)
+            }
+            Err(error) => {
+                if let Some(event) = refusal::permit_event(&error, &self.job.worker) {
+                    self.services.audit(Some(self.id), &self.job.subject, event);
+                }
+                let now = self.services.clock.now();
+                if self.job.assignment.deadline <= now {
+                    return Err(refusal::deadline(self.job).into());
+                }
+                Err(refusal::permit(&error, &self.job.worker).into())
+            }
+        }
+    }
+
+    async fn reserve(
+        &self,
+        amount: NanoUsd,
+        account: &Arc<str>,
+        ticket: Option<Ticket>,
+        deadline: Timestamp,
+    ) -> Result<Result<Reservation, ReserveError>, Ending> {
+        let scopes = self.job.scopes_of(account);
+        let reserve = Reserve { scopes, amount, ticket, deadline };
+        self.services.budget.send(reserve).await.map_err(|_| Ending::Returned)
+    }
+
+    async fn await_room(&mut self, ticket: Ticket, deadline: Timestamp) -> Result<Ticket, Ending> {
+        let began = self.services.clock.now();
+        let room = ticket.room(deadline).await;
+        self.waits.money += self.services.clock.now().since(began);
+        match room {
+            Ok(ticket) => Ok(ticket),
+            Err(ReserveError::Refused(no_room) | ReserveError::MustWait(_, no_room)) => {
+                if self.job.assignment.deadline <= self.services.clock.now() {
+                    return Err(refusal::deadline(self.job).into());
+                }
+                Err(self.no_room(&no_room))
+            }
+        }
+    }
+
+    fn no_room(&self, no_room: &NoRoom) -> Ending {
+        let event = AuditKind::BudgetExceeded {
+            scope: no_room.scope.to_string(),
+            limit: no_room.limit,
+            spent: no_room.spent,
+            reserved: no_room.reserved,
+        };
+        self.services.audit(Some(self.id), &self.job.subject, event);
+        if no_room.on_exhausted == OnExhausted::StopRun {
+            return Ending::Returned;
+        }
+        let mut error = refusal::budget(no_room);
+        if let When::Turns(at) = no_room.when {
+            error = error.retry_after(at.since(self.services.clock.now()));
+        }
+        error.into()
+    }
+
+    /// The most output that the budget has room for, where the agent allows less than it asked.
+    fn clamped(&self, request: &Request, no_room: &NoRoom) -> Option<u32> {
+        if !self.job.spec.clamp_max_tokens || no_room.on_exhausted == OnExhausted::StopRun {
+            return None;
+        }
+        let fits = |max_tokens: u32| {
+            let request =
+                Request { model: request.model.clone(), max_tokens, ..Request::default() };
+            self.bound(self.input_bound, &request).is_ok_and(|bound| bound <= no_room.available)
+        };
+        let (mut most, mut too_many) = (0, request.max_tokens);
+        while most + 1 < too_many {
+            let middle = most + (too_many - most) / 2;
+            *if fits(middle) { &mut most } else { &mut too_many } = middle;
+        }
+        (most > 0).then_some(most)
+    }
+}
