@@ -72,3 +72,22 @@ fn the_usage_of_every_project_adds_up_to_the_total() {
     assert_eq!((calls, report["total"]["calls"].as_u64()), (8, Some(8)), "{report}");
     assert_eq!(rows.iter().map(cost).sum::<u64>(), cost(&report["total"]), "{report}");
 }
+
+#[test]
+fn a_supervised_tree_survives_a_crash_and_ends_from_the_leaves() {
+    let printed = run(env!("CARGO_BIN_EXE_supervised_tree"));
+    let place =
+        |what: &str| printed.find(what).unwrap_or_else(|| panic!("{what:?} is not in:\n{printed}"));
+    let story = [
+        "a panic: the page is torn",
+        "the book is Completed",
+        "begins \"A future of ledgers\"",
+        "the run has ended: Interrupted; the second book is kept for later",
+        "1 restart",
+    ];
+    assert!(story.map(place).is_sorted(), "{printed}");
+    let (_, interrupted) = printed.split_once("A future of ledgers").unwrap();
+    let leaves: Vec<_> = interrupted.lines().filter(|line| line.ends_with(" leaves")).collect();
+    assert_eq!(leaves, ["  editor-1>researcher-2 leaves", "  editor-1>researcher-1 leaves"]);
+    assert!(interrupted.find(leaves[1]) < interrupted.find("the run has ended"), "{printed}");
+}

@@ -1,6 +1,8 @@
 //! One binary for every test across crates; a module per subject.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod behaviour;
+mod children;
 mod embedding;
 mod fate;
 mod invariants;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 /// The modules of `agent-core`, lowest layer first. A module imports only from the layers before
 /// its own, so there are no cycles. DESIGN and ARCHITECTURE.md draw the same list.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "lookup", "money", "usage", "wording"],
-    &["task"],
+    &["clock", "lookup", "money", "panics", "usage", "wording"],
+    &["doing", "task"],
     &["estimate", "ledger", "permits", "pricing", "prompt", "queue", "retry", "supervision"],
     &["record"],
-    &["agent", "audit", "llm"],
-    &["tasks"],
+    &["audit", "llm"],
+    &["agent", "tasks"],
     &["config"],
     &["budget", "guard", "rate_limiter", "store"],
     &["worker"],

@@ -1,10 +1,21 @@
 //! What an agent is: a configured role that workers play.
 
+mod behaviour;
+mod child;
+mod scene;
+
 use std::num::NonZeroU32;
 
 use crate::estimate::Bounding;
 use crate::permits::AgentRateLimit;
 use crate::supervision::Restart;
+
+pub(crate) use behaviour::Play;
+pub use behaviour::{Behaviour, Factory, Output};
+pub(crate) use child::{Answering, Children};
+pub use child::{Child, ChildEnd, ChildError, ChildLimits, Execution, SpawnError};
+pub(crate) use scene::Backstage;
+pub use scene::Scene;
 
 /// A role; an `[[agent]]` of the fleet file.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +44,8 @@ pub struct AgentSpec {
     pub clamp_max_tokens: bool,
     /// How input tokens are bounded.
     pub bounding: Bounding,
+    /// What its workers do with a task. Absent: one call, and its answer.
+    pub behaviour: Option<Factory>,
 }
 
 impl AgentSpec {
@@ -59,6 +72,7 @@ impl AgentSpec {
             restart: Restart::default(),
             clamp_max_tokens: false,
             bounding: Bounding::default(),
+            behaviour: None,
         }
     }
 
@@ -89,6 +103,15 @@ impl AgentSpec {
     /// Replaces the restart rule.
     pub fn restart(mut self, restart: Restart) -> AgentSpec {
         self.restart = restart;
+        self
+    }
+
+    /// Has its workers do what a [`Behaviour`] says, each with one of its own that `make` makes.
+    pub fn behaviour<B: Behaviour>(
+        mut self,
+        make: impl Fn() -> B + Send + Sync + 'static,
+    ) -> AgentSpec {
+        self.behaviour = Some(Factory::new(make));
         self
     }
 }

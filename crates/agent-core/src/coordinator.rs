@@ -33,7 +33,7 @@ use crate::supervision::Supervision;
 use crate::task::{Outcome, TaskId};
 use crate::worker::job::{Assignment, Tally};
 use crate::worker::services::{Services, lock};
-use crate::worker::{Perform, WorkerAgent, WorkerIndex};
+use crate::worker::{Perform, Superior, WorkerAgent, WorkerIndex};
 
 pub(crate) use endings::Subscribe;
 pub(crate) use expiry::CancelTask;
@@ -174,7 +174,7 @@ impl Coordinator {
                 Arc::clone(spec),
                 Arc::clone(&plan.run_id),
                 Arc::clone(&self.services),
-                coordinator.clone().recipient(),
+                Superior::Coordinator(coordinator.clone().recipient()),
             );
             self.at_work.push(None);
             self.workers.push(guard::start(worker, watch, self.services.clock.clone()));
@@ -372,6 +372,8 @@ impl Coordinator {
         let warnings = self.services.warnings();
         Summary {
             run_id: self.plan.run_id.to_string(),
+            // Those of sub-agents too, which restart without it.
+            restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
             agents: self.workers.len() as u64,
             audit_warnings: warnings.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
             ..self.stats.summary(open)

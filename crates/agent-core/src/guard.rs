@@ -4,7 +4,6 @@
 //! actor's future and polls it under `catch_unwind`; after a panic it drops what the actor was
 //! doing at once, so that money and permits go back, pauses, and goes on with the next message.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +16,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Supervised};
 use futures_util::future::LocalBoxFuture;
 
 use crate::clock::Clock;
+use crate::panics;
 
 /// Is told what becomes of a guarded actor, and decides whether it goes on.
 pub(crate) trait Watcher: 'static {
@@ -33,11 +33,24 @@ pub(crate) fn start<A>(actor: A, watcher: impl Watcher, clock: Clock) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
+    let (address, guarded) = guarded(actor, watcher, clock);
+    actix::spawn(guarded);
+    address
+}
+
+/// `actor` under a guard: it lives in the future, as long as that is polled and not dropped.
+pub(crate) fn guarded<A>(
+    actor: A,
+    watcher: impl Watcher,
+    clock: Clock,
+) -> (Addr<A>, impl Future<Output = ()> + 'static)
+where
+    A: Actor<Context = Context<A>> + Supervised,
+{
     let ctx = Context::new();
     let address = ctx.address();
     let running = Some(ctx.into_future(actor));
-    actix::spawn(Guard { running, watcher, clock, pause: None });
-    address
+    (address, Guard { running, watcher, clock, pause: None })
 }
 
 struct Guard<A: Actor<Context = Context<A>>, W> {
@@ -102,18 +115,11 @@ where
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) => return this.end(),
                 Err(payload) => {
-                    if this.panicked(&reason(payload.as_ref())).is_ready() {
+                    if this.panicked(&panics::reason(payload.as_ref())).is_ready() {
                         return Poll::Ready(());
                     }
                 }
             }
         }
     }
-}
-
-/// What a panic said.
-fn reason(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without words").to_owned()
 }

@@ -28,6 +28,7 @@ use accounts::Accounts;
 pub use report::{Balance, NoRoom, Overrun, Settlement, Threshold, When};
 pub use reservations::ReservationId;
 use reservations::{Part, Reservations};
+pub(crate) use scope::AGENT_SEPARATOR;
 pub use scope::{BudgetSpec, OnExhausted, Scope, ScopeError, ScopeKind, ScopePattern};
 pub use window::{Window, WindowError};
 

@@ -36,9 +36,10 @@ impl fmt::Display for CallId {
 pub struct Subject {
     /// The run.
     pub run_id: Arc<str>,
-    /// The worker, such as `backend-3`.
+    /// The worker, such as `backend-3`; that of a sub-agent's worker names its parents first:
+    /// `lead-1>researcher-2`.
     pub agent_id: Option<Arc<str>>,
-    /// The agent that it plays, such as `backend`.
+    /// The agent that it plays, such as `backend`, or `lead>researcher`.
     pub agent: Option<Arc<str>>,
     /// The agent's type.
     pub agent_type: Option<Arc<str>>,
@@ -53,18 +54,21 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The scopes of a call about this subject, paid with `account`.
+    /// The scopes of a call about this subject, paid with `account`. A sub-agent's calls count for
+    /// the agents that it is under too.
     pub fn scopes(&self, account: &Arc<str>) -> Vec<Scope> {
         let named = [
             (ScopeKind::Project, self.project_id.as_ref()),
-            (ScopeKind::Agent, self.agent.as_ref()),
             (ScopeKind::User, self.user_id.as_ref()),
             (ScopeKind::Task, self.task_id.as_ref()),
             (ScopeKind::Model, self.model.as_ref()),
             (ScopeKind::Key, Some(account)),
         ];
-        let mut scopes = Vec::with_capacity(1 + named.len());
+        let mut scopes = Vec::with_capacity(2 + named.len());
         scopes.push(Scope::global());
+        if let Some(agent) = &self.agent {
+            Scope::of_agent(agent, &mut scopes);
+        }
         let scope = |(kind, name): (ScopeKind, Option<&Arc<str>>)| {
             Some(Scope::new(kind, Arc::clone(name?)))
         };

@@ -2,30 +2,38 @@
 
 mod admission;
 mod attempt;
+mod backstage;
 mod call;
+mod cost;
+mod crew;
+mod halts;
 pub(crate) mod job;
+mod leash;
 mod opening;
+mod performance;
+mod play;
 mod refusal;
 pub(crate) mod services;
+mod tree;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, Supervised,
     WrapFuture,
 };
-use futures_util::future::{AbortHandle, Abortable};
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 
-use crate::agent::AgentSpec;
-use crate::audit::AuditKind;
+use crate::agent::{AgentSpec, Factory, Output};
 use crate::clock::Timestamp;
-use crate::estimate::{self, Bounding};
-use crate::llm::{self, Answer, Request};
-use crate::prompt::{self, InjectionPolicy, Rendered};
-use crate::task::{ErrorCode, Outcome, TaskError};
-use crate::worker::call::{Call, Ending};
-use crate::worker::job::{Assignment, Job, Text};
+use crate::task::Outcome;
+use crate::worker::call::Ending;
+use crate::worker::crew::Crew;
+use crate::worker::job::{Assignment, Job};
+use crate::worker::play::Player;
 use crate::worker::services::Services;
+use crate::worker::tree::Family;
 
 /// Names a worker within its coordinator.
 pub(crate) type WorkerIndex = u32;
@@ -41,9 +49,29 @@ pub struct WorkerAgent {
     spec: Arc<AgentSpec>,
     run_id: Arc<str>,
     services: Arc<Services>,
-    coordinator: Recipient<Finished>,
+    superior: Superior,
     /// Ends the task at hand.
     at_hand: Option<AbortHandle>,
+    /// What its agent's behaviour has become from task to task; none while it performs.
+    player: Option<Player>,
+}
+
+/// Whom a worker reports to.
+#[derive(Debug)]
+pub(crate) enum Superior {
+    /// The coordinator: its tasks are the system's.
+    Coordinator(Recipient<Finished>),
+    /// The crew of a sub-agent, on the same thread: its tasks are parts of the parent's.
+    Crew(Rc<Crew>),
+}
+
+impl Superior {
+    fn tell(&self, finished: Finished) {
+        match self {
+            Superior::Coordinator(coordinator) => coordinator.do_send(finished),
+            Superior::Crew(crew) => crew.finished(finished),
+        }
+    }
 }
 
 impl WorkerAgent {
@@ -53,9 +81,28 @@ impl WorkerAgent {
         spec: Arc<AgentSpec>,
         run_id: Arc<str>,
         services: Arc<Services>,
-        coordinator: Recipient<Finished>,
+        superior: Superior,
     ) -> WorkerAgent {
-        WorkerAgent { index, name, spec, run_id, services, coordinator, at_hand: None }
+        let (at_hand, player) = (None, None);
+        WorkerAgent { index, name, spec, run_id, services, superior, at_hand, player }
+    }
+
+    fn job(&self, assignment: Assignment) -> Job {
+        let family = match &self.superior {
+            Superior::Crew(crew) => Some(crew.family()),
+            // Without user code there is one call at a time, and nothing to be shared.
+            Superior::Coordinator(_) => {
+                self.spec.behaviour.as_ref().map(|_| Family::first(self.services.rules.children))
+            }
+        };
+        let account = self.services.client.account();
+        let (spec, name) = (Arc::clone(&self.spec), Arc::clone(&self.name));
+        Job::new(assignment, spec, name, &self.run_id, account, family)
+    }
+
+    fn finish(&mut self, free_at: Timestamp, ending: Finish) {
+        self.at_hand = None;
+        self.superior.tell(Finished { worker: self.index, free_at, ending });
     }
 }
 
@@ -66,6 +113,8 @@ impl Actor for WorkerAgent {
 impl Supervised for WorkerAgent {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         self.at_hand = None;
+        // Nothing that was there when it panicked is met again.
+        self.player = None;
     }
 }
 
@@ -105,18 +154,53 @@ impl Handler<Perform> for WorkerAgent {
     fn handle(&mut self, Perform(assignment): Perform, ctx: &mut Context<Self>) {
         let (abort, registration) = AbortHandle::new_pair();
         self.at_hand = Some(abort);
-        let account = self.services.client.account();
-        let (spec, name) = (Arc::clone(&self.spec), Arc::clone(&self.name));
-        let tally = Arc::clone(&assignment.tally);
-        let job = Job::new(assignment, spec, name, &self.run_id, account);
-        let work = Abortable::new(perform(Arc::clone(&self.services), job), registration);
+        let job = self.job(assignment);
+        match &self.spec.behaviour {
+            None => self.perform(job, registration, ctx),
+            Some(factory) => self.play(factory.clone(), job, registration, ctx),
+        }
+    }
+}
+
+impl WorkerAgent {
+    /// The default performance, with nothing around it.
+    fn perform(&self, job: Job, cancel: AbortRegistration, ctx: &mut Context<Self>) {
+        let tally = Arc::clone(&job.assignment.tally);
+        let work = Abortable::new(perform(Arc::clone(&self.services), job), cancel);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
-            this.at_hand = None;
-            let ending = ending.unwrap_or(Finish::Cancelled);
             let free_at = services::lock(&tally).worker_free_at;
-            this.coordinator.do_send(Finished { worker: this.index, free_at, ending });
+            this.finish(free_at, ending.unwrap_or(Finish::Cancelled));
         }));
     }
+
+    /// What the agent's behaviour makes of the task.
+    fn play(
+        &mut self,
+        factory: Factory,
+        job: Job,
+        cancel: AbortRegistration,
+        ctx: &mut Context<Self>,
+    ) {
+        let tally = Arc::clone(&job.assignment.tally);
+        let player = self.player.take();
+        let work = play::play(Arc::clone(&self.services), factory, player, job, cancel);
+        ctx.spawn(work.into_actor(self).map(move |(ending, player), this, _ctx| {
+            this.player = player;
+            let free_at = services::lock(&tally).worker_free_at;
+            this.finish(free_at, ending);
+        }));
+    }
+}
+
+async fn perform(services: Arc<Services>, job: Job) -> Finish {
+    let began = services.clock.now();
+    job.tally(|tally| _ = tally.started.get_or_insert(began));
+    let result = match performance::answer(&services, &job).await {
+        Ok(answer) => Ok(Output::from(answer)),
+        Err(Ending::Failed(error)) => Err(error),
+        Err(Ending::Returned) => return Finish::Returned,
+    };
+    Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
 }
 
 // === Cancel ===
@@ -134,104 +218,4 @@ impl Handler<Cancel> for WorkerAgent {
             at_hand.abort();
         }
     }
-}
-
-// === work ===
-
-async fn perform(services: Arc<Services>, job: Job) -> Finish {
-    let began = services.clock.now();
-    job.tally(|tally| _ = tally.started.get_or_insert(began));
-    let result = match answer(&services, &job).await {
-        Ok(answer) => Ok(Text {
-            text: answer.text(),
-            stop_reason: answer.stop_reason.map(|reason| reason.as_str().to_owned()),
-        }),
-        Err(Ending::Failed(error)) => Err(error),
-        Err(Ending::Returned) => return Finish::Returned,
-    };
-    Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
-}
-
-async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
-    let deadline = job.assignment.deadline;
-    if deadline <= services.clock.now() {
-        let message = format!("the task's deadline {deadline} passed before its work began");
-        return Err(TaskError::new(ErrorCode::DeadlineExceeded, message).into());
-    }
-    let rendered = prompt::render(job.task(), &services.rules.prompt);
-    note_prompt(services, job, &rendered)?;
-    let mut request = request(services, job, rendered.text);
-    let sent = request.text_bytes();
-    let full = sent.max(rendered.full_bytes as u64 + system(job).len() as u64);
-    let input = input_bound(services, job, &request).await;
-    // What is cut away was not counted by anyone: the guard bounds it by its bytes.
-    let full_input = input.saturating_add(full - sent);
-    Call::new(services, job, &request, input, full_input).complete(&mut request).await
-}
-
-/// The bound on the input of a request, in tokens, as its agent wants it.
-async fn input_bound(services: &Services, job: &Job, request: &Request) -> u64 {
-    let bytes = request.text_bytes();
-    let strict = estimate::strict(bytes, !request.tools.is_empty());
-    match job.spec.bounding {
-        Bounding::Strict => strict,
-        Bounding::Calibrated => services.estimator().estimate(&job.model, None, bytes),
-        Bounding::Counted => {
-            let deadline = services.clock.now() + services.rules.timeout.of(0);
-            let deadline = deadline.min(job.assignment.deadline);
-            match services.clock.timeout(deadline, services.client.count_tokens(request)).await {
-                Ok(Some(Ok(counted))) => counted,
-                // It costs nothing to be wrong here: the strict bound holds whatever happens.
-                Ok(Some(Err(_)) | None) | Err(_) => strict,
-            }
-        }
-    }
-}
-
-fn system(job: &Job) -> &str {
-    job.spec.system.as_deref().unwrap_or(prompt::DEFAULT_SYSTEM)
-}
-
-fn request(services: &Services, job: &Job, prompt: String) -> Request {
-    // Newer models refuse a request that names a temperature.
-    let samples = services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
-    Request {
-        model: job.model.to_string(),
-        max_tokens: job.max_tokens(),
-        system: Some(system(job).to_owned()),
-        messages: vec![llm::Message::user(prompt)],
-        temperature: job.spec.temperature.filter(|_| samples),
-        stop_sequences: job.spec.stop_sequences.clone(),
-        ..Request::default()
-    }
-}
-
-/// Audits what the prompt's rendering found, and refuses it where the policy says so.
-fn note_prompt(services: &Services, job: &Job, rendered: &Rendered) -> Result<(), TaskError> {
-    for cut in &rendered.truncated {
-        let event = AuditKind::PromptTruncated {
-            from_chars: cut.from_chars as u64,
-            to_chars: cut.to_chars as u64,
-        };
-        services.audit(None, &job.subject, event);
-    }
-    let Some(injection) = &rendered.signals else { return Ok(()) };
-    let policy = services.rules.prompt.injection;
-    if policy == InjectionPolicy::Ignore {
-        return Ok(());
-    }
-    let event = AuditKind::PromptInjection {
-        signals: injection.signals.clone(),
-        score: injection.score,
-        action: policy.as_str().to_owned(),
-    };
-    services.audit(None, &job.subject, event);
-    if policy == InjectionPolicy::Warn {
-        return Ok(());
-    }
-    let message = format!(
-        "the task's text tries to give orders ({}); change it, or set guards.injection to \"warn\"",
-        injection.signals.join(", ")
-    );
-    Err(TaskError::new(ErrorCode::InvalidTask, message))
 }

@@ -7,6 +7,7 @@ use super::read::{Field, Section};
 use super::{ConfigError, ModelName};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
+use crate::ledger::AGENT_SEPARATOR;
 use crate::permits::{AgentRateLimit, LimitMode};
 use crate::supervision::Restart;
 use crate::wording::shown;
@@ -79,7 +80,13 @@ fn agent(
         ("calibrated", Bounding::Calibrated),
         ("counted", Bounding::Counted),
     ];
-    let name = table.need("name", "a name in quotes, such as \"backend\"", Field::text)?;
+    let name = table.need("name", "a name in quotes, such as \"backend\"", |it| {
+        let name = it.text()?;
+        if name.contains(AGENT_SEPARATOR) {
+            return Err(it.wrong("has a \">\" in it, which stands before sub-agents in records"));
+        }
+        Ok(name)
+    })?;
     let model = "a model in quotes, such as \"claude-sonnet-4-5\"";
     let model = table.need("model", model, |it| {
         let model = it.text()?;
@@ -105,6 +112,7 @@ fn agent(
         restart: table.or("restart", default.restart, |it| it.one_of(&restarts))?,
         clamp_max_tokens: table.or("clamp_max_tokens", false, Field::boolean)?,
         bounding: table.or("bounding", default.bounding, |it| it.one_of(&bounds))?,
+        behaviour: default.behaviour,
     })
 }
 

@@ -66,7 +66,25 @@ impl Scope {
     pub fn new(kind: ScopeKind, name: impl Into<Arc<str>>) -> Scope {
         Scope { kind, name: name.into() }
     }
+
+    /// Adds the scopes of an agent as records name it: those of the agents that it is under, and
+    /// its own.
+    pub(crate) fn of_agent(path: &Arc<str>, scopes: &mut Vec<Scope>) {
+        if !path.contains(AGENT_SEPARATOR) {
+            return scopes.push(Scope::new(ScopeKind::Agent, Arc::clone(path)));
+        }
+        for name in path.split(AGENT_SEPARATOR) {
+            let scope = Scope::new(ScopeKind::Agent, name);
+            // An agent under one of its own name is charged once.
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+    }
 }
+
+/// Stands between an agent and its sub-agent in records: `lead>researcher`.
+pub(crate) const AGENT_SEPARATOR: char = '>';
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,9 +14,9 @@ use super::rollup::{self, FULL, Names};
 use super::sled_backend::{Sled, SyncFile};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
-use crate::ledger::{Scope, ScopeKind};
+use crate::ledger::Scope;
 use crate::money::NanoUsd;
-use crate::record::UsageRecord;
+use crate::record::{Subject, UsageRecord};
 
 /// A store that nobody else has open.
 #[derive(Debug)]
@@ -215,8 +215,7 @@ pub(crate) fn spending(
 
 /// Not those of tasks: what a task has spent counts in its own run only.
 fn scopes(names: &Names) -> Vec<Scope> {
-    use ScopeKind::{Agent, Key, Model, Project, User};
-    let named = [Project, Agent, Model, User, Key].into_iter().zip(names);
-    let named = named.filter_map(|(kind, name)| Some(Scope::new(kind, name.as_deref()?)));
-    std::iter::once(Scope::global()).chain(named).collect()
+    let [project_id, agent, model, user_id, account] = names.clone();
+    let subject = Subject { project_id, agent, model, user_id, ..Subject::default() };
+    subject.scopes(&account.unwrap_or_default())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::AgentSpec;
+use crate::agent::{AgentSpec, ChildLimits};
 use crate::clock::Clock;
 use crate::config::{Fleet, Guards};
 use crate::ledger::BudgetSpec;
@@ -44,6 +44,7 @@ pub struct AgentSystemBuilder {
     pub(super) timeouts: AttemptTimeout,
     pub(super) guards: Guards,
     pub(super) supervision: Supervision,
+    pub(super) children: ChildLimits,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) store: Option<PathBuf>,
     pub(super) unfinished: Unfinished,
@@ -67,6 +68,7 @@ impl AgentSystemBuilder {
             timeouts: AttemptTimeout::default(),
             guards: Guards::default(),
             supervision: Supervision::default(),
+            children: ChildLimits::default(),
             catalogue: Catalogue::builtin(),
             store: None,
             unfinished: Unfinished::default(),
@@ -131,6 +133,12 @@ impl AgentSystemBuilder {
     /// Replaces the supervision of workers. Default: 5 restarts a minute.
     pub fn supervision(mut self, supervision: Supervision) -> AgentSystemBuilder {
         self.supervision = supervision;
+        self
+    }
+
+    /// Replaces how many sub-agents a task may have. Default: 256 workers, 8 generations deep.
+    pub fn children(mut self, children: ChildLimits) -> AgentSystemBuilder {
+        self.children = children;
         self
     }
 

@@ -12,7 +12,7 @@ use crate::budget::Budget;
 use crate::clock::Timestamp;
 use crate::coordinator::{Coordinator, Plan, Restore, SharedWatch};
 use crate::guard;
-use crate::ledger::{Ledger, ScopeKind, ScopePattern, Window};
+use crate::ledger::{AGENT_SEPARATOR, Ledger, ScopeKind, ScopePattern, Window};
 use crate::pricing::PricingError;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::RateLimiter;
@@ -37,6 +37,9 @@ pub enum StartError {
     /// Two agents have one name.
     #[error("two agents are named {0:?}; give each a name of its own")]
     SameName(String),
+    /// An agent's name would be read as that of a sub-agent.
+    #[error("agent {0:?} has a \">\" in its name, which stands before sub-agents in records")]
+    Name(String),
     /// An agent's model has no known price, so that its calls cannot be bounded.
     #[error("agent {agent:?}")]
     Price {
@@ -117,6 +120,9 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
     for (index, agent) in builder.agents.iter().enumerate() {
         if builder.agents[..index].iter().any(|other| other.name == agent.name) {
             return Err(StartError::SameName(agent.name.clone()));
+        }
+        if agent.name.contains(AGENT_SEPARATOR) {
+            return Err(StartError::Name(agent.name.clone()));
         }
         let bound = builder.catalogue.bound(&agent.model, &crate::pricing::BoundInput::default());
         bound.map_err(|source| StartError::Price { agent: agent.name.clone(), source })?;
@@ -234,6 +240,8 @@ fn wire(
             max_field_chars: usize::try_from(guards.max_field_chars.get()).unwrap_or(usize::MAX),
             injection: guards.injection,
         },
+        children: builder.children,
+        supervision: plan.supervision.clone(),
     };
     let (catalogue, now) = (builder.catalogue, clock.clone());
     let mut addresses = None;

@@ -77,7 +77,7 @@ impl Call<'_> {
         match answer {
             Ok(permit) => {
                 self.waits.permit += permit.waited();
-                self.job.tally(|tally| tally.worker_free_at = permit.worker_free_at());
+                self.job.note_free_at(permit.worker_free_at());
                 Ok(permit)
             }
             Err(error) => {

@@ -69,7 +69,10 @@ impl<'a> Call<'a> {
     pub(super) async fn complete(&mut self, request: &mut Request) -> Result<Answer, Ending> {
         let mut attempt = 1;
         loop {
-            self.guard_cost(request)?;
+            let held = match &self.job.family {
+                None => self.guard_cost(request).map(|()| None)?,
+                Some(family) => Some(Box::pin(self.hold_cost(request, family.tree())).await?),
+            };
             let admission = self.admit(request).await?;
             let wait = match self.attempt(attempt, request, admission).await? {
                 Ok(answer) => return Ok(answer),
@@ -81,24 +84,12 @@ impl<'a> Call<'a> {
                     return Err(refusal::deadline(self.job).into());
                 }
             };
+            drop(held);
             let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
             wait.await;
             self.job.tally(|tally| tally.retried += 1);
             attempt += 1;
         }
-    }
-
-    /// Refuses what could cost the task more than it may, before anything is taken.
-    fn guard_cost(&self, request: &Request) -> Result<(), TaskError> {
-        let bound = self.bound(self.full_input_bound, request)?;
-        let limit = self.services.rules.max_cost_per_task;
-        let estimated = bound.saturating_add(self.job.tally(|tally| tally.charged()));
-        if estimated <= limit {
-            return Ok(());
-        }
-        let event = AuditKind::CostLimitExceeded { estimated, limit };
-        self.services.audit(Some(self.id), &self.job.subject, event);
-        Err(refusal::cost(estimated, limit))
     }
 
     pub(super) fn bound(&self, input_tokens: u64, request: &Request) -> Result<NanoUsd, TaskError> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::agent::AgentSpec;
+use crate::agent::{AgentSpec, Output};
 use crate::clock::Timestamp;
 use crate::ledger::Scope;
 use crate::money::NanoUsd;
@@ -11,6 +11,7 @@ use crate::record::Subject;
 use crate::task::{Outcome, Status, Task, TaskError};
 use crate::usage::TokenCounts;
 use crate::worker::services::lock;
+use crate::worker::tree::Family;
 
 /// What a task has taken so far; it outlives the workers that it crashes.
 #[derive(Debug, Clone, Default)]
@@ -58,13 +59,15 @@ pub(crate) struct Assignment {
 }
 
 /// An assignment in the hands of one worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) assignment: Assignment,
     pub(crate) spec: Arc<AgentSpec>,
     pub(crate) worker: Arc<str>,
     pub(crate) subject: Arc<Subject>,
     pub(crate) model: Arc<str>,
+    /// Where several calls of the task may be made at once: what they share.
+    pub(crate) family: Option<Arc<Family>>,
     /// The account in use when the job began, and the scopes of a call paid with it.
     account: Arc<str>,
     scopes: Arc<[Scope]>,
@@ -77,10 +80,11 @@ impl Job {
         worker: Arc<str>,
         run_id: &Arc<str>,
         account: Arc<str>,
+        family: Option<Arc<Family>>,
     ) -> Job {
         let task = &assignment.task;
         let model: Arc<str> = task.model.as_deref().unwrap_or(&spec.model).into();
-        let subject = Subject {
+        let own = Subject {
             run_id: Arc::clone(run_id),
             agent_id: Some(Arc::clone(&worker)),
             agent: Some(spec.name.as_str().into()),
@@ -90,8 +94,22 @@ impl Job {
             user_id: task.user_id.as_deref().map(Into::into),
             model: Some(Arc::clone(&model)),
         };
+        let subject = match &family {
+            Some(family) => family.subject(own),
+            None => own,
+        };
         let scopes = subject.scopes(&account).into();
-        Job { subject: Arc::new(subject), model, account, scopes, assignment, spec, worker }
+        let subject = Arc::new(subject);
+        Job { subject, model, family, account, scopes, assignment, spec, worker }
+    }
+
+    /// The same job for a call of another model.
+    pub(crate) fn with_model(&self, model: &str) -> Job {
+        let model: Arc<str> = model.into();
+        let mut subject = Subject::clone(&self.subject);
+        subject.model = Some(Arc::clone(&model));
+        let scopes = subject.scopes(&self.account).into();
+        Job { model, scopes, subject: Arc::new(subject), ..self.clone() }
     }
 
     pub(crate) fn task(&self) -> &Task {
@@ -114,7 +132,15 @@ impl Job {
         change(&mut lock(&self.assignment.tally))
     }
 
-    pub(crate) fn outcome(&self, now: Timestamp, result: Result<Text, TaskError>) -> Outcome {
+    /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is
+    /// nothing to the task's.
+    pub(crate) fn note_free_at(&self, at: Timestamp) {
+        if self.family.as_ref().is_none_or(|family| family.depth() == 0) {
+            self.tally(|tally| tally.worker_free_at = at);
+        }
+    }
+
+    pub(crate) fn outcome(&self, now: Timestamp, result: Result<Output, TaskError>) -> Outcome {
         let mut outcome = ended(&self.assignment, now, result);
         outcome.agent_id = Some(self.worker.to_string());
         outcome.model = Some(self.model.to_string());
@@ -122,23 +148,16 @@ impl Job {
     }
 }
 
-/// The text of an answer, and why the model stopped.
-#[derive(Debug)]
-pub(crate) struct Text {
-    pub(crate) text: String,
-    pub(crate) stop_reason: Option<String>,
-}
-
 /// The outcome of a task that ended at `now`, no worker named.
 pub(crate) fn ended(
     assignment: &Assignment,
     now: Timestamp,
-    result: Result<Text, TaskError>,
+    result: Result<Output, TaskError>,
 ) -> Outcome {
     let task = &assignment.task;
     let tally = lock(&assignment.tally).clone();
     let (status, output, error, stop_reason) = match result {
-        Ok(Text { text, stop_reason }) => (Status::Completed, Some(text), None, stop_reason),
+        Ok(Output { text, stop_reason }) => (Status::Completed, Some(text), None, stop_reason),
         Err(error) => (Status::Failed, None, Some(error), None),
     };
     Outcome {
@@ -155,7 +174,7 @@ pub(crate) fn ended(
         presumed_cost_usd: tally.presumed,
         duration_ms: tally.started.map_or(0, |started| millis(now.since(started))),
         finished_at: now,
-        stop_reason,
+        stop_reason: stop_reason.map(|reason| reason.as_str().to_owned()),
     }
 }
 

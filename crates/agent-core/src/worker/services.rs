@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::Addr;
 
+use crate::agent::ChildLimits;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -19,6 +20,7 @@ use crate::rate_limiter::RateLimiter;
 use crate::record::{CallId, Subject};
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::{Entry, Note, Store};
+use crate::supervision::Supervision;
 
 /// The rules that every call follows.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub(crate) struct Rules {
     pub(crate) max_wait: Duration,
     pub(crate) max_cost_per_task: NanoUsd,
     pub(crate) prompt: PromptPolicy,
+    /// How many sub-agents a task may have.
+    pub(crate) children: ChildLimits,
+    /// How sub-agents are restarted, unless their parent says otherwise.
+    pub(crate) supervision: Supervision,
 }
 
 /// The actors, the provider and the rules.

@@ -1,0 +1,67 @@
+//! The cost guard: what could cost its task more than it may is refused before it takes anything.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use crate::audit::AuditKind;
+use crate::llm::Request;
+use crate::money::NanoUsd;
+use crate::task::TaskError;
+use crate::worker::call::Call;
+use crate::worker::refusal;
+use crate::worker::tree::{Held, Tree};
+
+impl Call<'_> {
+    /// Refuses a call that could cost the task more than it may.
+    pub(super) fn guard_cost(&self, request: &Request) -> Result<(), TaskError> {
+        self.guard(self.bound(self.full_input_bound, request)?)
+    }
+
+    fn guard(&self, bound: NanoUsd) -> Result<(), TaskError> {
+        let estimated = bound.saturating_add(self.charged());
+        if estimated <= self.services.rules.max_cost_per_task {
+            return Ok(());
+        }
+        Err(self.refuse(estimated))
+    }
+
+    /// The same where other calls of the task may be under way: what they could cost counts until
+    /// they have ended. Waits for that, and holds what this one could cost.
+    pub(super) async fn hold_cost(
+        &self,
+        request: &Request,
+        tree: &Arc<Tree>,
+    ) -> Result<Held, TaskError> {
+        let bound = self.bound(self.full_input_bound, request)?;
+        let limit = self.services.rules.max_cost_per_task;
+        let mut turn = tree.turn();
+        let held = poll_fn(|cx| {
+            if let Err(refused) = self.guard(bound) {
+                return Poll::Ready(Err(refused));
+            }
+            turn.poll_hold(bound, limit.saturating_sub(self.charged()), cx).map(Ok)
+        });
+        match self.services.clock.timeout(self.wait_deadline(), held).await {
+            Ok(held) => held,
+            Err(_) if self.job.assignment.deadline <= self.services.clock.now() => {
+                Err(refusal::deadline(self.job))
+            }
+            Err(_) => {
+                Err(self.refuse(self.charged().saturating_add(tree.held()).saturating_add(bound)))
+            }
+        }
+    }
+
+    /// What the task has been charged so far.
+    fn charged(&self) -> NanoUsd {
+        self.job.tally(|tally| tally.charged())
+    }
+
+    fn refuse(&self, estimated: NanoUsd) -> TaskError {
+        let limit = self.services.rules.max_cost_per_task;
+        let event = AuditKind::CostLimitExceeded { estimated, limit };
+        self.services.audit(Some(self.id), &self.job.subject, event);
+        refusal::cost(estimated, limit)
+    }
+}

@@ -1,0 +1,122 @@
+//! A crew as the handle of its parent sees it, and how it ends.
+
+use tokio::sync::oneshot;
+
+use super::{At, Crew, SubTask};
+use crate::agent::{Answering, ChildEnd, ChildError, Children};
+use crate::task::Task;
+use crate::worker::Cancel;
+use crate::worker::halts::Halt;
+
+impl Children for Crew {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn submit(&self, task: Task) -> (u64, Answering) {
+        let (tell, answer) = oneshot::channel();
+        let assignment = self.assignment(task);
+        let mut state = self.state.borrow_mut();
+        let number = state.next;
+        state.next += 1;
+        let limit = self.family.tree().limits().waiting.get();
+        let refusal = match &state.ended {
+            Some(end) => Some(self.ended_error(end)),
+            None if state.queue.len() >= limit as usize => {
+                Some(ChildError::Full { name: self.name.to_string(), limit })
+            }
+            None => None,
+        };
+        if let Some(refusal) = refusal {
+            _ = tell.send(Err(refusal));
+            return (number, answer);
+        }
+        state.tasks.insert(number, SubTask { assignment, crashes: 0, tell });
+        state.queue.push_back(number);
+        drop(state);
+        self.feed();
+        (number, answer)
+    }
+
+    fn withdraw(&self, number: u64) {
+        let mut state = self.state.borrow_mut();
+        if state.tasks.remove(&number).is_none() {
+            return;
+        }
+        state.queue.retain(|&waiting| waiting != number);
+        if let Some(member) = state.members.iter().find(|m| m.at == At::Work(number)) {
+            member.address.do_send(Cancel);
+        }
+    }
+
+    fn watch(&self) -> oneshot::Receiver<ChildEnd> {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.state.borrow_mut();
+        match &state.ended {
+            Some(end) => _ = tell.send(end.clone()),
+            None => {
+                state.watchers.retain(|watcher| !watcher.is_closed());
+                state.watchers.push(tell);
+            }
+        }
+        told
+    }
+
+    fn link(&self) {
+        self.linked.set(true);
+        self.crash_parent();
+    }
+
+    /// Its workers are gone when this returns, the youngest first.
+    fn stop(&self) {
+        loop {
+            // One at a time: what ends is user code, and may look at this sub-agent.
+            let youngest = self.state.borrow_mut().members.iter_mut().rev().find_map(|m| {
+                m.at = At::Gone;
+                m.leash.take()
+            });
+            match youngest {
+                Some(leash) => leash.cut(),
+                None => break,
+            }
+        }
+        self.end(ChildEnd::Stopped);
+    }
+}
+
+impl Crew {
+    /// Tells everyone who waits that it has ended. Once.
+    pub(super) fn end(&self, end: ChildEnd) {
+        let mut state = self.state.borrow_mut();
+        if state.ended.is_some() {
+            return;
+        }
+        state.ended = Some(end.clone());
+        state.queue.clear();
+        let tasks = std::mem::take(&mut state.tasks);
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        self.family.tree().leave(self.numbers.1);
+        for task in tasks.into_values() {
+            _ = task.tell.send(Err(self.ended_error(&end)));
+        }
+        for watcher in watchers {
+            _ = watcher.send(end.clone());
+        }
+        self.crash_parent();
+    }
+
+    /// Has its parent crash where it is linked and has given up.
+    fn crash_parent(&self) {
+        if self.linked.get()
+            && let Some(ChildEnd::GaveUp { reason }) = &self.state.borrow().ended
+        {
+            let name = &self.name;
+            self.halts.raise(Halt::Crashed(format!("sub-agent {name} gave up: {reason}")));
+        }
+    }
+
+    fn ended_error(&self, end: &ChildEnd) -> ChildError {
+        ChildError::Ended { name: self.name.to_string(), end: end.clone() }
+    }
+}

@@ -1,0 +1,110 @@
+//! The default performance: the task as a prompt, one call, its answer.
+
+use crate::audit::AuditKind;
+use crate::estimate::{self, Bounding};
+use crate::llm::{Answer, Message, Request};
+use crate::prompt::{self, InjectionPolicy, Rendered};
+use crate::task::{ErrorCode, Task, TaskError};
+use crate::worker::call::{Call, Ending};
+use crate::worker::job::Job;
+use crate::worker::services::Services;
+
+pub(super) async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
+    check_deadline(services, job)?;
+    let (mut request, cut) = opening(services, job, job.task())?;
+    let input = input_bound(services, job, &request).await;
+    let full_input = input.saturating_add(cut);
+    Call::new(services, job, &request, input, full_input).complete(&mut request).await
+}
+
+/// Refuses to begin when it is too late.
+pub(super) fn check_deadline(services: &Services, job: &Job) -> Result<(), TaskError> {
+    let deadline = job.assignment.deadline;
+    if deadline > services.clock.now() {
+        return Ok(());
+    }
+    let message = format!("the task's deadline {deadline} passed before its work began");
+    Err(TaskError::new(ErrorCode::DeadlineExceeded, message))
+}
+
+/// The request that sends `task` as data, and how many bytes were cut from it. Those were not
+/// counted by anyone: the cost guard bounds them too.
+pub(super) fn opening(
+    services: &Services,
+    job: &Job,
+    task: &Task,
+) -> Result<(Request, u64), TaskError> {
+    let rendered = prompt::render(task, &services.rules.prompt);
+    note_prompt(services, job, &rendered)?;
+    let request = request(services, job, rendered.text);
+    let sent = request.text_bytes();
+    let full = sent.max(rendered.full_bytes as u64 + system(job).len() as u64);
+    Ok((request, full - sent))
+}
+
+/// The bound on the input of a request, in tokens, as its agent wants it.
+pub(super) async fn input_bound(services: &Services, job: &Job, request: &Request) -> u64 {
+    let bytes = request.text_bytes();
+    let strict = estimate::strict(bytes, !request.tools.is_empty());
+    match job.spec.bounding {
+        Bounding::Strict => strict,
+        Bounding::Calibrated => services.estimator().estimate(&job.model, None, bytes),
+        Bounding::Counted => {
+            let deadline = services.clock.now() + services.rules.timeout.of(0);
+            let deadline = deadline.min(job.assignment.deadline);
+            match services.clock.timeout(deadline, services.client.count_tokens(request)).await {
+                Ok(Some(Ok(counted))) => counted,
+                // It costs nothing to be wrong here: the strict bound holds whatever happens.
+                Ok(Some(Err(_)) | None) | Err(_) => strict,
+            }
+        }
+    }
+}
+
+fn system(job: &Job) -> &str {
+    job.spec.system.as_deref().unwrap_or(prompt::DEFAULT_SYSTEM)
+}
+
+fn request(services: &Services, job: &Job, prompt: String) -> Request {
+    // Newer models refuse a request that names a temperature.
+    let samples = services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
+    Request {
+        model: job.model.to_string(),
+        max_tokens: job.max_tokens(),
+        system: Some(system(job).to_owned()),
+        messages: vec![Message::user(prompt)],
+        temperature: job.spec.temperature.filter(|_| samples),
+        stop_sequences: job.spec.stop_sequences.clone(),
+        ..Request::default()
+    }
+}
+
+/// Audits what the prompt's rendering found, and refuses it where the policy says so.
+fn note_prompt(services: &Services, job: &Job, rendered: &Rendered) -> Result<(), TaskError> {
+    for cut in &rendered.truncated {
+        let event = AuditKind::PromptTruncated {
+            from_chars: cut.from_chars as u64,
+            to_chars: cut.to_chars as u64,
+        };
+        services.audit(None, &job.subject, event);
+    }
+    let Some(injection) = &rendered.signals else { return Ok(()) };
+    let policy = services.rules.prompt.injection;
+    if policy == InjectionPolicy::Ignore {
+        return Ok(());
+    }
+    let event = AuditKind::PromptInjection {
+        signals: injection.signals.clone(),
+        score: injection.score,
+        action: policy.as_str().to_owned(),
+    };
+    services.audit(None, &job.subject, event);
+    if policy == InjectionPolicy::Warn {
+        return Ok(());
+    }
+    let message = format!(
+        "the task's text tries to give orders ({}); change it, or set guards.injection to \"warn\"",
+        injection.signals.join(", ")
+    );
+    Err(TaskError::new(ErrorCode::InvalidTask, message))
+}

@@ -1,0 +1,109 @@
+//! A behaviour at work on one task: under its deadline, until it is cancelled or told to halt.
+
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::future::{AbortRegistration, Abortable};
+
+use crate::agent::{Factory, Output, Play, Scene};
+use crate::panics::{Contained, Payload};
+use crate::task::TaskError;
+use crate::worker::Finish;
+use crate::worker::backstage::Backstage;
+use crate::worker::halts::Halt;
+use crate::worker::job::Job;
+use crate::worker::performance;
+use crate::worker::refusal;
+use crate::worker::services::Services;
+
+/// A behaviour as its worker keeps it.
+pub(super) type Player = Contained<Box<dyn Play>>;
+
+/// How a performance ended.
+enum End {
+    Performed(Result<Output, TaskError>),
+    Panicked(Payload),
+    Halted(Halt),
+    Cancelled,
+    TooLate,
+}
+
+/// Has a behaviour perform a task: `player`, or one that is made now. It is given back where its
+/// performance came to its end.
+///
+/// # Panics
+///
+/// Where user code does. Its sub-agents have ended then, and its behaviour is gone.
+pub(super) async fn play(
+    services: Arc<Services>,
+    factory: Factory,
+    player: Option<Player>,
+    job: Job,
+    cancel: AbortRegistration,
+) -> (Finish, Option<Player>) {
+    let clock = services.clock.clone();
+    let began = clock.now();
+    job.tally(|tally| _ = tally.started.get_or_insert(began));
+    if let Err(error) = performance::check_deadline(&services, &job) {
+        return (Finish::Ended(Arc::new(job.outcome(began, Err(error)))), player);
+    }
+    let mut player = player.unwrap_or_else(|| Contained::new(factory.make()));
+    let (task, deadline) = (Arc::clone(&job.assignment.task), job.assignment.deadline);
+    let backstage = Rc::new(Backstage::new(services, job));
+    let scene = Scene::new(Rc::clone(&backstage) as Rc<_>);
+
+    let (end, dropped) = {
+        let mut work = Contained::new(player.get_mut().map(|player| player.play(&scene, &task)));
+        let mut cancelled = pin!(Abortable::new(pending::<()>(), cancel));
+        let mut alarm = pin!(clock.sleep_until(deadline));
+        let end = poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| match work.get_mut() {
+                Some(Some(work)) => work.as_mut().poll(cx),
+                Some(None) | None => Poll::Pending,
+            }));
+            let polled = match polled {
+                Ok(polled) => polled,
+                Err(payload) => return Poll::Ready(End::Panicked(payload)),
+            };
+            // What returned before the halt was told was not the whole of the task.
+            if let Poll::Ready(halt) = backstage.halts().poll(cx) {
+                return Poll::Ready(End::Halted(halt));
+            }
+            if let Poll::Ready(result) = polled {
+                return Poll::Ready(End::Performed(result));
+            }
+            if cancelled.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Cancelled);
+            }
+            alarm.as_mut().poll(cx).map(|()| End::TooLate)
+        });
+        let end = end.await;
+        (end, work.end())
+    };
+    // Before anything is told of the end: the sub-agents are under it.
+    backstage.end();
+
+    let job = backstage.job();
+    let ended = |result| Finish::Ended(Arc::new(job.outcome(clock.now(), result)));
+    let (finish, crash) = match end {
+        End::Performed(result) => match dropped {
+            None => return (ended(result), Some(player)),
+            crash => (ended(result), crash),
+        },
+        End::Panicked(payload) => (Finish::Returned, Some(payload)),
+        End::Halted(Halt::Crashed(reason)) => (Finish::Returned, Some(Box::new(reason) as Payload)),
+        End::Halted(Halt::Returned) => (Finish::Returned, dropped),
+        End::Cancelled => (Finish::Cancelled, dropped),
+        End::TooLate => (ended(Err(refusal::deadline(job))), dropped),
+    };
+    // It was cut off in the middle: the next task meets a new one.
+    let crash = match (crash, player.end()) {
+        (Some(crash), _) | (None, Some(crash)) => crash,
+        (None, None) => return (finish, None),
+    };
+    resume_unwind(crash)
+}

@@ -1,0 +1,149 @@
+//! Money, permits and outcomes of a whole tree, cancelled at every point and torn by every crash.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use agent_core::agent::{AgentSpec, Scene};
+use agent_core::clock::Clock;
+use agent_core::money::NanoUsd;
+use agent_core::supervision::Supervision;
+use agent_core::system::AgentSystem;
+use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
+use futures_util::future::{join, join_all};
+
+use super::{named, part};
+use crate::behaviour::{Does, ask};
+use crate::support::{Act, Scripted, budget, expect_panics, run, system, task};
+
+const SCOPES: [&str; 5] = ["global", "agent:lead", "agent:child", "agent:grandchild", "task:*"];
+
+/// Three generations; each calls, and has parts of its work done below.
+fn lead() -> AgentSpec {
+    let child = || {
+        named("child", 2).behaviour(|| {
+            Does(async |scene: &Scene, task: &Task| {
+                let grandchild = scene.spawn(named("grandchild", 1))?;
+                let (own, below) =
+                    join(scene.answer(task), grandchild.execute(part("below"))).await;
+                below?;
+                own
+            })
+        })
+    };
+    named("lead", 1).behaviour(move || {
+        Does(async move |scene: &Scene, _: &Task| {
+            scene.complete(ask("plan")).await?;
+            let child = scene.spawn(child())?;
+            let parts = ["1", "2", "3"].map(|name| child.execute(part(name)));
+            let done = join_all(parts).await.into_iter().filter(Result::is_ok).count();
+            scene.complete(ask("sum up")).await?;
+            Ok(done.to_string().into())
+        })
+    })
+}
+
+async fn started(clock: &Clock, client: &Scripted, supervision: Supervision) -> AgentSystem {
+    let mut builder = system(clock, client).agent(lead()).supervision(supervision);
+    for scope in SCOPES {
+        builder = builder.budget(budget(scope, "1.00"));
+    }
+    builder.start().await.unwrap()
+}
+
+/// What the parent has in its outcome is what every scope of it was charged, and no less than what
+/// was billed; nothing is held any more.
+async fn conserved(system: &AgentSystem, client: &Scripted, outcomes: &[&Outcome], place: &str) {
+    let charged = outcomes
+        .iter()
+        .map(|outcome| outcome.cost_usd.nanos() + outcome.presumed_cost_usd.nanos())
+        .sum::<u64>();
+    assert!(client.billed_nanos() <= charged, "{place}");
+    for balance in system.balances().await.unwrap() {
+        let spent = balance.spent.saturating_add(balance.presumed).nanos();
+        assert_eq!(balance.reserved, NanoUsd::ZERO, "{place}: {balance:?}");
+        let scope = balance.scope.to_string();
+        if ["global", "agent:lead"].contains(&&*scope) {
+            assert_eq!(spent, charged, "{place}: {balance:?}");
+        }
+        assert!(spent <= charged, "{place}: {balance:?}");
+    }
+    let headroom = system.headroom().await.unwrap();
+    assert!(headroom.iter().all(|pair| pair.in_flight == 0 && pair.waiting == 0), "{place}");
+    let summary = system.snapshot().await.unwrap().summary;
+    let all = summary.cost_usd.nanos() + summary.presumed_cost_usd.nanos();
+    assert_eq!(all, charged, "{place}");
+    let attempts: u32 = outcomes.iter().map(|outcome| outcome.attempts).sum();
+    assert_eq!(summary.calls.attempts, u64::from(attempts), "{place}");
+    assert_eq!(summary.calls.succeeded + summary.calls.failed, u64::from(attempts), "{place}");
+    let report = system.usage(Default::default()).await.unwrap().total.totals;
+    assert_eq!(report.cost.nanos() + report.presumed.nanos(), charged, "{place}");
+}
+
+/// The whole takes 5 steps of 100 ms. It is cancelled so many turns of the runtime after each.
+#[test]
+fn spend_is_conserved_wherever_a_parent_is_cancelled() {
+    let mut ended = BTreeSet::new();
+    for step in 0..6 {
+        for turns in 0..40 {
+            let place = format!("{step} steps and {turns} turns");
+            let code = run(|clock| async move {
+                let after = Duration::from_millis(100);
+                let answer = Act::Answer { input: 40, output: 20, after };
+                let client = Scripted::new(&clock, Vec::new(), answer);
+                let system = started(&clock, &client, Supervision::default()).await;
+                let mut outcomes = system.outcomes();
+                let handle = system.submit(task(1)).await.unwrap();
+                clock.sleep(after * step).await;
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                let open = system.cancel("1".into()).await.unwrap();
+                let outcome = handle.outcome().await.unwrap();
+                let code = outcome.error.as_ref().map(|error| error.code);
+                assert_eq!(open, code.is_some(), "{place}: {outcome:?}");
+                conserved(&system, &client, &[&outcome], &place).await;
+                assert!(outcomes.try_next().is_some() && outcomes.try_next().is_none(), "{place}");
+                code.map(ErrorCode::as_str)
+            });
+            ended.insert(code);
+        }
+    }
+    // The last of them came too late.
+    assert_eq!(ended.into_iter().collect::<Vec<_>>(), [None, Some("CANCELLED")]);
+}
+
+#[test]
+fn a_parent_has_exactly_one_outcome_whatever_its_children_do() {
+    expect_panics();
+    let only: Option<u64> = std::env::var("IMPRESARIO_SEED").ok().and_then(|s| s.parse().ok());
+    for seed in only.map_or(0..20, |seed| seed..seed + 1) {
+        run(|clock| async move {
+            let place = format!("seed {seed}");
+            let client = Scripted::wild(&clock, seed);
+            let supervision = Supervision { max_restarts: 20, ..Supervision::default() };
+            let system = started(&clock, &client, supervision).await;
+            let mut outcomes = system.outcomes();
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut handles = Vec::new();
+            for id in 0..12 {
+                let after = Duration::from_millis(random.u64(1..60_000));
+                let deadline = random.bool().then_some(Deadline::After(after));
+                handles.push(system.submit(Task { deadline, ..task(id) }).await.unwrap());
+            }
+            for _ in 0..4 {
+                clock.sleep(Duration::from_millis(random.u64(1..20_000))).await;
+                let id = random.u32(0..12).to_string();
+                system.cancel(id.into()).await.unwrap();
+            }
+            let mut ended = Vec::new();
+            for handle in handles {
+                ended.push(handle.outcome().await.unwrap());
+            }
+            let all: Vec<&Outcome> = ended.iter().map(|outcome| &**outcome).collect();
+            conserved(&system, &client, &all, &place).await;
+            let told: Vec<_> = std::iter::from_fn(|| outcomes.try_next()).collect();
+            let ids: BTreeSet<_> = told.iter().map(|outcome| outcome.task_id.clone()).collect();
+            assert_eq!((told.len(), ids.len()), (12, 12), "{place}");
+        });
+    }
+}
