@@ -1,4 +1,4 @@
-//! What the runtime costs: `agent-benches overhead`, `http`, `limits` or `store`.
+//! What the runtime costs: `agent-benches overhead`, `http`, `limits`, `store` or `storm`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
 mod http;
@@ -6,6 +6,7 @@ mod limits;
 mod measure;
 mod overhead;
 mod store;
+mod storm;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,7 +20,8 @@ fn main() -> Result<(), Failure> {
         "http" => http::run(),
         "limits" => limits::run(),
         "store" => store::run(),
+        "storm" => storm::run(),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
-        _ => Err("say which: overhead, http, limits or store".into()),
+        _ => Err("say which: overhead, http, limits, store or storm".into()),
     }
 }
