@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod behaviour;
+mod chaos;
 mod children;
 mod embedding;
 mod fate;
