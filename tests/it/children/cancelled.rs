@@ -1,15 +1,18 @@
 //! Money, permits and outcomes of a whole tree, cancelled at every point and torn by every crash.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Scene};
-use agent_core::clock::Clock;
+use agent_core::llm::{Answer, LlmClient, LlmError, Request};
 use agent_core::money::NanoUsd;
 use agent_core::supervision::Supervision;
-use agent_core::system::AgentSystem;
+use agent_core::system::{AgentSystem, AgentSystemBuilder};
 use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
-use futures_util::future::{join, join_all};
+use futures_util::future::{LocalBoxFuture, join, join_all};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{named, part};
 use crate::behaviour::{Does, ask};
@@ -42,8 +45,8 @@ fn lead() -> AgentSpec {
     })
 }
 
-async fn started(clock: &Clock, client: &Scripted, supervision: Supervision) -> AgentSystem {
-    let mut builder = system(clock, client).agent(lead()).supervision(supervision);
+async fn started(builder: AgentSystemBuilder) -> AgentSystem {
+    let mut builder = builder.agent(lead());
     for scope in SCOPES {
         builder = builder.budget(budget(scope, "1.00"));
     }
@@ -79,37 +82,87 @@ async fn conserved(system: &AgentSystem, client: &Scripted, outcomes: &[&Outcome
     assert_eq!(report.cost.nanos() + report.presumed.nanos(), charged, "{place}");
 }
 
-/// The whole takes 5 steps of 100 ms. It is cancelled so many turns of the runtime after each.
+/// A provider whose every request and answer is told at once, so that what follows from it can be
+/// met half-way: on a virtual clock it takes no time.
+#[derive(Debug)]
+struct Told {
+    client: Scripted,
+    events: UnboundedSender<()>,
+}
+
+impl LlmClient for Told {
+    fn complete<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
+        Box::pin(async move {
+            _ = self.events.send(());
+            let answer = self.client.complete(request).await;
+            _ = self.events.send(());
+            answer
+        })
+    }
+
+    fn provider(&self) -> &str {
+        "told"
+    }
+}
+
+/// Lets everything else that is ready run once.
+async fn turn() {
+    let mut turned = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut turned, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Eight calls are eight requests and eight answers. After each of them, and after the start, the
+/// task is cancelled at every turn of the runtime until nothing is left to be done at that moment.
 #[test]
 fn spend_is_conserved_wherever_a_parent_is_cancelled() {
-    let mut ended = BTreeSet::new();
-    for step in 0..6 {
-        for turns in 0..40 {
-            let place = format!("{step} steps and {turns} turns");
-            let code = run(|clock| async move {
-                let after = Duration::from_millis(100);
-                let answer = Act::Answer { input: 40, output: 20, after };
-                let client = Scripted::new(&clock, Vec::new(), answer);
-                let system = started(&clock, &client, Supervision::default()).await;
-                let mut outcomes = system.outcomes();
-                let handle = system.submit(task(1)).await.unwrap();
-                clock.sleep(after * step).await;
-                for _ in 0..turns {
-                    tokio::task::yield_now().await;
+    let mut reached = BTreeSet::new();
+    for (event, turns) in (0..=16).flat_map(|event| (0..24).map(move |turns| (event, turns))) {
+        let place = format!("{turns} turns after event {event}");
+        reached.insert(run(|clock| async move {
+            let after = Duration::from_millis(100);
+            let answer = Act::Answer { input: 40, output: 20, after };
+            let client = Scripted::new(&clock, Vec::new(), answer);
+            let (events, mut told) = unbounded_channel();
+            let builder = AgentSystem::builder(Told { client: client.clone(), events });
+            let system = started(builder.clock(clock).seed(7)).await;
+            let mut outcomes = system.outcomes();
+            let cancels = system.clone();
+            // In a task of its own: the main one is run only when all others wait.
+            let cancelled = actix::spawn(async move {
+                for _ in 0..event {
+                    told.recv().await;
                 }
-                let open = system.cancel("1".into()).await.unwrap();
-                let outcome = handle.outcome().await.unwrap();
-                let code = outcome.error.as_ref().map(|error| error.code);
-                assert_eq!(open, code.is_some(), "{place}: {outcome:?}");
-                conserved(&system, &client, &[&outcome], &place).await;
-                assert!(outcomes.try_next().is_some() && outcomes.try_next().is_none(), "{place}");
-                code.map(ErrorCode::as_str)
+                for _ in 0..turns {
+                    turn().await;
+                }
+                cancels.cancel("1".into()).await.unwrap()
             });
-            ended.insert(code);
-        }
+            let handle = system.submit(task(1)).await.unwrap();
+            let open = cancelled.await.unwrap();
+            let outcome = handle.outcome().await.unwrap();
+            let code = outcome.error.as_ref().map(|error| error.code);
+            assert!(open || code.is_none(), "{place}: {outcome:?}");
+            conserved(&system, &client, &[&outcome], &place).await;
+            assert!(outcomes.try_next().is_some() && outcomes.try_next().is_none(), "{place}");
+            let presumed = outcome.presumed_cost_usd.nanos() > 0;
+            (outcome.attempts, presumed, code.map(ErrorCode::as_str))
+        }));
     }
-    // The last of them came too late.
-    assert_eq!(ended.into_iter().collect::<Vec<_>>(), [None, Some("CANCELLED")]);
+    let cancelled = |attempts, presumed| (attempts, presumed, Some("CANCELLED"));
+    // Before the first request, while it is under way, between it and the next, and too late.
+    for state in [cancelled(0, false), cancelled(1, true), cancelled(1, false), (8, false, None)] {
+        assert!(reached.contains(&state), "{state:?} is not among {reached:?}");
+    }
 }
 
 #[test]
@@ -121,7 +174,7 @@ fn a_parent_has_exactly_one_outcome_whatever_its_children_do() {
             let place = format!("seed {seed}");
             let client = Scripted::wild(&clock, seed);
             let supervision = Supervision { max_restarts: 20, ..Supervision::default() };
-            let system = started(&clock, &client, supervision).await;
+            let system = started(system(&clock, &client).supervision(supervision)).await;
             let mut outcomes = system.outcomes();
             let mut random = fastrand::Rng::with_seed(seed);
             let mut handles = Vec::new();

@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Behaviour, Output, Scene};
+use agent_core::ledger::{BudgetSpec, OnExhausted};
+use agent_core::system::Ended;
 use agent_core::task::{Deadline, ErrorCode, Task, TaskError};
 
 use super::{named, part};
-use crate::support::{Act, Scripted, expect_panics, run, system, task};
+use crate::behaviour::Does;
+use crate::support::{Act, GOOD, Scripted, budget, expect_panics, run, system, task};
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -113,4 +116,64 @@ fn children_end_before_their_parent_is_told_ended_in_reverse_order_and_grandchil
             assert_eq!(error, expected, "{how:?}");
         });
     }
+}
+
+/// Panics whenever it is dropped.
+struct Brittle;
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("scripted panic");
+    }
+}
+
+impl Behaviour for Brittle {}
+
+#[test]
+fn a_child_whose_drop_panics_ends_with_its_parent_and_costs_nobody_anything() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let lead = named("lead", 1).behaviour(|| {
+            Does(async |scene: &Scene, _: &Task| {
+                let child = scene.spawn(named("brittle", 2).behaviour(|| Brittle))?;
+                child.execute(part("1")).await?;
+                let at_work = child.execute(part("2"));
+                scene.clock().sleep(Duration::from_millis(50)).await;
+                child.stop();
+                assert!(at_work.await.is_err());
+                let other = scene.spawn(named("brittle", 1).behaviour(|| Brittle))?;
+                Ok(other.execute(part("3")).await?)
+            })
+        });
+        let system = system(&clock, &client).agent(lead).start().await.unwrap();
+        for id in 1..3 {
+            let outcome = system.run(task(id)).await.unwrap();
+            assert_eq!((outcome.output.as_deref(), outcome.attempts), (Some("done"), 3));
+        }
+        assert_eq!(system.snapshot().await.unwrap().summary.restarts, 0);
+    });
+}
+
+#[test]
+fn a_task_is_kept_where_the_run_stops_over_a_call_of_its_sub_agent() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let lead = named("lead", 1).behaviour(|| {
+            Does(async |scene: &Scene, _: &Task| {
+                let child = scene.spawn(named("reader", 1))?;
+                match child.execute(part("1")).await {
+                    Ok(output) => Ok(output),
+                    Err(error) => Ok(format!("managed without: {error}").into()),
+                }
+            })
+        });
+        let stop =
+            BudgetSpec { on_exhausted: OnExhausted::StopRun, ..budget("agent:reader", "0.0001") };
+        let system = system(&clock, &client).agent(lead).budget(stop).start().await.unwrap();
+        let handle = system.submit(task(1)).await.unwrap();
+        assert_eq!(system.stopped().await, Ended::Stopped);
+        assert!(handle.outcome().await.is_err(), "it has not ended");
+        assert!(client.sent().is_empty());
+    });
 }

@@ -52,7 +52,7 @@ pub enum SpawnError {
         limit: u32,
     },
     /// Its name would be read as that of a sub-agent's sub-agent.
-    #[error("the name {0:?} has a \">\" in it, which stands between agents in records")]
+    #[error("the name {0:?} has a \">\" in it, which stands between an agent and its sub-agents")]
     Name(String),
     /// Its model has no known price, so that its calls cannot be bounded.
     #[error("its model cannot be priced")]

@@ -83,7 +83,9 @@ fn agent(
     let name = table.need("name", "a name in quotes, such as \"backend\"", |it| {
         let name = it.text()?;
         if name.contains(AGENT_SEPARATOR) {
-            return Err(it.wrong("has a \">\" in it, which stands before sub-agents in records"));
+            return Err(it.wrong(
+                "has a \">\" in it, which stands between an agent and its sub-agents; leave it out",
+            ));
         }
         Ok(name)
     })?;

@@ -158,6 +158,11 @@ fn a_wrong_agent_is_named_with_its_key_and_the_remedy() {
             "4:15: `agent[0].temperature` is out of range; write a number from 0 to 2",
         ),
         (
+            "[[agent]]\nname = \"a>b\"\nmodel = \"m\"",
+            "5:8: `agent[1].name` has a \">\" in it, which stands between an agent and its \
+             sub-agents; leave it out",
+        ),
+        (
             "[[agent]]\nname = \"a\"\nmodel = \"m\"",
             "4:1: `agent[1]` is the second agent named \"a\"; give each its own name, or raise count",
         ),

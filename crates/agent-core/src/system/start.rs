@@ -38,7 +38,9 @@ pub enum StartError {
     #[error("two agents are named {0:?}; give each a name of its own")]
     SameName(String),
     /// An agent's name would be read as that of a sub-agent.
-    #[error("agent {0:?} has a \">\" in its name, which stands before sub-agents in records")]
+    #[error(
+        "agent {0:?} has a \">\" in its name, which stands between an agent and its sub-agents"
+    )]
     Name(String),
     /// An agent's model has no known price, so that its calls cannot be bounded.
     #[error("agent {agent:?}")]

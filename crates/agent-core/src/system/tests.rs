@@ -21,6 +21,7 @@ use crate::worker::services::lock;
 
 mod ends;
 mod shared;
+mod tool;
 
 /// A provider that answers when it is let.
 #[derive(Debug, Clone, Default)]
