@@ -8,12 +8,12 @@ use agent_core::agent::{AgentSpec, Behaviour, Output, Scene};
 use agent_core::clock::Clock;
 use agent_core::config::Guards;
 use agent_core::ledger::{BudgetSpec, OnExhausted, ScopePattern};
-use agent_core::llm::{Message, Request};
+use agent_core::llm::{Answer, LlmClient, LlmError, Message, Request};
 use agent_core::money::NanoUsd;
 use agent_core::store::{Dimension, UsageQuery};
-use agent_core::system::Ended;
+use agent_core::system::{AgentSystem, Ended};
 use agent_core::task::{Deadline, ErrorCode, Task, TaskError};
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join, join_all};
 
 use crate::support::{
     Act, GOOD, MODEL, Scripted, agent, budget, expect_panics, run, spent, system, task,
@@ -37,7 +37,7 @@ pub(crate) fn ask(word: &str) -> Request {
 }
 
 /// Fails the first time that it is asked, once over all workers.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Once(Arc<AtomicU32>);
 
 impl Once {
@@ -166,6 +166,58 @@ fn a_panic_anywhere_in_user_code_costs_one_worker_one_restart() {
         let drop_after_panic = agent(1)
             .behaviour(move || FailsTwice { first: first.clone(), _bomb: Bomb(second.clone()) });
         costs_one_restart(&clock, "drop after a panic", drop_after_panic, Vec::new()).await;
+    });
+}
+
+/// A provider whose requests panic once where they are dropped under way.
+#[derive(Debug)]
+struct Brittle(Scripted, Once);
+
+impl LlmClient for Brittle {
+    fn complete<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
+        Box::pin(async move {
+            let bomb = Bomb(self.1.clone());
+            let answer = self.0.complete(request).await;
+            // It answered: there is nothing to be dropped.
+            std::mem::forget(bomb);
+            answer
+        })
+    }
+
+    fn provider(&self) -> &str {
+        "brittle"
+    }
+}
+
+#[test]
+fn neither_a_request_that_panics_while_a_panic_drops_it_nor_a_payload_that_does_ends_the_process() {
+    expect_panics();
+    run(|clock| async move {
+        let scripted = Scripted::new(&clock, Vec::new(), GOOD);
+        let (panics, payload) = (Once::default(), Once::default());
+        let spec = agent(1).behaviour(move || {
+            let (panics, payload) = (panics.clone(), payload.clone());
+            Does(async move |scene: &Scene, task: &Task| {
+                let crash = async {
+                    scene.clock().sleep(Duration::from_millis(50)).await;
+                    panics.panic();
+                };
+                let (output, ()) = join(scene.answer(task), crash).await;
+                if payload.is_first() {
+                    std::panic::resume_unwind(Box::new(Bomb(Once::default())));
+                }
+                output
+            })
+        });
+        let client = Brittle(scripted.clone(), Once::default());
+        let builder = AgentSystem::builder(client).clock(clock.clone()).seed(7);
+        let system = builder.agent(spec).start().await.unwrap();
+        let outcome = system.run(task(1)).await.unwrap();
+        assert_eq!((outcome.output.as_deref(), outcome.attempts), (Some("done"), 3));
+        assert_eq!(system.snapshot().await.unwrap().summary.restarts, 2);
     });
 }
 

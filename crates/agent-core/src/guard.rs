@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
@@ -77,7 +76,7 @@ where
     fn panicked(&mut self, reason: &str) -> Poll<()> {
         let Some(pause) = self.watcher.panicked(reason) else { return self.end() };
         let Some(running) = self.running.as_mut() else { return self.end() };
-        match catch_unwind(AssertUnwindSafe(|| running.restart())) {
+        match panics::contain(|| running.restart()) {
             Ok(true) => {}
             Ok(false) | Err(_) => return self.end(),
         }
@@ -89,7 +88,7 @@ where
     fn end(&mut self) -> Poll<()> {
         let running = self.running.take();
         // Its fields may panic when dropped; there is nobody left to be told.
-        drop(catch_unwind(AssertUnwindSafe(move || drop(running))));
+        drop(panics::contain(move || drop(running)));
         self.watcher.ended();
         Poll::Ready(())
     }
@@ -111,11 +110,11 @@ where
                 this.watcher.resumed();
             }
             let Some(running) = this.running.as_mut() else { return Poll::Ready(()) };
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(cx))) {
+            match panics::contain(|| Pin::new(running).poll(cx)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) => return this.end(),
-                Err(payload) => {
-                    if this.panicked(&panics::reason(payload.as_ref())).is_ready() {
+                Err(reason) => {
+                    if this.panicked(&reason).is_ready() {
                         return Poll::Ready(());
                     }
                 }

@@ -2,13 +2,28 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// What a panic carries.
-pub(crate) type Payload = Box<dyn Any + Send>;
+/// Runs user code.
+///
+/// # Errors
+///
+/// What it panicked with, in words.
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let reason = reason(payload.as_ref());
+        // A payload is user code too.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            std::mem::forget(payload);
+        }
+        reason
+    })
+}
 
-/// What a panic said.
-pub(crate) fn reason(payload: &(dyn Any + Send)) -> String {
+fn reason(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without words").to_owned()
@@ -29,15 +44,26 @@ impl<T> Contained<T> {
     }
 
     /// Drops the value, and returns what its drop panicked with.
-    pub(crate) fn end(mut self) -> Option<Payload> {
+    pub(crate) fn end(mut self) -> Option<String> {
         self.drop_value()
     }
 
-    fn drop_value(&mut self) -> Option<Payload> {
+    fn drop_value(&mut self) -> Option<String> {
         let value = self.0.take()?;
-        catch_unwind(AssertUnwindSafe(move || drop(value))).err()
+        contain(move || drop(value)).err()
     }
 }
+
+/// A panic in its poll does leave it.
+impl<F: Future + Unpin> Future for Contained<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().map_or(Poll::Pending, |future| Pin::new(future).poll(cx))
+    }
+}
+
+impl<T> Unpin for Contained<T> {}
 
 impl<T> fmt::Debug for Contained<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,8 +73,7 @@ impl<T> fmt::Debug for Contained<T> {
 
 impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
-        if let Some(payload) = self.drop_value() {
-            let reason = reason(payload.as_ref());
+        if let Some(reason) = self.drop_value() {
             tracing::error!(reason, "user code panicked while it was dropped");
         }
     }
@@ -56,24 +81,31 @@ impl<T> Drop for Contained<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::resume_unwind;
+
     use super::*;
 
-    struct Bomb;
+    struct Bomb(&'static str);
 
     impl Drop for Bomb {
         fn drop(&mut self) {
-            std::panic::resume_unwind(Box::new("dropped"));
+            resume_unwind(Box::new(self.0));
         }
     }
 
     #[test]
     fn a_drop_that_panics_while_a_panic_unwinds_does_not_end_the_process() {
-        let unwound = catch_unwind(|| {
-            let _bomb = Contained::new(Bomb);
-            std::panic::resume_unwind(Box::new("first"));
+        let unwound = contain(|| {
+            let _bomb = Contained::new(Bomb("dropped"));
+            resume_unwind(Box::new("first"));
         });
-        assert_eq!(reason(unwound.unwrap_err().as_ref()), "first");
-        let payload = Contained::new(Bomb).end().unwrap();
-        assert_eq!(reason(payload.as_ref()), "dropped");
+        assert_eq!(unwound, Err("first".to_owned()));
+        assert_eq!(Contained::new(Bomb("dropped")).end().as_deref(), Some("dropped"));
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_when_it_is_dropped_is_contained_too() {
+        let unwound = contain(|| resume_unwind(Box::new(Bomb("payload"))));
+        assert_eq!(unwound, Err("a panic without words".to_owned()));
     }
 }

@@ -1,7 +1,7 @@
 //! What a behaviour may do: make calls, run tools, and have sub-agents.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
@@ -90,12 +90,9 @@ impl Scene {
     /// Where `run` does; what is said of the worker's restart names the tool then.
     pub fn tool<T>(&self, name: &str, run: impl FnOnce() -> T) -> T {
         let _at_hand = self.backstage.at_tool(name);
-        match catch_unwind(AssertUnwindSafe(run)) {
+        match panics::contain(run) {
             Ok(value) => value,
-            Err(payload) => {
-                let reason = panics::reason(payload.as_ref());
-                resume_unwind(Box::new(format!("tool {name}: {reason}")))
-            }
+            Err(reason) => resume_unwind(Box::new(format!("tool {name}: {reason}"))),
         }
     }
 

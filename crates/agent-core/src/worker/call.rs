@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::audit::AuditKind;
 use crate::llm::{Answer, LlmError, LlmErrorKind, Request, redact};
 use crate::money::NanoUsd;
+use crate::panics::Contained;
 use crate::pricing::BoundInput;
 use crate::record::{CallId, OpenAttempt};
 use crate::retry::{Failure, Retry};
@@ -112,7 +113,8 @@ impl<'a> Call<'a> {
         let attempt = self.depart(number, request, admission).await?;
         let (services, timeout) = (self.services, self.timeout(request));
         let deadline = self.job.assignment.deadline.min(services.clock.now() + timeout);
-        let answer = services.clock.timeout(deadline, services.client.complete(request));
+        let answer = Contained::new(services.client.complete(request));
+        let answer = services.clock.timeout(deadline, answer);
         let error = match answer.await {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();

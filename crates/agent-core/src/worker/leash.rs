@@ -54,8 +54,7 @@ impl Future for Led {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut future) = self.0.future.borrow_mut().take() else { return Poll::Ready(()) };
-        let polled = future.get_mut().is_none_or(|future| future.as_mut().poll(cx).is_ready());
-        if polled || self.0.cut.get() {
+        if Pin::new(&mut future).poll(cx).is_ready() || self.0.cut.get() {
             return Poll::Ready(());
         }
         *self.0.future.borrow_mut() = Some(future);

@@ -1,8 +1,8 @@
 //! A behaviour at work on one task: under its deadline, until it is cancelled or told to halt.
 
-use std::future::{pending, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::future::{Future, pending, poll_fn};
+use std::panic::resume_unwind;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,7 +10,7 @@ use std::task::Poll;
 use futures_util::future::{AbortRegistration, Abortable};
 
 use crate::agent::{Factory, Output, Play, Scene};
-use crate::panics::{Contained, Payload};
+use crate::panics::{self, Contained};
 use crate::task::TaskError;
 use crate::worker::Finish;
 use crate::worker::backstage::Backstage;
@@ -26,7 +26,7 @@ pub(super) type Player = Contained<Box<dyn Play>>;
 /// How a performance ended.
 enum End {
     Performed(Result<Output, TaskError>),
-    Panicked(Payload),
+    Panicked(String),
     Halted(Halt),
     Cancelled,
     TooLate,
@@ -57,17 +57,14 @@ pub(super) async fn play(
     let scene = Scene::new(Rc::clone(&backstage) as Rc<_>);
 
     let (end, dropped) = {
-        let mut work = Contained::new(player.get_mut().map(|player| player.play(&scene, &task)));
+        let work = player.get_mut().map(|player| player.play(&scene, &task));
+        let mut work = Contained::new(work.unwrap_or_else(|| Box::pin(pending())));
         let mut cancelled = pin!(Abortable::new(pending::<()>(), cancel));
         let mut alarm = pin!(clock.sleep_until(deadline));
         let end = poll_fn(|cx| {
-            let polled = catch_unwind(AssertUnwindSafe(|| match work.get_mut() {
-                Some(Some(work)) => work.as_mut().poll(cx),
-                Some(None) | None => Poll::Pending,
-            }));
-            let polled = match polled {
+            let polled = match panics::contain(|| Pin::new(&mut work).poll(cx)) {
                 Ok(polled) => polled,
-                Err(payload) => return Poll::Ready(End::Panicked(payload)),
+                Err(reason) => return Poll::Ready(End::Panicked(reason)),
             };
             // What returned before the halt was told was not the whole of the task.
             if let Poll::Ready(halt) = backstage.halts().poll(cx) {
@@ -94,8 +91,9 @@ pub(super) async fn play(
             None => return (ended(result), Some(player)),
             crash => (ended(result), crash),
         },
-        End::Panicked(payload) => (Finish::Returned, Some(payload)),
-        End::Halted(Halt::Crashed(reason)) => (Finish::Returned, Some(Box::new(reason) as Payload)),
+        End::Panicked(reason) | End::Halted(Halt::Crashed(reason)) => {
+            (Finish::Returned, Some(reason))
+        }
         End::Halted(Halt::Returned) => (Finish::Returned, dropped),
         End::Cancelled => (Finish::Cancelled, dropped),
         End::TooLate => (ended(Err(refusal::deadline(job))), dropped),
@@ -105,5 +103,5 @@ pub(super) async fn play(
         (Some(crash), _) | (None, Some(crash)) => crash,
         (None, None) => return (finish, None),
     };
-    resume_unwind(crash)
+    resume_unwind(Box::new(crash))
 }
