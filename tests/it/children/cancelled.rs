@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,19 +21,20 @@ use crate::support::{Act, Scripted, budget, expect_panics, run, system, task};
 
 const SCOPES: [&str; 5] = ["global", "agent:lead", "agent:child", "agent:grandchild", "task:*"];
 
-/// Three generations; each calls, and has parts of its work done below.
-fn lead() -> AgentSpec {
-    let child = || {
-        named("child", 2).behaviour(|| {
-            Does(async |scene: &Scene, task: &Task| {
-                let grandchild = scene.spawn(named("grandchild", 1))?;
-                let (own, below) =
-                    join(scene.answer(task), grandchild.execute(part("below"))).await;
-                below?;
-                own
-            })
+/// Calls, and has a part of its work done below.
+fn child() -> AgentSpec {
+    named("child", 2).behaviour(|| {
+        Does(async |scene: &Scene, task: &Task| {
+            let grandchild = scene.spawn(named("grandchild", 1))?;
+            let (own, below) = join(scene.answer(task), grandchild.execute(part("below"))).await;
+            below?;
+            own
         })
-    };
+    })
+}
+
+/// Three generations, of which each calls.
+fn lead() -> AgentSpec {
     named("lead", 1).behaviour(move || {
         Does(async move |scene: &Scene, _: &Task| {
             scene.complete(ask("plan")).await?;
@@ -45,8 +47,34 @@ fn lead() -> AgentSpec {
     })
 }
 
-async fn started(builder: AgentSystemBuilder) -> AgentSystem {
-    let mut builder = builder.agent(lead());
+/// The same, doing anything that a parent may do.
+fn wild_lead(seed: u64) -> AgentSpec {
+    let made = AtomicU64::new(0);
+    named("lead", 2).behaviour(move || {
+        let nth = made.fetch_add(1, Ordering::SeqCst);
+        let mut random = fastrand::Rng::with_seed(seed * 1_000 + nth);
+        assert!(random.u8(..10) > 0, "scripted panic");
+        Does(async move |scene: &Scene, _: &Task| {
+            scene.complete(ask("plan")).await?;
+            let child = scene.spawn(child())?;
+            let mut parts: Vec<_> =
+                ["1", "2", "3", "4"].iter().map(|name| child.execute(part(name))).collect();
+            scene.clock().sleep(Duration::from_millis(random.u64(1..4_000))).await;
+            match random.u8(..6) {
+                0 => child.stop(),
+                1 => child.link(),
+                2 => parts.truncate(1),
+                3 => scene.tool("sort", || assert!(random.bool(), "scripted panic")),
+                4 => return Ok("left early".into()),
+                _ => {}
+            }
+            let done = join_all(parts).await.into_iter().filter(Result::is_ok).count();
+            Ok(done.to_string().into())
+        })
+    })
+}
+
+async fn started(mut builder: AgentSystemBuilder) -> AgentSystem {
     for scope in SCOPES {
         builder = builder.budget(budget(scope, "1.00"));
     }
@@ -134,7 +162,7 @@ fn spend_is_conserved_wherever_a_parent_is_cancelled() {
             let client = Scripted::new(&clock, Vec::new(), answer);
             let (events, mut told) = unbounded_channel();
             let builder = AgentSystem::builder(Told { client: client.clone(), events });
-            let system = started(builder.clock(clock).seed(7)).await;
+            let system = started(builder.clock(clock).seed(7).agent(lead())).await;
             let mut outcomes = system.outcomes();
             let cancels = system.clone();
             // In a task of its own: the main one is run only when all others wait.
@@ -166,7 +194,7 @@ fn spend_is_conserved_wherever_a_parent_is_cancelled() {
 }
 
 #[test]
-fn a_parent_has_exactly_one_outcome_whatever_its_children_do() {
+fn a_parent_has_exactly_one_outcome_whatever_it_and_its_children_do() {
     expect_panics();
     let only: Option<u64> = std::env::var("IMPRESARIO_SEED").ok().and_then(|s| s.parse().ok());
     for seed in only.map_or(0..20, |seed| seed..seed + 1) {
@@ -174,7 +202,8 @@ fn a_parent_has_exactly_one_outcome_whatever_its_children_do() {
             let place = format!("seed {seed}");
             let client = Scripted::wild(&clock, seed);
             let supervision = Supervision { max_restarts: 20, ..Supervision::default() };
-            let system = started(system(&clock, &client).supervision(supervision)).await;
+            let builder = system(&clock, &client).agent(wild_lead(seed)).supervision(supervision);
+            let system = started(builder).await;
             let mut outcomes = system.outcomes();
             let mut random = fastrand::Rng::with_seed(seed);
             let mut handles = Vec::new();
