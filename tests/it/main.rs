@@ -7,6 +7,7 @@ mod children;
 mod embedding;
 mod fate;
 mod invariants;
+mod lazy;
 mod licences;
 mod limits;
 mod money;

@@ -164,6 +164,11 @@ impl Clock {
         Clock(Kind::Real { epoch: Timestamp(nanos(epoch)), started: steady() })
     }
 
+    /// Whether it is a [`VirtualClock`].
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.0, Kind::Virtual(_))
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {

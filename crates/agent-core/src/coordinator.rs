@@ -14,9 +14,11 @@ mod roster;
 mod shared;
 mod shutdown;
 mod supervise;
+mod troupe;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,15 +27,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::agent::AgentSpec;
 use crate::clock::Timestamp;
-use crate::guard;
 use crate::lookup::Lookup;
 use crate::permits::LimitMode;
 use crate::queue::{Line, Queue, TaskNumber};
 use crate::supervision::Supervision;
 use crate::task::{Outcome, TaskId};
+use crate::worker::WorkerIndex;
 use crate::worker::job::{Assignment, Tally};
 use crate::worker::services::{Services, lock};
-use crate::worker::{Perform, Superior, WorkerAgent, WorkerIndex};
 
 pub(crate) use endings::Subscribe;
 pub(crate) use expiry::CancelTask;
@@ -43,9 +44,12 @@ pub use report::{CallCounts, Latency, Summary, TaskCounts};
 pub(crate) use shared::SharedWatch;
 pub use shutdown::Ended;
 pub(crate) use shutdown::{LAST_WRITES, Shutdown, Stop, WaitForStop};
+pub(crate) use troupe::Lazy;
 
 use report::Stats;
 use roster::{Roster, State};
+use supervise::Link;
+use troupe::Troupe;
 
 /// What the coordinator is told once.
 #[derive(Debug)]
@@ -59,17 +63,22 @@ pub(crate) struct Plan {
     pub(crate) tasks_have_budgets: bool,
     /// How long the store may be down before the run stops.
     pub(crate) store_grace: Duration,
+    /// When workers get their actors.
+    pub(crate) lazy: Lazy,
+    /// Threads of workers; 1: the coordinator's own.
+    pub(crate) arbiters: NonZeroUsize,
 }
 
 /// The actor that spawns, places, feeds and supervises the workers.
 pub struct Coordinator {
     plan: Arc<Plan>,
     services: Arc<Services>,
-    workers: Vec<Addr<WorkerAgent>>,
-    names: Vec<Arc<str>>,
-    /// What each worker is working on.
-    at_work: Vec<Option<TaskNumber>>,
     roster: Roster,
+    troupe: Troupe,
+    /// Workers that may be given up, and since when they have been idle, longest first.
+    idle: VecDeque<(Timestamp, WorkerIndex)>,
+    /// When the timer for them fires.
+    gives_up_at: Option<Timestamp>,
     queue: Queue,
     /// Every task that was accepted.
     numbers: Lookup<TaskId, TaskNumber>,
@@ -106,6 +115,8 @@ enum Intake {
 struct Entry {
     assignment: Assignment,
     agent: Option<u32>,
+    /// Who plays it, or played it last.
+    worker: Option<WorkerIndex>,
     crashes: u32,
     cancelled: bool,
     /// Its outcome is on its way to the disk.
@@ -119,22 +130,29 @@ impl fmt::Debug for Coordinator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coordinator")
             .field("run_id", &self.plan.run_id)
-            .field("workers", &self.workers.len())
+            .field("workers", &self.roster.len())
             .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Coordinator {
-    pub(crate) fn new(plan: Plan, services: Arc<Services>) -> Coordinator {
-        let roster = Roster::new(plan.agents.len(), worker_agents(&plan));
+    pub(crate) fn new(plan: Plan, services: Arc<Services>, address: &Addr<Self>) -> Coordinator {
+        let sizes: Vec<u32> = plan.agents.iter().map(|spec| spec.count.get()).collect();
+        let roster = Roster::new(&sizes, services.clock.now());
+        let link = Link {
+            policy: plan.supervision.clone(),
+            services: Arc::clone(&services),
+            coordinator: address.clone().recipient(),
+        };
+        let troupe = Troupe::new(&plan, link, address.clone().recipient(), roster.len());
         Coordinator {
             plan: Arc::new(plan),
             services,
-            workers: Vec::new(),
-            names: Vec::new(),
-            at_work: Vec::new(),
             roster,
+            troupe,
+            idle: VecDeque::new(),
+            gives_up_at: None,
             queue: Queue::default(),
             numbers: Lookup::default(),
             tasks: BTreeMap::new(),
@@ -152,35 +170,6 @@ impl Coordinator {
         }
     }
 
-    fn start_workers(&mut self, ctx: &mut Context<Self>) {
-        let plan = Arc::clone(&self.plan);
-        let coordinator = ctx.address();
-        let mut numbers = vec![0u32; plan.agents.len()];
-        for (index, agent) in (0..).zip(worker_agents(&plan)) {
-            let spec = &plan.agents[agent as usize];
-            numbers[agent as usize] += 1;
-            let name: Arc<str> = format!("{}-{}", spec.name, numbers[agent as usize]).into();
-            self.names.push(Arc::clone(&name));
-            let watch = supervise::Watch::new(
-                index,
-                spec.restart,
-                plan.supervision.clone(),
-                Arc::clone(&self.services),
-                coordinator.clone().recipient(),
-            );
-            let worker = WorkerAgent::new(
-                index,
-                name,
-                Arc::clone(spec),
-                Arc::clone(&plan.run_id),
-                Arc::clone(&self.services),
-                Superior::Coordinator(coordinator.clone().recipient()),
-            );
-            self.at_work.push(None);
-            self.workers.push(guard::start(worker, watch, self.services.clock.clone()));
-        }
-    }
-
     /// Whether tasks may be given to workers now.
     fn feeds(&self) -> bool {
         self.intake == Intake::Open && !self.store_down
@@ -194,8 +183,9 @@ impl Coordinator {
     fn place(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
         let Some(entry) = self.tasks.get(&task) else { return };
         let line = self.line(entry);
-        let worker = if self.feeds() { self.roster.take(line.agent, line.at_once) } else { None };
-        match worker {
+        let feeds = self.feeds();
+        let take = || self.roster.take(line.agent, line.at_once, task);
+        match feeds.then(take).flatten() {
             Some(worker) => self.give(worker, task),
             None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![task], ctx),
             None => self.enqueue(task, ctx),
@@ -219,34 +209,40 @@ impl Coordinator {
             return;
         }
         let may_call = match self.roster.state(worker) {
-            State::Ready => true,
+            State::Ready(_) => true,
             State::Resting(_) => false,
-            State::Busy | State::Down | State::Gone => return,
+            State::Busy(_) | State::Down | State::Gone => return,
         };
         if let Some(task) = self.queue.pop(self.roster.agent(worker), may_call) {
-            self.roster.engage(worker);
+            self.roster.set(worker, State::Busy(task));
             self.give(worker, task);
         }
     }
 
     fn feed_all(&mut self) {
-        for worker in self.roster.ready() {
-            if self.queue.is_empty() {
-                break;
+        for agent in self.roster.idle_agents() {
+            while let Some(worker) = self.roster.next_of(agent) {
+                self.feed(worker);
+                if self.roster.next_of(agent) == Some(worker) {
+                    // There is nothing for it.
+                    break;
+                }
             }
-            self.feed(worker);
         }
     }
 
     fn give(&mut self, worker: WorkerIndex, task: TaskNumber) {
-        let Some(entry) = self.tasks.get(&task) else { return };
+        if !self.troupe.has_actor(worker) {
+            self.start(worker);
+        }
+        let Some(entry) = self.tasks.get_mut(&task) else { return };
+        entry.worker = Some(worker);
         let mut assignment = entry.assignment.clone();
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         if entry.agent.is_none() {
             assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
         }
-        self.at_work[worker as usize] = Some(task);
-        self.workers[worker as usize].do_send(Perform(assignment));
+        self.troupe.perform(worker, assignment);
     }
 
     /// Arms the one timer: for the earliest resting worker where a task waits for it, and for the
@@ -276,13 +272,6 @@ impl Coordinator {
     }
 }
 
-/// The agent of each worker, in the order of the workers.
-fn worker_agents(plan: &Plan) -> impl Iterator<Item = u32> {
-    (0..).zip(&plan.agents).flat_map(|(agent, spec)| {
-        std::iter::repeat_n(agent, usize::try_from(spec.count.get()).unwrap_or(usize::MAX))
-    })
-}
-
 /// A tally of nothing, or what an earlier part of the run had taken.
 fn shared(tally: Tally) -> Arc<Mutex<Tally>> {
     Arc::new(Mutex::new(tally))
@@ -294,7 +283,7 @@ impl Actor for Coordinator {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Work arrives by `send` under the intake's own limit; what is told must not be refused.
         ctx.set_mailbox_capacity(0);
-        self.start_workers(ctx);
+        self.start_eager();
     }
 }
 
@@ -313,6 +302,7 @@ impl Handler<Wake> for Coordinator {
         let now = self.services.clock.now();
         self.end_expired(now, ctx);
         for worker in self.roster.wake(now) {
+            self.watch_idle(worker, now, ctx);
             self.feed(worker);
         }
         self.arm_wake(ctx);
@@ -360,7 +350,7 @@ impl Handler<GetSnapshot> for Coordinator {
         actix::MessageResult(Snapshot {
             summary: self.summary(),
             queued: self.queue.len(),
-            running: self.roster.busy(),
+            running: self.roster.counts().busy,
             in_flight: self.services.in_flight(),
         })
     }
@@ -374,7 +364,7 @@ impl Coordinator {
             run_id: self.plan.run_id.to_string(),
             // Those of sub-agents too, which restart without it.
             restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
-            agents: self.workers.len() as u64,
+            agents: self.roster.len() as u64,
             audit_warnings: warnings.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
             ..self.stats.summary(open)
         }

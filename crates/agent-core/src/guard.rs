@@ -11,6 +11,7 @@ use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use actix::dev::ContextFut;
+use actix::dev::channel::AddressReceiver;
 use actix::{Actor, Addr, AsyncContext, Context, Supervised};
 use futures_util::future::LocalBoxFuture;
 
@@ -19,6 +20,8 @@ use crate::panics;
 
 /// Is told what becomes of a guarded actor, and decides whether it goes on.
 pub(crate) trait Watcher: 'static {
+    /// What its pauses are measured by.
+    fn clock(&self) -> &Clock;
     /// It panicked. The pause before it goes on, or `None` where it must end.
     fn panicked(&self, reason: &str) -> Option<Duration>;
     /// It goes on after a pause.
@@ -28,20 +31,28 @@ pub(crate) trait Watcher: 'static {
 }
 
 /// Starts `actor` under a guard on this thread.
-pub(crate) fn start<A>(actor: A, watcher: impl Watcher, clock: Clock) -> Addr<A>
+pub(crate) fn start<A>(actor: A, watcher: impl Watcher) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
-    let (address, guarded) = guarded(actor, watcher, clock);
+    let (address, guarded) = guarded(actor, watcher);
     actix::spawn(guarded);
     address
+}
+
+/// The same, for an actor that has an address already: its mailbox is `mail`.
+pub(crate) fn start_with<A>(mail: AddressReceiver<A>, actor: A, watcher: impl Watcher)
+where
+    A: Actor<Context = Context<A>> + Supervised,
+{
+    let running = Some(Context::with_receiver(mail).into_future(actor));
+    actix::spawn(Guard { running, watcher, pause: None });
 }
 
 /// `actor` under a guard: it lives in the future, as long as that is polled and not dropped.
 pub(crate) fn guarded<A>(
     actor: A,
     watcher: impl Watcher,
-    clock: Clock,
 ) -> (Addr<A>, impl Future<Output = ()> + 'static)
 where
     A: Actor<Context = Context<A>> + Supervised,
@@ -49,13 +60,12 @@ where
     let ctx = Context::new();
     let address = ctx.address();
     let running = Some(ctx.into_future(actor));
-    (address, Guard { running, watcher, clock, pause: None })
+    (address, Guard { running, watcher, pause: None })
 }
 
 struct Guard<A: Actor<Context = Context<A>>, W> {
     running: Option<ContextFut<A, Context<A>>>,
     watcher: W,
-    clock: Clock,
     pause: Option<LocalBoxFuture<'static, ()>>,
 }
 
@@ -80,7 +90,7 @@ where
             Ok(true) => {}
             Ok(false) | Err(_) => return self.end(),
         }
-        let clock = self.clock.clone();
+        let clock = self.watcher.clock().clone();
         self.pause = Some(Box::pin(async move { clock.sleep(pause).await }));
         Poll::Pending
     }

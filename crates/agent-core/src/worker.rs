@@ -46,9 +46,7 @@ pub(crate) type WorkerIndex = u32;
 pub struct WorkerAgent {
     index: WorkerIndex,
     name: Arc<str>,
-    spec: Arc<AgentSpec>,
-    run_id: Arc<str>,
-    services: Arc<Services>,
+    role: Arc<Role>,
     superior: Superior,
     /// Ends the task at hand.
     at_hand: Option<AbortHandle>,
@@ -56,11 +54,36 @@ pub struct WorkerAgent {
     player: Option<Player>,
 }
 
+/// What the workers of one agent have in common: one allocation for all of them.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) spec: Arc<AgentSpec>,
+    /// The names that are written with every call.
+    pub(crate) agent: Arc<str>,
+    pub(crate) agent_type: Arc<str>,
+    pub(crate) model: Arc<str>,
+    pub(crate) run_id: Arc<str>,
+    pub(crate) services: Arc<Services>,
+}
+
+impl Role {
+    pub(crate) fn new(spec: Arc<AgentSpec>, run_id: Arc<str>, services: Arc<Services>) -> Role {
+        Role {
+            agent: spec.name.as_str().into(),
+            agent_type: spec.agent_type.as_str().into(),
+            model: spec.model.as_str().into(),
+            spec,
+            run_id,
+            services,
+        }
+    }
+}
+
 /// Whom a worker reports to.
 #[derive(Debug)]
 pub(crate) enum Superior {
     /// The coordinator: its tasks are the system's.
-    Coordinator(Recipient<Finished>),
+    Coordinator(Arc<Recipient<Finished>>),
     /// The crew of a sub-agent, on the same thread: its tasks are parts of the parent's.
     Crew(Rc<Crew>),
 }
@@ -78,13 +101,10 @@ impl WorkerAgent {
     pub(crate) fn new(
         index: WorkerIndex,
         name: Arc<str>,
-        spec: Arc<AgentSpec>,
-        run_id: Arc<str>,
-        services: Arc<Services>,
+        role: Arc<Role>,
         superior: Superior,
     ) -> WorkerAgent {
-        let (at_hand, player) = (None, None);
-        WorkerAgent { index, name, spec, run_id, services, superior, at_hand, player }
+        WorkerAgent { index, name, role, superior, at_hand: None, player: None }
     }
 
     fn job(&self, assignment: Assignment) -> Job {
@@ -92,12 +112,12 @@ impl WorkerAgent {
             Superior::Crew(crew) => Some(crew.family()),
             // Without user code there is one call at a time, and nothing to be shared.
             Superior::Coordinator(_) => {
-                self.spec.behaviour.as_ref().map(|_| Family::first(self.services.rules.children))
+                let limits = self.role.services.rules.children;
+                self.role.spec.behaviour.as_ref().map(|_| Family::first(limits))
             }
         };
-        let account = self.services.client.account();
-        let (spec, name) = (Arc::clone(&self.spec), Arc::clone(&self.name));
-        Job::new(assignment, spec, name, &self.run_id, account, family)
+        let account = self.role.services.client.account();
+        Job::new(assignment, &self.role, Arc::clone(&self.name), account, family)
     }
 
     fn finish(&mut self, free_at: Timestamp, ending: Finish) {
@@ -155,7 +175,7 @@ impl Handler<Perform> for WorkerAgent {
         let (abort, registration) = AbortHandle::new_pair();
         self.at_hand = Some(abort);
         let job = self.job(assignment);
-        match &self.spec.behaviour {
+        match &self.role.spec.behaviour {
             None => self.perform(job, registration, ctx),
             Some(factory) => self.play(factory.clone(), job, registration, ctx),
         }
@@ -166,7 +186,7 @@ impl WorkerAgent {
     /// The default performance, with nothing around it.
     fn perform(&self, job: Job, cancel: AbortRegistration, ctx: &mut Context<Self>) {
         let tally = Arc::clone(&job.assignment.tally);
-        let work = Abortable::new(perform(Arc::clone(&self.services), job), cancel);
+        let work = Abortable::new(perform(Arc::clone(&self.role.services), job), cancel);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
             let free_at = services::lock(&tally).worker_free_at;
             this.finish(free_at, ending.unwrap_or(Finish::Cancelled));
@@ -183,7 +203,7 @@ impl WorkerAgent {
     ) {
         let tally = Arc::clone(&job.assignment.tally);
         let player = self.player.take();
-        let work = play::play(Arc::clone(&self.services), factory, player, job, cancel);
+        let work = play::play(Arc::clone(&self.role.services), factory, player, job, cancel);
         ctx.spawn(work.into_actor(self).map(move |(ending, player), this, _ctx| {
             this.player = player;
             let free_at = services::lock(&tally).worker_free_at;

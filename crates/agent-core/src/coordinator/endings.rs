@@ -23,12 +23,16 @@ impl Handler<Finished> for Coordinator {
 
     fn handle(&mut self, msg: Finished, ctx: &mut Context<Self>) {
         let Finished { worker, free_at, ending } = msg;
-        let Some(task) = self.at_work[worker as usize].take() else { return };
+        let Some(task) = self.roster.task(worker) else { return };
         // A worker in mode `reject` never rests: it is given tasks to refuse them.
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         let rejects = spec.rate_limit.as_ref().is_some_and(|l| l.mode == LimitMode::Reject);
         let rests = free_at > self.services.clock.now() && !rejects;
-        self.roster.set(worker, if rests { State::Resting(free_at) } else { State::Ready });
+        if rests {
+            self.roster.set(worker, State::Resting(free_at));
+        } else {
+            self.set_ready(worker, ctx);
+        }
         match ending {
             Finish::Ended(outcome) => self.end(task, outcome, ctx),
             Finish::Returned | Finish::Cancelled if self.is_cancelled(task) => {
@@ -91,7 +95,7 @@ impl Coordinator {
     pub(super) fn tell_if_idle(&mut self) {
         let Intake::Closed(how) = self.intake else { return };
         let undurable = self.endings > 0;
-        if self.roster.busy() > 0 || undurable && !self.store_given_up {
+        if self.roster.counts().busy > 0 || undurable && !self.store_given_up {
             return;
         }
         // What was accepted and has not ended is kept: the run can be resumed.

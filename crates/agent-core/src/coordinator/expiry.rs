@@ -8,7 +8,6 @@ use super::Coordinator;
 use crate::clock::Timestamp;
 use crate::queue::TaskNumber;
 use crate::task::{ErrorCode, TaskError, TaskId};
-use crate::worker::Cancel;
 use crate::worker::job::ended;
 
 impl Coordinator {
@@ -72,8 +71,10 @@ impl Handler<CancelTask> for Coordinator {
         let Some(&task) = self.numbers.get(&id) else { return false };
         let Some(entry) = self.tasks.get_mut(&task) else { return false };
         entry.cancelled = true;
-        if let Some(worker) = self.at_work.iter().position(|at_hand| *at_hand == Some(task)) {
-            self.workers[worker].do_send(Cancel);
+        let worker = entry.worker;
+        let worker = worker.filter(|&worker| self.roster.task(worker) == Some(task));
+        if let Some(worker) = worker {
+            self.troupe.cancel(worker);
         } else if self.take_queued(task) {
             self.end_cancelled(task, ctx);
         }

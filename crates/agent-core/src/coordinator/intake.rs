@@ -146,6 +146,7 @@ impl Coordinator {
         let entry = Entry {
             assignment,
             agent,
+            worker: None,
             crashes: 0,
             cancelled: false,
             ending: false,

@@ -39,6 +39,10 @@ impl SharedWatch {
 }
 
 impl Watcher for SharedWatch {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     fn panicked(&self, reason: &str) -> Option<Duration> {
         let reason = crate::llm::redact(reason);
         tracing::error!(actor = self.name, reason, "an actor that all workers share panicked");

@@ -11,7 +11,6 @@ use crate::audit::AuditKind;
 use crate::budget::BudgetNotice;
 use crate::record::Subject;
 use crate::store::StoreNotice;
-use crate::worker::Cancel;
 
 /// How long the disk has, at the end of a run, for what it was given.
 pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -63,7 +62,7 @@ impl Handler<CancelAll> for Coordinator {
 
     fn handle(&mut self, _msg: CancelAll, ctx: &mut Context<Self>) {
         for worker in self.roster.all_busy() {
-            self.workers[worker as usize].do_send(Cancel);
+            self.troupe.cancel(worker);
         }
         // No wait is without a bound: that for a store that is down ends here too, and one that
         // hangs has a little longer.
@@ -98,9 +97,7 @@ impl Handler<Stop> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, _msg: Stop, ctx: &mut Context<Self>) {
-        for worker in self.workers.drain(..) {
-            worker.do_send(Cancel);
-        }
+        self.troupe.end();
         ctx.stop();
     }
 }

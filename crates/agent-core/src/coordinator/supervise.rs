@@ -9,7 +9,9 @@ use actix::{Context, Handler, Message, Recipient};
 
 use super::{Coordinator, State};
 use crate::audit::AuditKind;
+use crate::clock::Clock;
 use crate::guard::Watcher;
+use crate::queue::TaskNumber;
 use crate::record::Subject;
 use crate::supervision::{Restart, RestartHistory, Supervision};
 use crate::task::{ErrorCode, TaskError};
@@ -17,14 +19,22 @@ use crate::worker::WorkerIndex;
 use crate::worker::job::{ended, millis};
 use crate::worker::services::Services;
 
+/// What the watches of all workers have in common.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) policy: Supervision,
+    pub(super) services: Arc<Services>,
+    pub(super) coordinator: Recipient<Down>,
+}
+
 /// Watches one worker: decides on its restarts, and reports them to the coordinator.
 pub(super) struct Watch {
     worker: WorkerIndex,
+    /// Which of the actors that it has had.
+    life: u32,
     restart: Restart,
-    policy: Supervision,
     history: RefCell<RestartHistory>,
-    services: Arc<Services>,
-    coordinator: Recipient<Down>,
+    link: Arc<Link>,
 }
 
 impl fmt::Debug for Watch {
@@ -34,31 +44,27 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(super) fn new(
-        worker: WorkerIndex,
-        restart: Restart,
-        policy: Supervision,
-        services: Arc<Services>,
-        coordinator: Recipient<Down>,
-    ) -> Watch {
-        let history = RefCell::default();
-        Watch { worker, restart, policy, history, services, coordinator }
+    pub(super) fn new(worker: WorkerIndex, life: u32, restart: Restart, link: Arc<Link>) -> Watch {
+        Watch { worker, life, restart, history: RefCell::default(), link }
     }
 
     fn report(&self, what: What) {
-        self.coordinator.do_send(Down { worker: self.worker, what });
+        self.link.coordinator.do_send(Down { worker: self.worker, life: self.life, what });
     }
 }
 
 impl Watcher for Watch {
+    fn clock(&self) -> &Clock {
+        &self.link.services.clock
+    }
+
     fn panicked(&self, reason: &str) -> Option<Duration> {
+        let Link { policy, services, .. } = &*self.link;
         let pause = match self.restart {
             Restart::Temporary => None,
-            Restart::Permanent | Restart::Transient => self.history.borrow_mut().restart(
-                self.services.clock.now(),
-                &self.policy,
-                self.services.jitter(),
-            ),
+            Restart::Permanent | Restart::Transient => {
+                self.history.borrow_mut().restart(services.clock.now(), policy, services.jitter())
+            }
         };
         self.report(What::Panicked { reason: crate::llm::redact(reason), pause });
         pause
@@ -80,6 +86,7 @@ impl Watcher for Watch {
 #[rtype(result = "()")]
 pub(super) struct Down {
     worker: WorkerIndex,
+    life: u32,
     what: What,
 }
 
@@ -97,15 +104,21 @@ enum What {
 impl Handler<Down> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Down { worker, what }: Down, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Down { worker, life, what }: Down, ctx: &mut Context<Self>) {
+        if life != self.troupe.life(worker) {
+            // It was given up while it was idle, and there may be another actor for it.
+            return;
+        }
         match what {
             What::Panicked { reason, pause } => {
+                let task = self.roster.task(worker);
                 self.roster.set(worker, State::Down);
-                self.audit_panic(worker, &reason, pause);
-                self.requeue_after_crash(worker, &reason, ctx);
+                self.troupe.note_crash(worker, self.services.clock.now());
+                self.audit_panic(worker, task, &reason, pause);
+                self.requeue_after_crash(worker, task, &reason, ctx);
             }
             What::Resumed => {
-                self.roster.set(worker, State::Ready);
+                self.set_ready(worker, ctx);
                 self.feed(worker);
             }
             What::Ended => {
@@ -124,13 +137,19 @@ impl Handler<Down> for Coordinator {
 }
 
 impl Coordinator {
-    fn audit_panic(&mut self, worker: WorkerIndex, reason: &str, pause: Option<Duration>) {
+    fn audit_panic(
+        &mut self,
+        worker: WorkerIndex,
+        task: Option<TaskNumber>,
+        reason: &str,
+        pause: Option<Duration>,
+    ) {
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
-        let task = self.at_work[worker as usize].and_then(|task| self.tasks.get(&task));
+        let task = task.and_then(|task| self.tasks.get(&task));
         let subject = Arc::new(Subject {
             run_id: Arc::clone(&self.plan.run_id),
             agent: Some(spec.name.as_str().into()),
-            agent_id: Some(Arc::clone(&self.names[worker as usize])),
+            agent_id: Some(self.name(worker).into()),
             agent_type: Some(spec.agent_type.as_str().into()),
             task_id: task.map(|entry| entry.assignment.task.id.shared()),
             ..Subject::default()
@@ -148,9 +167,15 @@ impl Coordinator {
         self.services.audit(None, &subject, event);
     }
 
-    fn requeue_after_crash(&mut self, worker: WorkerIndex, reason: &str, ctx: &mut Context<Self>) {
-        let name = self.names[worker as usize].to_string();
-        let Some(task) = self.at_work[worker as usize].take() else { return };
+    fn requeue_after_crash(
+        &mut self,
+        worker: WorkerIndex,
+        task: Option<TaskNumber>,
+        reason: &str,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(task) = task else { return };
+        let name = self.name(worker);
         let limit = self.plan.supervision.poison_limit.get();
         let Some(entry) = self.tasks.get_mut(&task) else { return };
         entry.crashes += 1;

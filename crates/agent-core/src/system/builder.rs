@@ -1,6 +1,7 @@
 //! What a system is built from.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use crate::agent::{AgentSpec, ChildLimits};
 use crate::clock::Clock;
 use crate::config::{Fleet, Guards};
+use crate::coordinator::Lazy;
 use crate::ledger::BudgetSpec;
 use crate::llm::LlmClient;
 use crate::permits::ProviderLimits;
@@ -52,6 +54,8 @@ pub struct AgentSystemBuilder {
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
     pub(super) max_open_tasks: usize,
+    pub(super) lazy: Lazy,
+    pub(super) arbiters: NonZeroUsize,
     pub(super) grace: Duration,
     pub(super) store_grace: Duration,
     pub(super) sync: SyncFile,
@@ -76,6 +80,8 @@ impl AgentSystemBuilder {
             clock: Clock::real(),
             seed: None,
             max_open_tasks: 100_000,
+            lazy: Lazy { eager: 10_000, idle_for: Duration::from_secs(300) },
+            arbiters: NonZeroUsize::MIN,
             grace: Duration::from_secs(30),
             store_grace: Duration::from_secs(30),
             sync: SyncFile::real(),
@@ -184,6 +190,24 @@ impl AgentSystemBuilder {
     /// Tasks that may be open at once; `submit` waits beyond it. Default: 100,000.
     pub fn max_open_tasks(mut self, limit: usize) -> AgentSystemBuilder {
         self.max_open_tasks = limit;
+        self
+    }
+
+    /// So many workers have their actors from the start, and keep them. The actor of any other is
+    /// made at its first task, and given up when it has been idle for `idle_for`; the worker keeps
+    /// its name, its limits and its place. Default: 10,000 workers, 5 minutes.
+    pub fn eager_workers(mut self, workers: usize, idle_for: Duration) -> AgentSystemBuilder {
+        self.lazy = Lazy { eager: workers, idle_for };
+        self
+    }
+
+    /// Places the workers on so many threads of their own, round about. Default, and with 1: they
+    /// share one thread with the coordinator and all else.
+    ///
+    /// Agents that wait for a provider need no more; behaviours whose own code computes for long,
+    /// or blocks, do.
+    pub fn arbiters(mut self, arbiters: NonZeroUsize) -> AgentSystemBuilder {
+        self.arbiters = arbiters;
         self
     }
 

@@ -51,6 +51,9 @@ pub enum StartError {
         #[source]
         source: PricingError,
     },
+    /// A virtual clock tells the time of one thread only.
+    #[error("a virtual clock goes with one arbiter; leave `arbiters` out")]
+    VirtualArbiters,
     /// The store cannot be used.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
@@ -118,6 +121,9 @@ pub(super) async fn start(builder: AgentSystemBuilder) -> Result<AgentSystem, St
 fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
     if builder.agents.is_empty() {
         return Err(StartError::NoAgent);
+    }
+    if builder.arbiters.get() > 1 && builder.clock.is_virtual() {
+        return Err(StartError::VirtualArbiters);
     }
     for (index, agent) in builder.agents.iter().enumerate() {
         if builder.agents[..index].iter().any(|other| other.name == agent.name) {
@@ -232,6 +238,8 @@ fn wire(
             .iter()
             .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),
         store_grace: builder.store_grace,
+        lazy: builder.lazy,
+        arbiters: builder.arbiters,
     };
     let rules = Rules {
         retry: builder.retry,
@@ -252,16 +260,16 @@ fn wire(
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
         let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient());
-        let budget = guard::start(budget, watch("budget", None), clock.clone());
+        let budget = guard::start(budget, watch("budget", None));
         let limiter = RateLimiter::new(limits, clock.clone());
         let watch = watch("rate limiter", Some(plan.supervision.clone()));
-        let limiter = guard::start(limiter, watch, clock.clone());
+        let limiter = guard::start(limiter, watch);
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));
         let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
         if let Some((_, warnings)) = &unfinished {
             services.restore_warnings(warnings);
         }
-        Coordinator::new(plan, Arc::new(services))
+        Coordinator::new(plan, Arc::new(services), &ctx.address())
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
     let resumed = resume(unfinished, &coordinator);

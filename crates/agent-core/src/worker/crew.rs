@@ -22,16 +22,14 @@ use crate::worker::job::{Assignment, Job};
 use crate::worker::leash::Leash;
 use crate::worker::services::Services;
 use crate::worker::tree::{Family, below};
-use crate::worker::{Superior, WorkerAgent, WorkerIndex};
+use crate::worker::{Role, Superior, WorkerAgent, WorkerIndex};
 use watch::CrewWatch;
 
 /// The workers of one sub-agent, and the sub-tasks in their hands.
 pub(crate) struct Crew {
-    services: Arc<Services>,
-    spec: Arc<AgentSpec>,
+    role: Arc<Role>,
     policy: Supervision,
     family: Arc<Family>,
-    run_id: Arc<str>,
     /// Its name after its parents': `lead>researcher`.
     name: Arc<str>,
     /// The parent's task: who is in a hurry, until when, and what it has taken.
@@ -102,11 +100,11 @@ impl Crew {
         let family = parent.child(&job.subject)?;
         let size = spec.count.get();
         family.tree().enter(size)?;
+        let name = below(job.subject.agent.as_deref(), &spec.name);
+        let run_id = Arc::clone(&job.subject.run_id);
         let crew = Rc::new(Crew {
-            services: Arc::clone(services),
-            run_id: Arc::clone(&job.subject.run_id),
-            name: below(job.subject.agent.as_deref(), &spec.name),
-            spec: Arc::new(spec),
+            role: Arc::new(Role::new(Arc::new(spec), run_id, Arc::clone(services))),
+            name,
             policy,
             family,
             whole: job.assignment.clone(),
@@ -123,18 +121,12 @@ impl Crew {
     }
 
     fn member(self: &Rc<Self>, index: WorkerIndex, job: &Job) -> Member {
-        let own = format!("{}-{}", self.spec.name, self.numbers.0 + index);
+        let own = format!("{}-{}", self.role.agent, self.numbers.0 + index);
         let name = below(Some(&*job.worker), &own);
-        let worker = WorkerAgent::new(
-            index,
-            Arc::clone(&name),
-            Arc::clone(&self.spec),
-            Arc::clone(&self.run_id),
-            Arc::clone(&self.services),
-            Superior::Crew(Rc::clone(self)),
-        );
+        let (role, superior) = (Arc::clone(&self.role), Superior::Crew(Rc::clone(self)));
+        let worker = WorkerAgent::new(index, Arc::clone(&name), role, superior);
         let watch = CrewWatch::new(Rc::clone(self), index);
-        let (address, guarded) = guard::guarded(worker, watch, self.services.clock.clone());
+        let (address, guarded) = guard::guarded(worker, watch);
         let leash = Some(Leash::new(Box::pin(guarded)));
         Member { name, address, leash, at: At::Idle, history: RestartHistory::default() }
     }
@@ -145,7 +137,7 @@ impl Crew {
 
     /// The sub-agent's own name.
     pub(super) fn agent(&self) -> &str {
-        &self.spec.name
+        &self.role.agent
     }
 
     /// The number of its last worker.
@@ -160,10 +152,10 @@ impl Crew {
     /// Whom events about a worker are about.
     fn subject(&self, worker: &Arc<str>) -> Subject {
         self.family.subject(Subject {
-            run_id: Arc::clone(&self.run_id),
-            agent: Some(self.spec.name.as_str().into()),
+            run_id: Arc::clone(&self.role.run_id),
+            agent: Some(Arc::clone(&self.role.agent)),
             agent_id: Some(Arc::clone(worker)),
-            agent_type: Some(self.spec.agent_type.as_str().into()),
+            agent_type: Some(Arc::clone(&self.role.agent_type)),
             ..Subject::default()
         })
     }

@@ -10,6 +10,7 @@ use crate::permits::LimitMode;
 use crate::record::Subject;
 use crate::task::{Outcome, Status, Task, TaskError};
 use crate::usage::TokenCounts;
+use crate::worker::Role;
 use crate::worker::services::lock;
 use crate::worker::tree::Family;
 
@@ -76,19 +77,18 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new(
         assignment: Assignment,
-        spec: Arc<AgentSpec>,
+        role: &Role,
         worker: Arc<str>,
-        run_id: &Arc<str>,
         account: Arc<str>,
         family: Option<Arc<Family>>,
     ) -> Job {
         let task = &assignment.task;
-        let model: Arc<str> = task.model.as_deref().unwrap_or(&spec.model).into();
+        let model = task.model.as_deref().map_or_else(|| Arc::clone(&role.model), Into::into);
         let own = Subject {
-            run_id: Arc::clone(run_id),
+            run_id: Arc::clone(&role.run_id),
             agent_id: Some(Arc::clone(&worker)),
-            agent: Some(spec.name.as_str().into()),
-            agent_type: Some(spec.agent_type.as_str().into()),
+            agent: Some(Arc::clone(&role.agent)),
+            agent_type: Some(Arc::clone(&role.agent_type)),
             task_id: Some(task.id.shared()),
             project_id: task.project_id.as_deref().map(Into::into),
             user_id: task.user_id.as_deref().map(Into::into),
@@ -99,7 +99,7 @@ impl Job {
             None => own,
         };
         let scopes = subject.scopes(&account).into();
-        let subject = Arc::new(subject);
+        let (subject, spec) = (Arc::new(subject), Arc::clone(&role.spec));
         Job { subject, model, family, account, scopes, assignment, spec, worker }
     }
 

@@ -15,14 +15,14 @@ use crate::worker::{Finish, Finished, Perform, WorkerIndex};
 impl Crew {
     /// The sub-task as its worker is given it.
     pub(super) fn assignment(&self, task: Task) -> Assignment {
-        let now = self.services.clock.now();
+        let now = self.role.services.clock.now();
         let own = task.deadline.map_or(Timestamp::NEVER, |deadline| deadline.moment(now));
         let task = Task { priority: self.whole.task.priority, ..task };
         Assignment {
             task: Arc::new(task),
             tally: Arc::clone(&self.whole.tally),
             deadline: own.min(self.whole.deadline),
-            mode: self.spec.rate_limit.as_ref().map_or(LimitMode::Wait, |limit| limit.mode),
+            mode: self.role.spec.rate_limit.as_ref().map_or(LimitMode::Wait, |limit| limit.mode),
         }
     }
 

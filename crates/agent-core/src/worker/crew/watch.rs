@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{At, Crew};
 use crate::agent::ChildEnd;
 use crate::audit::AuditKind;
+use crate::clock::Clock;
 use crate::guard::Watcher;
 use crate::llm::redact;
 use crate::supervision::Restart;
@@ -33,6 +34,10 @@ impl CrewWatch {
 }
 
 impl Watcher for CrewWatch {
+    fn clock(&self) -> &Clock {
+        &self.crew.role.services.clock
+    }
+
     fn panicked(&self, reason: &str) -> Option<Duration> {
         self.crew.panicked(self.worker, &redact(reason))
     }
@@ -49,10 +54,10 @@ impl Watcher for CrewWatch {
 
 impl Crew {
     fn panicked(&self, worker: WorkerIndex, reason: &str) -> Option<Duration> {
-        let services = &self.services;
+        let services = &self.role.services;
         let mut state = self.state.borrow_mut();
         let member = state.members.get_mut(worker as usize)?;
-        let pause = match self.spec.restart {
+        let pause = match self.role.spec.restart {
             Restart::Temporary => None,
             Restart::Permanent | Restart::Transient => {
                 member.history.restart(services.clock.now(), &self.policy, services.jitter())

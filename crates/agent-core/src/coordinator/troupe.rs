@@ -1,0 +1,238 @@
+//! The actors of the workers: made on their arbiter, eagerly or at their first task, and given up
+//! when they have been idle for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::dev::channel::channel;
+use actix::{Addr, Arbiter, Context, Handler, Message, Recipient};
+
+use super::supervise::{Link, Watch};
+use super::{Coordinator, Plan, State};
+use crate::clock::Timestamp;
+use crate::guard;
+use crate::worker::job::Assignment;
+use crate::worker::{Cancel, Finished, Perform, Role, Superior, WorkerAgent, WorkerIndex};
+
+/// Messages that may wait for a worker: it is given one task at a time.
+const MAILBOX: usize = 4;
+
+/// The workers' actors, by worker.
+#[derive(Debug)]
+pub(super) struct Troupe {
+    roles: Vec<Arc<Role>>,
+    superior: Arc<Recipient<Finished>>,
+    link: Arc<Link>,
+    /// Threads of workers beside the coordinator's own; where there are any, all workers are there.
+    arbiters: Vec<Arbiter>,
+    members: Vec<Member>,
+}
+
+/// One worker's place.
+#[derive(Debug, Default)]
+struct Member {
+    actor: Option<Addr<WorkerAgent>>,
+    /// How many actors it has had.
+    life: u32,
+    /// Whether it stands in the line of those that may be given up.
+    is_watched: bool,
+    /// Its last crash: its actor is kept as long as that counts, and the count with it.
+    crashed_at: Option<Timestamp>,
+}
+
+impl Troupe {
+    pub(super) fn new(
+        plan: &Plan,
+        link: Link,
+        finished: Recipient<Finished>,
+        workers: usize,
+    ) -> Troupe {
+        let role = |spec: &Arc<_>| {
+            let (run_id, services) = (Arc::clone(&plan.run_id), Arc::clone(&link.services));
+            Arc::new(Role::new(Arc::clone(spec), run_id, services))
+        };
+        Troupe {
+            roles: plan.agents.iter().map(role).collect(),
+            superior: Arc::new(finished),
+            link: Arc::new(link),
+            // One is the coordinator's own.
+            arbiters: match plan.arbiters.get() {
+                1 => Vec::new(),
+                several => (0..several).map(|_| Arbiter::new()).collect(),
+            },
+            members: std::iter::repeat_with(Member::default).take(workers).collect(),
+        }
+    }
+
+    /// Which of its actors a worker has, or had last.
+    pub(super) fn life(&self, worker: WorkerIndex) -> u32 {
+        self.members[worker as usize].life
+    }
+
+    pub(super) fn note_crash(&mut self, worker: WorkerIndex, at: Timestamp) {
+        self.members[worker as usize].crashed_at = Some(at);
+    }
+
+    pub(super) fn has_actor(&self, worker: WorkerIndex) -> bool {
+        self.members[worker as usize].actor.is_some()
+    }
+
+    /// Makes the actor of a worker that has none: number `number` of `agent`.
+    pub(super) fn start(&mut self, worker: WorkerIndex, agent: u32, number: u32) {
+        let Troupe { roles, superior, link, arbiters, members } = self;
+        let member = &mut members[worker as usize];
+        member.life += 1;
+        let life = member.life;
+        let role = Arc::clone(&roles[agent as usize]);
+        let (superior, link) = (Arc::clone(superior), Arc::clone(link));
+        let (address, mail) = channel(MAILBOX);
+        let start = move || {
+            let name = format!("{}-{number}", role.agent).into();
+            let watch = Watch::new(worker, life, role.spec.restart, link);
+            let actor = WorkerAgent::new(worker, name, role, Superior::Coordinator(superior));
+            guard::start_with(mail, actor, watch);
+        };
+        match arbiters.len() {
+            0 => start(),
+            several => {
+                if !arbiters[worker as usize % several].spawn_fn(start) {
+                    tracing::error!(worker, "the arbiter of this worker has ended");
+                }
+            }
+        }
+        member.actor = Some(Addr::new(address));
+    }
+
+    pub(super) fn perform(&self, worker: WorkerIndex, assignment: Assignment) {
+        if let Some(actor) = &self.members[worker as usize].actor {
+            actor.do_send(Perform(assignment));
+        }
+    }
+
+    pub(super) fn cancel(&self, worker: WorkerIndex) {
+        if let Some(actor) = &self.members[worker as usize].actor {
+            actor.do_send(Cancel);
+        }
+    }
+
+    /// Ends all of them, and their threads. Whoever is at work is cancelled.
+    pub(super) fn end(&mut self) {
+        for member in &mut self.members {
+            if let Some(actor) = member.actor.take() {
+                actor.do_send(Cancel);
+            }
+        }
+        for arbiter in self.arbiters.drain(..) {
+            arbiter.stop();
+        }
+    }
+}
+
+// === GiveUpIdle ===
+
+/// Some workers may have been idle for long.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct GiveUpIdle;
+
+impl Handler<GiveUpIdle> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: GiveUpIdle, ctx: &mut Context<Self>) {
+        self.gives_up_at = None;
+        let now = self.services.clock.now();
+        while let Some(&(since, worker)) = self.idle.front() {
+            if since + self.plan.lazy.idle_for > now {
+                break;
+            }
+            self.idle.pop_front();
+            let member = &mut self.troupe.members[worker as usize];
+            member.is_watched = false;
+            let within = self.plan.supervision.within;
+            let counts = member.crashed_at.is_some_and(|at| at + within >= now);
+            match self.roster.state(worker) {
+                State::Ready(idle) if idle + self.plan.lazy.idle_for <= now && !counts => {
+                    self.give_up(worker);
+                }
+                // It has worked in the meantime, or crashed not long ago.
+                State::Ready(_) | State::Resting(_) => self.watch_idle(worker, now, ctx),
+                // It comes back here when it is done.
+                State::Busy(_) | State::Down | State::Gone => {}
+            }
+        }
+        self.arm_give_up(ctx);
+    }
+}
+
+impl Coordinator {
+    /// The name of a worker: its agent's and its number.
+    pub(super) fn name(&self, worker: WorkerIndex) -> String {
+        let agent = &self.troupe.roles[self.roster.agent(worker) as usize].agent;
+        format!("{agent}-{}", self.roster.number(worker))
+    }
+
+    /// Makes the actors of the first workers.
+    pub(super) fn start_eager(&mut self) {
+        let eager = self.roster.len().min(self.plan.lazy.eager);
+        for worker in 0..WorkerIndex::try_from(eager).unwrap_or(WorkerIndex::MAX) {
+            self.start(worker);
+        }
+    }
+
+    pub(super) fn start(&mut self, worker: WorkerIndex) {
+        let (agent, number) = (self.roster.agent(worker), self.roster.number(worker));
+        self.troupe.start(worker, agent, number);
+        self.roster.set_cold(worker, false);
+    }
+
+    /// A worker is idle and may call.
+    pub(super) fn set_ready(&mut self, worker: WorkerIndex, ctx: &mut Context<Self>) {
+        let now = self.services.clock.now();
+        self.roster.set(worker, State::Ready(now));
+        self.watch_idle(worker, now, ctx);
+    }
+
+    /// Has a worker beyond the first ones given up if it stays idle.
+    pub(super) fn watch_idle(
+        &mut self,
+        worker: WorkerIndex,
+        since: Timestamp,
+        ctx: &mut Context<Self>,
+    ) {
+        let is_eager = (worker as usize) < self.plan.lazy.eager;
+        let member = &mut self.troupe.members[worker as usize];
+        if is_eager || member.is_watched || member.actor.is_none() {
+            return;
+        }
+        member.is_watched = true;
+        self.idle.push_back((since, worker));
+        self.arm_give_up(ctx);
+    }
+
+    fn arm_give_up(&mut self, ctx: &mut Context<Self>) {
+        let Some(&(since, _)) = self.idle.front() else { return };
+        if self.gives_up_at.is_none() {
+            let at = since + self.plan.lazy.idle_for;
+            self.gives_up_at = Some(at);
+            self.notify_at(at, GiveUpIdle, ctx);
+        }
+    }
+
+    /// Lets go of an idle worker's actor; the worker keeps its place, its name and its limit.
+    fn give_up(&mut self, worker: WorkerIndex) {
+        let member = &mut self.troupe.members[worker as usize];
+        member.actor = None;
+        // What its guard still reports is not about the next one.
+        member.life += 1;
+        self.roster.set_cold(worker, true);
+    }
+}
+
+/// When workers get their actors, and lose them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lazy {
+    /// So many workers have theirs from the start, and keep them.
+    pub(crate) eager: usize,
+    /// The others lose theirs when they have been idle for so long.
+    pub(crate) idle_for: Duration,
+}

@@ -1,0 +1,178 @@
+//! Workers without actors: made at their first task, given up when idle, and the same to everyone.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::agent::{AgentSpec, Scene};
+use agent_core::clock::Clock;
+use agent_core::permits::{AgentRateLimit, LimitMode};
+use agent_core::supervision::Supervision;
+use agent_core::system::{AgentSystem, StartError};
+use agent_core::task::{ErrorCode, Task};
+
+use crate::behaviour::Does;
+use crate::support::{Act, GOOD, Scripted, agent, expect_panics, run, system, task};
+
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Held by the behaviour of each actor that lives.
+type Life = Arc<()>;
+
+/// Workers of which each living actor holds `life`.
+fn counted(workers: u32, life: &Life) -> AgentSpec {
+    let life = Arc::clone(life);
+    agent(workers).behaviour(move || {
+        let held = Arc::clone(&life);
+        Does(async move |scene: &Scene, task: &Task| {
+            _ = &held;
+            scene.answer(task).await
+        })
+    })
+}
+
+fn living(life: &Life) -> usize {
+    // The test's own, and the factory's.
+    Arc::strong_count(life) - 2
+}
+
+#[test]
+fn a_worker_beyond_the_eager_ones_is_given_up_when_idle_for_long_and_comes_back_for_the_next_task()
+{
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let life = Life::default();
+        let system = system(&clock, &client)
+            .agent(counted(3, &life))
+            .eager_workers(1, IDLE)
+            .start()
+            .await
+            .unwrap();
+        let all = [system.run(task(1)), system.run(task(2)), system.run(task(3))];
+        for outcome in futures_util::future::join_all(all).await {
+            assert!(outcome.unwrap().error.is_none());
+        }
+        assert_eq!(living(&life), 3);
+        clock.sleep(IDLE - Duration::from_secs(1)).await;
+        assert_eq!(living(&life), 3);
+        clock.sleep(Duration::from_secs(2)).await;
+        assert_eq!(living(&life), 1, "the eager one keeps its actor");
+        let all = [system.run(task(4)), system.run(task(5))];
+        let names = futures_util::future::join_all(all).await.into_iter();
+        let names: Vec<_> = names.map(|o| o.unwrap().agent_id.clone().unwrap()).collect();
+        assert_eq!(names, ["clerk-1", "clerk-2"]);
+        assert_eq!(living(&life), 2);
+    });
+}
+
+#[test]
+fn a_worker_that_works_again_and_again_is_not_given_up() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let life = Life::default();
+        let system = system(&clock, &client)
+            .agent(counted(1, &life))
+            .eager_workers(0, IDLE)
+            .start()
+            .await
+            .unwrap();
+        for id in 0..10 {
+            system.run(task(id)).await.unwrap();
+            clock.sleep(IDLE / 2).await;
+            assert_eq!(living(&life), 1, "task {id}");
+        }
+        clock.sleep(IDLE * 2).await;
+        assert_eq!(living(&life), 0);
+    });
+}
+
+#[test]
+fn a_worker_that_was_given_up_keeps_its_own_limit() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let limit = AgentRateLimit {
+            calls: 1.try_into().unwrap(),
+            per: Duration::from_secs(600),
+            mode: LimitMode::Reject,
+        };
+        let system = system(&clock, &client)
+            .agent(agent(1).rate_limit(limit))
+            .eager_workers(0, IDLE)
+            .start()
+            .await
+            .unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        clock.sleep(IDLE * 3).await;
+        let refused = system.run(task(2)).await.unwrap().error.clone().unwrap();
+        assert_eq!(refused.code, ErrorCode::AgentRateLimitExceeded);
+    });
+}
+
+#[test]
+fn a_worker_that_crashed_is_given_up_only_when_its_crashes_do_not_count_any_more() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![Act::Panic(Duration::ZERO)], GOOD);
+        let within = IDLE * 10;
+        let supervision = Supervision { max_restarts: 1, within, ..Supervision::default() };
+        let life = Life::default();
+        let system = system(&clock, &client)
+            .agent(counted(1, &life))
+            .supervision(supervision)
+            .eager_workers(0, IDLE)
+            .start()
+            .await
+            .unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        clock.sleep(IDLE * 3).await;
+        assert_eq!(living(&life), 1, "its crash still counts");
+        clock.sleep(within).await;
+        assert_eq!(living(&life), 0);
+    });
+}
+
+#[test]
+fn workers_on_threads_of_their_own_share_limits_and_budgets_and_end_every_task() {
+    expect_panics();
+    actix::System::new().block_on(async {
+        let clock = Clock::real();
+        let quick = Act::Answer { input: 10, output: 10, after: Duration::from_millis(1) };
+        let panics = vec![Act::Panic(Duration::ZERO); 3];
+        let client = Scripted::new(&clock, panics, quick);
+        let here = std::thread::current().id();
+        let spec = agent(8).behaviour(move || {
+            Does(async move |scene: &Scene, task: &Task| {
+                assert_ne!(std::thread::current().id(), here);
+                scene.answer(task).await
+            })
+        });
+        let supervision =
+            Supervision { backoff: Duration::from_millis(1), ..Supervision::default() };
+        let system = AgentSystem::builder(client.clone())
+            .agent(spec)
+            .supervision(supervision)
+            .arbiters(NonZeroUsize::new(2).unwrap())
+            .eager_workers(3, IDLE)
+            .start()
+            .await
+            .unwrap();
+        let all = (0..200).map(|id| system.run(task(id)));
+        for outcome in futures_util::future::join_all(all).await {
+            assert!(outcome.unwrap().error.is_none());
+        }
+        let snapshot = system.snapshot().await.unwrap();
+        assert_eq!((snapshot.summary.tasks.completed, snapshot.summary.restarts), (200, 3));
+        assert_eq!(client.sent().len(), 203);
+        system.finish().await;
+    });
+}
+
+#[test]
+fn a_virtual_clock_is_refused_with_several_arbiters() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let two = NonZeroUsize::new(2).unwrap();
+        let started = system(&clock, &client).agent(agent(1)).arbiters(two).start().await;
+        assert!(matches!(started, Err(StartError::VirtualArbiters)));
+    });
+}
