@@ -29,7 +29,7 @@ use crate::agent::AgentSpec;
 use crate::clock::Timestamp;
 use crate::lookup::Lookup;
 use crate::permits::LimitMode;
-use crate::queue::{Line, Queue, TaskNumber};
+use crate::queue::{Claim, Line, Queue, TaskNumber};
 use crate::supervision::Supervision;
 use crate::task::{Outcome, TaskId};
 use crate::worker::WorkerIndex;
@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) tasks_have_budgets: bool,
     /// How long the store may be down before the run stops.
     pub(crate) store_grace: Duration,
+    /// Waiting that makes a task as urgent as the next priority.
+    pub(crate) age: Duration,
     /// When workers get their actors.
     pub(crate) lazy: Lazy,
     /// Threads of workers; 1: the coordinator's own.
@@ -114,6 +116,7 @@ enum Intake {
 #[derive(Debug)]
 struct Entry {
     assignment: Assignment,
+    accepted_at: Timestamp,
     agent: Option<u32>,
     /// Who plays it, or played it last.
     worker: Option<WorkerIndex>,
@@ -124,6 +127,13 @@ struct Entry {
     waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
     /// Its place among the tasks that may be open at once.
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Entry {
+    fn claim(&self, task: TaskNumber) -> Claim {
+        let priority = self.assignment.task.priority;
+        Claim { priority, since: self.accepted_at, task }
+    }
 }
 
 impl fmt::Debug for Coordinator {
@@ -145,6 +155,7 @@ impl Coordinator {
             services: Arc::clone(&services),
             coordinator: address.clone().recipient(),
         };
+        let queue = Queue::new(plan.age);
         let troupe = Troupe::new(&plan, link, address.clone().recipient(), roster.len());
         Coordinator {
             plan: Arc::new(plan),
@@ -153,7 +164,7 @@ impl Coordinator {
             troupe,
             idle: VecDeque::new(),
             gives_up_at: None,
-            queue: Queue::default(),
+            queue,
             numbers: Lookup::default(),
             tasks: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -196,7 +207,7 @@ impl Coordinator {
     fn enqueue(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
         let Some(entry) = self.tasks.get(&task) else { return };
         let (line, deadline) = (self.line(entry), entry.assignment.deadline);
-        self.queue.push(line, entry.assignment.task.priority, task);
+        self.queue.push(line, entry.claim(task));
         if deadline != Timestamp::NEVER {
             self.deadlines.insert((deadline, task));
         }

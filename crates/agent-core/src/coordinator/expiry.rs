@@ -28,8 +28,7 @@ impl Coordinator {
     /// Takes a task out of the queue, if it is there.
     fn take_queued(&mut self, task: TaskNumber) -> bool {
         let Some(entry) = self.tasks.get(&task) else { return false };
-        let (line, priority) = (self.line(entry), entry.assignment.task.priority);
-        self.queue.take(line, priority, task)
+        self.queue.take(self.line(entry), entry.claim(task))
     }
 
     fn end_without_answer(

@@ -145,6 +145,7 @@ impl Coordinator {
         let assignment = Assignment { task, tally: shared(tally), deadline, mode };
         let entry = Entry {
             assignment,
+            accepted_at: submitted,
             agent,
             worker: None,
             crashes: 0,

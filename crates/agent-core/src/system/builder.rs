@@ -14,6 +14,7 @@ use crate::ledger::BudgetSpec;
 use crate::llm::LlmClient;
 use crate::permits::ProviderLimits;
 use crate::pricing::Catalogue;
+use crate::queue::AGE;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::SyncFile;
 use crate::supervision::Supervision;
@@ -54,6 +55,7 @@ pub struct AgentSystemBuilder {
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
     pub(super) max_open_tasks: usize,
+    pub(super) age: Duration,
     pub(super) lazy: Lazy,
     pub(super) arbiters: NonZeroUsize,
     pub(super) grace: Duration,
@@ -80,6 +82,7 @@ impl AgentSystemBuilder {
             clock: Clock::real(),
             seed: None,
             max_open_tasks: 100_000,
+            age: AGE,
             lazy: Lazy { eager: 10_000, idle_for: Duration::from_secs(300) },
             arbiters: NonZeroUsize::MIN,
             grace: Duration::from_secs(30),
@@ -190,6 +193,13 @@ impl AgentSystemBuilder {
     /// Tasks that may be open at once; `submit` waits beyond it. Default: 100,000.
     pub fn max_open_tasks(mut self, limit: usize) -> AgentSystemBuilder {
         self.max_open_tasks = limit;
+        self
+    }
+
+    /// How long a task waits until it comes before those of the next priority that are submitted
+    /// then; so nothing starves. Default: 1 minute.
+    pub fn priority_age(mut self, age: Duration) -> AgentSystemBuilder {
+        self.age = age;
         self
     }
 

@@ -238,6 +238,7 @@ fn wire(
             .iter()
             .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),
         store_grace: builder.store_grace,
+        age: builder.age,
         lazy: builder.lazy,
         arbiters: builder.arbiters,
     };
