@@ -34,7 +34,7 @@ use crate::supervision::Supervision;
 use crate::task::{Outcome, TaskId};
 use crate::worker::WorkerIndex;
 use crate::worker::job::{Assignment, Tally};
-use crate::worker::services::{Services, lock};
+use crate::worker::services::Services;
 
 pub(crate) use endings::Subscribe;
 pub(crate) use expiry::CancelTask;
@@ -369,7 +369,7 @@ impl Handler<GetSnapshot> for Coordinator {
 
 impl Coordinator {
     fn summary(&self) -> Summary {
-        let open = self.tasks.values().map(|entry| lock(&entry.assignment.tally).clone());
+        let open = self.tasks.len() as u64;
         let warnings = self.services.warnings();
         Summary {
             run_id: self.plan.run_id.to_string(),
@@ -377,7 +377,7 @@ impl Coordinator {
             restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
             agents: self.roster.len() as u64,
             audit_warnings: warnings.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-            ..self.stats.summary(open)
+            ..self.stats.summary(self.services.taken(), open)
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
 use crate::task::{ErrorCode, Outcome, TaskError};
 use crate::worker::job::ended;
-use crate::worker::services::lock;
 use crate::worker::{Finish, Finished};
 
 // === Finished ===
@@ -150,7 +149,6 @@ impl Handler<Tell> for Coordinator {
             return self.tell_if_idle();
         }
         let Some(entry) = self.tasks.remove(&task) else { return };
-        self.stats.add(&lock(&entry.assignment.tally));
         self.stats.count(&outcome);
         if self.plan.tasks_have_budgets {
             let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());

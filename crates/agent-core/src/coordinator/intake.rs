@@ -246,10 +246,11 @@ impl Handler<Restore> for Coordinator {
 
     fn handle(&mut self, msg: Restore, ctx: &mut Context<Self>) {
         let Restore { open, ended: done, calls, restarts } = msg;
-        self.stats.add(&calls);
+        self.services.add(|taken| taken.add(&calls));
         self.stats.restarts += restarts;
         let mut numbers = Vec::new();
         for (number, task, tally, submitted) in open {
+            self.services.add(|taken| taken.add(&tally));
             self.enter(Arc::new(task), number, LimitMode::Wait, tally, submitted);
             numbers.push(number);
         }

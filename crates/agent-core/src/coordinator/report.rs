@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::money::NanoUsd;
@@ -33,7 +34,8 @@ pub struct CallCounts {
     pub retried: u64,
 }
 
-/// Percentiles of the time from the first start of a task's work to its end, in milliseconds.
+/// Percentiles of the time from the first start of a task's work to its end, in milliseconds: exact
+/// below two seconds, to one part in a thousand above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Latency {
     /// Half of the tasks took no longer.
@@ -72,23 +74,28 @@ pub struct Summary {
     pub audit_warnings: BTreeMap<String, u64>,
 }
 
-/// Counts as tasks end.
-#[derive(Debug, Default)]
+/// Counts as tasks end; its size does not depend on how many there are.
+#[derive(Debug)]
 pub(crate) struct Stats {
     tasks: TaskCounts,
     errors: BTreeMap<ErrorCode, u64>,
-    /// Of tasks that have ended.
-    ended: Tally,
-    durations_ms: Vec<u64>,
+    durations_ms: Histogram<u64>,
     pub(crate) restarts: u64,
 }
 
-impl Stats {
-    /// Adds what tasks that ended took.
-    pub(crate) fn add(&mut self, tally: &Tally) {
-        self.ended.add(tally);
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats {
+            tasks: TaskCounts::default(),
+            errors: BTreeMap::new(),
+            // Grows with the longest duration, to half a megabyte at most.
+            durations_ms: Histogram::new(3).expect("3 digits are between 0 and 5"),
+            restarts: 0,
+        }
     }
+}
 
+impl Stats {
     pub(crate) fn count(&mut self, outcome: &Outcome) {
         match outcome.status {
             Status::Completed => self.tasks.completed += 1,
@@ -97,30 +104,26 @@ impl Stats {
         if let Some(error) = &outcome.error {
             *self.errors.entry(error.code).or_default() += 1;
         }
-        self.durations_ms.push(outcome.duration_ms);
+        // It grows by itself, so every value has its place.
+        _ = self.durations_ms.record(outcome.duration_ms);
     }
 
-    /// The summary, with the tallies of the tasks that have not ended.
-    pub(crate) fn summary<'a>(&self, open: impl Iterator<Item = Tally> + 'a) -> Summary {
-        let mut all = self.ended.clone();
-        let mut total = self.tasks.completed + self.tasks.failed;
-        for tally in open {
-            all.add(&tally);
-            total += 1;
-        }
+    /// The summary of a run that has taken so much, in which so many tasks have not ended.
+    pub(crate) fn summary(&self, taken: Tally, open: u64) -> Summary {
+        let total = self.tasks.completed + self.tasks.failed + open;
         Summary {
             run_id: String::new(),
             tasks: TaskCounts { total, ..self.tasks },
             errors: self.errors.clone(),
             calls: CallCounts {
-                attempts: u64::from(all.attempts),
-                succeeded: u64::from(all.succeeded),
-                failed: u64::from(all.failed),
-                retried: u64::from(all.retried),
+                attempts: u64::from(taken.attempts),
+                succeeded: u64::from(taken.succeeded),
+                failed: u64::from(taken.failed),
+                retried: u64::from(taken.retried),
             },
-            usage: all.usage,
-            cost_usd: all.cost,
-            presumed_cost_usd: all.presumed,
+            usage: taken.usage,
+            cost_usd: taken.cost,
+            presumed_cost_usd: taken.presumed,
             agents: 0,
             restarts: self.restarts,
             latency_ms: latency(&self.durations_ms),
@@ -129,26 +132,34 @@ impl Stats {
     }
 }
 
-fn latency(durations: &[u64]) -> Latency {
-    let mut sorted = durations.to_vec();
-    sorted.sort_unstable();
-    // The nearest rank: the smallest value that so many percent do not exceed.
-    let percentile = |percent: usize| {
-        let rank = (sorted.len() * percent).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
-    };
-    Latency { p50: percentile(50), p95: percentile(95), p99: percentile(99) }
+fn latency(durations: &Histogram<u64>) -> Latency {
+    let percentile = |percent: f64| durations.value_at_percentile(percent);
+    Latency { p50: percentile(50.0), p95: percentile(95.0), p99: percentile(99.0) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(durations: impl Iterator<Item = u64>) -> Latency {
+        let mut histogram = Stats::default().durations_ms;
+        durations.for_each(|ms| histogram.record(ms).unwrap());
+        latency(&histogram)
+    }
+
     #[test]
-    fn percentiles_are_values_that_occurred() {
-        let durations: Vec<u64> = (1..=100).rev().collect();
-        assert_eq!(latency(&durations), Latency { p50: 50, p95: 95, p99: 99 });
-        assert_eq!(latency(&[7]), Latency { p50: 7, p95: 7, p99: 7 });
-        assert_eq!(latency(&[]), Latency::default());
+    fn percentiles_below_two_seconds_are_values_that_occurred() {
+        assert_eq!(of((1..=100).rev()), Latency { p50: 50, p95: 95, p99: 99 });
+        assert_eq!(of(std::iter::once(1_999)), Latency { p50: 1_999, p95: 1_999, p99: 1_999 });
+        assert_eq!(of(std::iter::empty()), Latency::default());
+    }
+
+    #[test]
+    fn long_percentiles_are_right_to_one_part_in_a_thousand() {
+        let hour = 3_600_000;
+        for (found, exact) in [(of(1..=hour).p50, hour / 2), (of(1..=hour).p99, hour / 100 * 99)] {
+            assert!(found.abs_diff(exact) * 1_000 <= exact, "{found} for {exact}");
+        }
+        assert!(of(std::iter::once(u64::MAX)).p50 > u64::MAX / 1_001 * 1_000);
     }
 }

@@ -200,7 +200,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn tally(&self, record: &UsageRecord, succeeded: bool) {
-        self.job.tally(|tally| {
+        self.job.add(self.services, |tally| {
             *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
             tally.usage += record.usage;
             tally.cost = tally.cost.saturating_add(record.cost);

@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
             drop(held);
             let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
             wait.await;
-            self.job.tally(|tally| tally.retried += 1);
+            self.job.add(self.services, |tally| tally.retried += 1);
             attempt += 1;
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Call<'a> {
             // Nothing has left: permit and money go back.
             return Err(Ending::Returned);
         }
-        self.job.tally(|tally| tally.attempts += 1);
+        self.job.add(services, |tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
         Ok(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit))

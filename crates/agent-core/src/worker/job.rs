@@ -11,7 +11,7 @@ use crate::record::Subject;
 use crate::task::{Outcome, Status, Task, TaskError};
 use crate::usage::TokenCounts;
 use crate::worker::Role;
-use crate::worker::services::lock;
+use crate::worker::services::{Services, lock};
 use crate::worker::tree::Family;
 
 /// What a task has taken so far; it outlives the workers that it crashes.
@@ -130,6 +130,12 @@ impl Job {
 
     pub(crate) fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
         change(&mut lock(&self.assignment.tally))
+    }
+
+    /// Adds to what the task has taken, and to what the whole run has.
+    pub(crate) fn add(&self, services: &Services, add: impl Fn(&mut Tally)) {
+        self.tally(&add);
+        services.add(add);
     }
 
     /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is

@@ -20,6 +20,7 @@ use crate::rate_limiter::RateLimiter;
 use crate::record::{CallId, Subject};
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::{Entry, Note, Store};
+use crate::worker::job::Tally;
 use crate::supervision::Supervision;
 
 /// The rules that every call follows.
@@ -52,6 +53,8 @@ pub(crate) struct Services {
     random: Mutex<fastrand::Rng>,
     warnings: Mutex<std::collections::BTreeMap<&'static str, u64>>,
     in_flight: AtomicU64,
+    /// What all calls of the run have taken so far.
+    taken: Mutex<Tally>,
 }
 
 impl fmt::Debug for Services {
@@ -85,6 +88,7 @@ impl Services {
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             warnings: Mutex::default(),
             in_flight: AtomicU64::new(0),
+            taken: Mutex::default(),
         }
     }
 
@@ -135,6 +139,16 @@ impl Services {
         warnings: &std::collections::BTreeMap<&'static str, u64>,
     ) {
         lock(&self.warnings).clone_from(warnings);
+    }
+
+    /// Adds to what the run has taken.
+    pub(crate) fn add(&self, add: impl FnOnce(&mut Tally)) {
+        add(&mut lock(&self.taken));
+    }
+
+    /// What all calls of the run have taken so far, those of tasks that have not ended included.
+    pub(crate) fn taken(&self) -> Tally {
+        lock(&self.taken).clone()
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
