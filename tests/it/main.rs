@@ -12,5 +12,6 @@ mod licences;
 mod limits;
 mod money;
 mod readme;
+mod seen;
 mod support;
 mod tidy;

@@ -319,15 +319,19 @@ impl Handler<Listen> for Budget {
 /// All budgets as they stand.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Balance>")]
-pub struct GetBalances;
+pub struct GetBalances {
+    /// Only those of scopes that the fleet names, leaving out each `x:*` that has come up.
+    pub named: bool,
+}
 
 impl Handler<GetBalances> for Budget {
     type Result = MessageResult<GetBalances>;
 
-    fn handle(&mut self, _msg: GetBalances, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: GetBalances, ctx: &mut Context<Self>) -> Self::Result {
         let now = self.now();
         self.finish(ctx);
-        MessageResult(self.ledger.balances(now))
+        let named = msg.named.then(|| self.ledger.named_balances(now));
+        MessageResult(named.unwrap_or_else(|| self.ledger.balances(now)))
     }
 }
 

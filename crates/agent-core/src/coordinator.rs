@@ -9,8 +9,10 @@
 mod endings;
 mod expiry;
 mod intake;
+mod lifecycle;
 mod report;
 mod roster;
+mod seen;
 mod shared;
 mod shutdown;
 mod supervise;
@@ -36,11 +38,15 @@ use crate::worker::WorkerIndex;
 use crate::worker::job::{Assignment, Tally};
 use crate::worker::services::Services;
 
-pub(crate) use endings::Subscribe;
+pub(crate) use endings::{Subscribe, Told};
 pub(crate) use expiry::CancelTask;
 pub use intake::SubmitError;
-pub(crate) use intake::{Restore, Submit};
+pub(crate) use intake::{Inbox, Restore, Submission};
+pub(crate) use lifecycle::LifecycleSource;
+pub use lifecycle::{BEHIND, Lifecycle, LifecycleEvent, Lifecycles};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
+pub use seen::{AgentView, Snapshot, WorkerCounts, Working};
+pub(crate) use seen::{GetSnapshot, Inspect};
 pub(crate) use shared::SharedWatch;
 pub use shutdown::Ended;
 pub(crate) use shutdown::{LAST_WRITES, Shutdown, Stop, WaitForStop};
@@ -48,6 +54,7 @@ pub(crate) use troupe::Lazy;
 
 use report::Stats;
 use roster::{Roster, State};
+use seen::Fortunes;
 use supervise::Link;
 use troupe::Troupe;
 
@@ -90,7 +97,13 @@ pub struct Coordinator {
     deadlines: BTreeSet<(Timestamp, TaskNumber)>,
     next_number: TaskNumber,
     stats: Stats,
-    subscribers: Vec<mpsc::UnboundedSender<Arc<Outcome>>>,
+    subscribers: Vec<mpsc::UnboundedSender<Told>>,
+    lifecycle: LifecycleSource,
+    /// Where tasks come in.
+    inbox: Arc<Inbox>,
+    /// By agent, where there is anything to tell.
+    fortunes: BTreeMap<u32, Fortunes>,
+    dead_letters: u64,
     intake: Intake,
     store_down: bool,
     /// How often it has been down.
@@ -120,13 +133,14 @@ struct Entry {
     agent: Option<u32>,
     /// Who plays it, or played it last.
     worker: Option<WorkerIndex>,
+    given_at: Timestamp,
     crashes: u32,
     cancelled: bool,
     /// Its outcome is on its way to the disk.
     ending: bool,
     waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
     /// Its place among the tasks that may be open at once.
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Entry {
@@ -147,7 +161,13 @@ impl fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) fn new(plan: Plan, services: Arc<Services>, address: &Addr<Self>) -> Coordinator {
+    pub(crate) fn new(
+        plan: Plan,
+        services: Arc<Services>,
+        address: &Addr<Self>,
+        lifecycle: LifecycleSource,
+        inbox: Arc<Inbox>,
+    ) -> Coordinator {
         let sizes: Vec<u32> = plan.agents.iter().map(|spec| spec.count.get()).collect();
         let roster = Roster::new(&sizes, services.clock.now());
         let link = Link {
@@ -171,6 +191,10 @@ impl Coordinator {
             next_number: 0,
             stats: Stats::default(),
             subscribers: Vec::new(),
+            lifecycle,
+            inbox,
+            fortunes: BTreeMap::new(),
+            dead_letters: 0,
             intake: Intake::Open,
             store_down: false,
             store_outages: 0,
@@ -197,7 +221,7 @@ impl Coordinator {
         let feeds = self.feeds();
         let take = || self.roster.take(line.agent, line.at_once, task);
         match feeds.then(take).flatten() {
-            Some(worker) => self.give(worker, task),
+            Some(worker) => self.give(worker, task, ctx),
             None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![task], ctx),
             None => self.enqueue(task, ctx),
         }
@@ -215,7 +239,7 @@ impl Coordinator {
     }
 
     /// Gives a worker that has become idle its next task.
-    fn feed(&mut self, worker: WorkerIndex) {
+    fn feed(&mut self, worker: WorkerIndex, ctx: &mut Context<Self>) {
         if !self.feeds() {
             return;
         }
@@ -226,14 +250,14 @@ impl Coordinator {
         };
         if let Some(task) = self.queue.pop(self.roster.agent(worker), may_call) {
             self.roster.set(worker, State::Busy(task));
-            self.give(worker, task);
+            self.give(worker, task, ctx);
         }
     }
 
-    fn feed_all(&mut self) {
+    fn feed_all(&mut self, ctx: &mut Context<Self>) {
         for agent in self.roster.idle_agents() {
             while let Some(worker) = self.roster.next_of(agent) {
-                self.feed(worker);
+                self.feed(worker, ctx);
                 if self.roster.next_of(agent) == Some(worker) {
                     // There is nothing for it.
                     break;
@@ -242,18 +266,32 @@ impl Coordinator {
         }
     }
 
-    fn give(&mut self, worker: WorkerIndex, task: TaskNumber) {
+    fn give(&mut self, worker: WorkerIndex, task: TaskNumber, ctx: &mut Context<Self>) {
         if !self.troupe.has_actor(worker) {
             self.start(worker);
         }
+        let now = self.services.clock.now();
         let Some(entry) = self.tasks.get_mut(&task) else { return };
-        entry.worker = Some(worker);
+        (entry.worker, entry.given_at) = (Some(worker), now);
         let mut assignment = entry.assignment.clone();
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         if entry.agent.is_none() {
             assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
         }
-        self.troupe.perform(worker, assignment);
+        let id = &entry.assignment.task.id;
+        self.lifecycle.tell(now, || {
+            let worker = format!("{}-{}", spec.name, self.roster.number(worker)).into();
+            Lifecycle::TaskStarted { task: id.clone(), worker }
+        });
+        if self.troupe.perform(worker, assignment) {
+            return;
+        }
+        // Its thread has ended, and it with it.
+        self.dead_letters += 1;
+        let id = id.clone();
+        self.tell(|| Lifecycle::DeadLetter { task: id, reason: "its worker's actor is gone" });
+        self.roster.set(worker, State::Gone);
+        self.place(task, ctx);
     }
 
     /// Arms the one timer: for the earliest resting worker where a task waits for it, and for the
@@ -288,6 +326,12 @@ fn shared(tally: Tally) -> Arc<Mutex<Tally>> {
     Arc::new(Mutex::new(tally))
 }
 
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
 impl Actor for Coordinator {
     type Context = Context<Self>;
 
@@ -314,7 +358,7 @@ impl Handler<Wake> for Coordinator {
         self.end_expired(now, ctx);
         for worker in self.roster.wake(now) {
             self.watch_idle(worker, now, ctx);
-            self.feed(worker);
+            self.feed(worker, ctx);
         }
         self.arm_wake(ctx);
     }
@@ -329,56 +373,8 @@ impl Handler<FeedAll> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, _msg: FeedAll, ctx: &mut Context<Self>) {
-        self.feed_all();
+        self.feed_all(ctx);
         self.arm_wake(ctx);
-    }
-}
-
-// === GetSnapshot ===
-
-/// What a run has come to so far, and what it is doing.
-#[derive(Debug, Message)]
-#[rtype(result = "Snapshot")]
-pub(crate) struct GetSnapshot;
-
-/// What a run is doing at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Snapshot {
-    /// What it has come to so far.
-    pub summary: Summary,
-    /// Tasks that wait for a worker.
-    pub queued: usize,
-    /// Tasks that a worker is playing.
-    pub running: usize,
-    /// Attempts in flight.
-    pub in_flight: u64,
-}
-
-impl Handler<GetSnapshot> for Coordinator {
-    type Result = actix::MessageResult<GetSnapshot>;
-
-    fn handle(&mut self, _msg: GetSnapshot, _ctx: &mut Context<Self>) -> Self::Result {
-        actix::MessageResult(Snapshot {
-            summary: self.summary(),
-            queued: self.queue.len(),
-            running: self.roster.counts().busy,
-            in_flight: self.services.in_flight(),
-        })
-    }
-}
-
-impl Coordinator {
-    fn summary(&self) -> Summary {
-        let open = self.tasks.len() as u64;
-        let warnings = self.services.warnings();
-        Summary {
-            run_id: self.plan.run_id.to_string(),
-            // Those of sub-agents too, which restart without it.
-            restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
-            agents: self.roster.len() as u64,
-            audit_warnings: warnings.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-            ..self.stats.summary(self.services.taken(), open)
-        }
     }
 }
 

@@ -261,9 +261,20 @@ impl Ledger {
     /// All budgets as they stand, in the order of their scopes; those for each of a kind only
     /// where there is something in them.
     pub fn balances(&mut self, now: Timestamp) -> Vec<Balance> {
+        let ids = self.accounts.ids();
+        self.balances_of(now, ids)
+    }
+
+    /// Those of the scopes that the budgets name, without those of each `x:*`.
+    pub fn named_balances(&mut self, now: Timestamp) -> Vec<Balance> {
+        let ids = self.accounts.named();
+        self.balances_of(now, ids)
+    }
+
+    fn balances_of(&mut self, now: Timestamp, ids: Vec<AccountId>) -> Vec<Balance> {
         let now = self.see(now);
         let mut balances = Vec::new();
-        for id in self.accounts.ids() {
+        for id in ids {
             let Some((account, spec)) = self.accounts.get_mut(id) else { continue };
             account.turn(spec, now);
             if account.is_blank() && matches!(spec.scope, ScopePattern::Each(_)) {

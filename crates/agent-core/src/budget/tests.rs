@@ -119,7 +119,7 @@ impl Stage {
     }
 
     async fn balances(&self) -> Vec<Balance> {
-        self.budget.send(GetBalances).await.unwrap()
+        self.budget.send(GetBalances { named: false }).await.unwrap()
     }
 
     /// Spent, presumed and reserved in the first budget, in dollars.

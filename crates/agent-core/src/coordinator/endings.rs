@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Coordinator, Ended, FeedAll, Intake, PAUSE, State};
+use super::{Coordinator, Ended, FeedAll, Intake, Lifecycle, PAUSE, State};
 use crate::budget::Forget;
 use crate::ledger::{Scope, ScopeKind};
 use crate::permits::LimitMode;
@@ -39,7 +39,7 @@ impl Handler<Finished> for Coordinator {
             }
             Finish::Returned | Finish::Cancelled => self.put_back(task, ctx),
         }
-        self.feed(worker);
+        self.feed(worker, ctx);
         self.arm_wake(ctx);
         self.tell_if_idle();
     }
@@ -68,6 +68,10 @@ impl Coordinator {
 
     /// Puts a task that did not end back at its place in the queue.
     pub(super) fn put_back(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        if let Some(entry) = self.tasks.get(&task) {
+            let (id, crashes) = (&entry.assignment.task.id, entry.crashes);
+            self.tell(|| Lifecycle::TaskRequeued { task: id.clone(), crashes });
+        }
         self.enqueue(task, ctx);
         // Not at once: what sent it back may not have been told here yet.
         let at = self.services.clock.now() + PAUSE;
@@ -78,6 +82,11 @@ impl Coordinator {
     pub(super) fn end_unplayable(&mut self, tasks: Vec<TaskNumber>, ctx: &mut Context<Self>) {
         for task in tasks {
             let Some(entry) = self.tasks.get(&task) else { continue };
+            self.dead_letters += 1;
+            self.tell(|| {
+                let (task, reason) = (entry.assignment.task.id.clone(), "no worker is left for it");
+                Lifecycle::DeadLetter { task, reason }
+            });
             let whose = match &entry.assignment.task.agent {
                 Some(agent) => format!("agent {agent}"),
                 None => "any agent".to_owned(),
@@ -120,6 +129,7 @@ impl Coordinator {
     pub(super) fn close(&mut self, how: Ended) {
         if self.intake == Intake::Open {
             self.intake = Intake::Closed(how);
+            self.tell(|| Lifecycle::RunStopping { how });
             self.subscribers.retain(|subscriber| !subscriber.is_closed());
         }
     }
@@ -154,22 +164,37 @@ impl Handler<Tell> for Coordinator {
             let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());
             self.services.budget.do_send(Forget { scope });
         }
+        self.tell(|| {
+            let error = outcome.error.as_ref().map(|error| error.code);
+            Lifecycle::TaskEnded { task: outcome.task_id.clone(), error }
+        });
         for waiter in entry.waiters {
             // Who does not wait any more need not be told.
             _ = waiter.send(Arc::clone(&outcome));
         }
-        self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&outcome)).is_ok());
+        let place = entry.place.map(Arc::new);
+        self.subscribers.retain(|subscriber| {
+            let (outcome, place) = (Arc::clone(&outcome), place.clone());
+            subscriber.send(Told { outcome, _place: place }).is_ok()
+        });
         self.tell_if_idle();
     }
 }
 
 // === Subscribe ===
 
-/// Asks for every outcome from now on. What is not taken yet is bounded by the tasks that may be
-/// open at once, as long as the subscriber keeps up.
+/// An outcome for a subscriber. Until it is taken it holds the place of its task among those that
+/// may be open at once, so what nobody has taken is bounded.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) outcome: Arc<Outcome>,
+    _place: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Asks for every outcome from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Subscribe(pub(crate) mpsc::UnboundedSender<Arc<Outcome>>);
+pub(crate) struct Subscribe(pub(crate) mpsc::UnboundedSender<Told>);
 
 impl Handler<Subscribe> for Coordinator {
     type Result = ();

@@ -1,20 +1,21 @@
 //! Taking tasks in: checked, made durable, then queued.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Addr, AsyncContext, Context, Handler, Message};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Coordinator, Entry, Intake, shared};
+use super::{Coordinator, Entry, Intake, Lifecycle, shared};
 use crate::clock::Timestamp;
 use crate::ledger::ScopeKind;
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
-use crate::store::{self, Store, StoreError, WriteThen};
+use crate::store::{self, StoreError, WriteThen};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
+use crate::worker::services::lock;
 
 /// Why a task was not accepted.
 #[derive(Debug, Clone, Error)]
@@ -43,75 +44,110 @@ pub(crate) struct Accepted {
     pub(crate) outcome: oneshot::Receiver<Arc<Outcome>>,
 }
 
-// === Submit ===
+/// Submissions taken in at a time: what comes between two bites waits no longer than one.
+const BITE: usize = 64;
 
-/// Accepts a task. Answers when it is durable.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Accepted, SubmitError>")]
-pub(crate) struct Submit {
+/// A task on its way in.
+#[derive(Debug)]
+pub(crate) struct Submission {
     pub(crate) task: Arc<Task>,
     /// Sent straight to its agent: refused where its worker may not call, rather than queued.
     pub(crate) direct: bool,
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// Its place among the tasks that may be open at once.
+    pub(crate) place: OwnedSemaphorePermit,
+    /// Told when it is durable.
+    pub(crate) tell: oneshot::Sender<Result<Accepted, SubmitError>>,
 }
 
-impl Handler<Submit> for Coordinator {
-    type Result = Submitted;
+/// Where tasks wait until they are taken in, bounded by their places. They do not wait in the
+/// coordinator's mailbox, so that a flood of them does not hold up whoever wants to cancel or to see.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox(Mutex<Option<VecDeque<Submission>>>);
 
-    fn handle(&mut self, msg: Submit, ctx: &mut Context<Self>) -> Submitted {
-        let Submit { task, direct, place } = msg;
+impl Inbox {
+    pub(crate) fn open() -> Inbox {
+        Inbox(Mutex::new(Some(VecDeque::new())))
+    }
+
+    /// Puts a submission in; whether it is the first, so that [`TakeIn`] must be sent. Dropped, and
+    /// with it told so, where the coordinator is gone.
+    fn push(&self, submission: Submission) -> bool {
+        let mut waiting = lock(&self.0);
+        let Some(waiting) = waiting.as_mut() else { return false };
+        waiting.push_back(submission);
+        waiting.len() == 1
+    }
+
+    /// The next bite, and whether more is left.
+    fn bite(&self) -> (Vec<Submission>, bool) {
+        let mut waiting = lock(&self.0);
+        let Some(waiting) = waiting.as_mut() else { return (Vec::new(), false) };
+        let bite = waiting.len().min(BITE);
+        (waiting.drain(..bite).collect(), !waiting.is_empty())
+    }
+
+    /// Lets go of all that waits, and of all that will come.
+    pub(super) fn close(&self) {
+        drop(lock(&self.0).take());
+    }
+
+    /// Submits to `coordinator`.
+    pub(crate) fn submit(&self, submission: Submission, coordinator: &Addr<Coordinator>) {
+        if self.push(submission) {
+            coordinator.do_send(TakeIn);
+        }
+    }
+}
+
+// === TakeIn ===
+
+/// Something is in the inbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct TakeIn;
+
+impl Handler<TakeIn> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _msg: TakeIn, ctx: &mut Context<Self>) {
+        let (bite, more) = self.inbox.bite();
+        if more {
+            // Behind whatever is in the mailbox by now.
+            ctx.address().do_send(TakeIn);
+        }
+        for submission in bite {
+            self.take_in(submission, ctx);
+        }
+    }
+}
+
+impl Coordinator {
+    /// Accepts a task; its submitter is told when it is durable.
+    fn take_in(&mut self, submission: Submission, ctx: &mut Context<Self>) {
+        let Submission { task, direct, place, tell } = submission;
+        // Who does not wait any more need not be told.
+        let tell = |answer| _ = tell.send(answer);
         if self.intake != Intake::Open {
-            return Submitted::Refused(SubmitError::Closed);
+            return tell(Err(SubmitError::Closed));
         }
         if self.numbers.contains_key(&task.id) {
-            return Submitted::Refused(SubmitError::Duplicate(task.id.clone()));
+            return tell(Err(SubmitError::Duplicate(task.id.clone())));
         }
         let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
         let (number, now) = (self.next_number, self.services.clock.now());
         let entry = self.enter(task, number, mode, Tally::default(), now);
-        let (tell, outcome) = oneshot::channel();
-        entry.waiters.push(tell);
-        entry._place = place;
+        let (waiter, outcome) = oneshot::channel();
+        entry.waiters.push(waiter);
+        entry.place = Some(place);
         let entries = vec![store::Entry::TaskAccepted {
             at: now,
             seq: number,
             task: Arc::clone(&entry.assignment.task),
             run_id: Arc::clone(&self.plan.run_id),
         }];
-        let (store, coordinator) = (self.services.store.clone(), ctx.address());
-        Submitted::Writes { entries, number, outcome, store, coordinator }
-    }
-}
-
-/// The answer to [`Submit`]: given when the task is durable.
-#[derive(Debug)]
-pub(crate) enum Submitted {
-    Refused(SubmitError),
-    Writes {
-        entries: Vec<store::Entry>,
-        number: TaskNumber,
-        outcome: oneshot::Receiver<Arc<Outcome>>,
-        store: Addr<Store>,
-        coordinator: Addr<Coordinator>,
-    },
-}
-
-impl MessageResponse<Coordinator, Submit> for Submitted {
-    fn handle(
-        self,
-        _ctx: &mut Context<Coordinator>,
-        submitter: Option<OneshotSender<Result<Accepted, SubmitError>>>,
-    ) {
-        // Who does not wait any more need not be told.
-        let tell = |answer| _ = submitter.map(|submitter| submitter.send(answer));
-        let (entries, task, outcome, store, coordinator) = match self {
-            Submitted::Refused(error) => return tell(Err(error)),
-            Submitted::Writes { entries, number, outcome, store, coordinator } => {
-                (entries, number, outcome, store, coordinator)
-            }
-        };
-        store.do_send(WriteThen::new(entries, move |written| {
-            coordinator.do_send(Written { task, durable: written.is_ok() });
+        let coordinator = ctx.address();
+        self.services.store.do_send(WriteThen::new(entries, move |written| {
+            coordinator.do_send(Written { task: number, durable: written.is_ok() });
             tell(match written {
                 Ok(()) => Ok(Accepted { outcome }),
                 Err(StoreError::Closed) => Err(SubmitError::Closed),
@@ -148,16 +184,17 @@ impl Coordinator {
             accepted_at: submitted,
             agent,
             worker: None,
+            given_at: submitted,
             crashes: 0,
             cancelled: false,
             ending: false,
             waiters: Vec::new(),
-            _place: None,
+            place: None,
         };
         self.tasks.entry(number).or_insert(entry)
     }
 
-    fn agent(&self, name: &str) -> Option<u32> {
+    pub(super) fn agent(&self, name: &str) -> Option<u32> {
         (0..).zip(&self.plan.agents).find(|(_, spec)| spec.name == name).map(|(agent, _)| agent)
     }
 
@@ -214,6 +251,7 @@ impl Handler<Written> for Coordinator {
             return;
         }
         let assignment = entry.assignment.clone();
+        self.tell(|| Lifecycle::TaskAccepted { task: assignment.task.id.clone() });
         match self.fault(&assignment.task) {
             Some(fault) => {
                 let outcome = ended(&assignment, self.services.clock.now(), Err(fault));

@@ -113,6 +113,13 @@ impl Roster {
         self.workers.len()
     }
 
+    /// The workers of an agent.
+    pub(super) fn workers_of(&self, agent: u32) -> std::ops::Range<WorkerIndex> {
+        let of = |agent: usize| self.agents.get(agent).map(|agent| agent.first);
+        let end = WorkerIndex::try_from(self.workers.len()).unwrap_or(WorkerIndex::MAX);
+        of(agent as usize).unwrap_or(end)..of(agent as usize + 1).unwrap_or(end)
+    }
+
     pub(super) fn agent(&self, worker: WorkerIndex) -> u32 {
         self.workers[worker as usize].agent
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
 
-use super::{Coordinator, State};
+use super::{Coordinator, Lifecycle, State};
 use crate::audit::AuditKind;
 use crate::clock::Clock;
 use crate::guard::Watcher;
@@ -118,11 +118,13 @@ impl Handler<Down> for Coordinator {
                 self.requeue_after_crash(worker, task, &reason, ctx);
             }
             What::Resumed => {
+                self.tell(|| Lifecycle::WorkerRestarted { worker: self.name(worker).into() });
                 self.set_ready(worker, ctx);
-                self.feed(worker);
+                self.feed(worker, ctx);
             }
             What::Ended => {
                 self.roster.set(worker, State::Gone);
+                self.tell(|| Lifecycle::WorkerGone { worker: self.name(worker).into() });
                 let agent = self.roster.agent(worker);
                 for agent in [Some(agent), None] {
                     if self.roster.alive(agent) == 0 {
@@ -154,6 +156,13 @@ impl Coordinator {
             task_id: task.map(|entry| entry.assignment.task.id.shared()),
             ..Subject::default()
         });
+        self.tell(|| {
+            let (worker, reason) = (self.name(worker).into(), reason.to_owned());
+            Lifecycle::WorkerPanicked { worker, reason, pause }
+        });
+        let fortunes = self.fortunes.entry(self.roster.agent(worker)).or_default();
+        fortunes.restarts += u64::from(pause.is_some());
+        fortunes.last_failure = Some(reason.into());
         let restarts = u32::try_from(self.stats.restarts).unwrap_or(u32::MAX);
         let reason = reason.to_owned();
         let event = match pause {
@@ -183,6 +192,8 @@ impl Coordinator {
             return self.end_cancelled(task, ctx);
         }
         if entry.crashes <= limit {
+            let (id, crashes) = (entry.assignment.task.id.clone(), entry.crashes);
+            self.tell(|| Lifecycle::TaskRequeued { task: id, crashes });
             return self.place(task, ctx);
         }
         let message = format!(

@@ -8,7 +8,7 @@ use actix::dev::channel::channel;
 use actix::{Addr, Arbiter, Context, Handler, Message, Recipient};
 
 use super::supervise::{Link, Watch};
-use super::{Coordinator, Plan, State};
+use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
 use crate::worker::job::Assignment;
@@ -26,6 +26,7 @@ pub(super) struct Troupe {
     /// Threads of workers beside the coordinator's own; where there are any, all workers are there.
     arbiters: Vec<Arbiter>,
     members: Vec<Member>,
+    actors: usize,
 }
 
 /// One worker's place.
@@ -61,6 +62,7 @@ impl Troupe {
                 several => (0..several).map(|_| Arbiter::new()).collect(),
             },
             members: std::iter::repeat_with(Member::default).take(workers).collect(),
+            actors: 0,
         }
     }
 
@@ -79,7 +81,7 @@ impl Troupe {
 
     /// Makes the actor of a worker that has none: number `number` of `agent`.
     pub(super) fn start(&mut self, worker: WorkerIndex, agent: u32, number: u32) {
-        let Troupe { roles, superior, link, arbiters, members } = self;
+        let Troupe { roles, superior, link, arbiters, members, actors } = self;
         let member = &mut members[worker as usize];
         member.life += 1;
         let life = member.life;
@@ -101,12 +103,19 @@ impl Troupe {
             }
         }
         member.actor = Some(Addr::new(address));
+        *actors += 1;
     }
 
-    pub(super) fn perform(&self, worker: WorkerIndex, assignment: Assignment) {
-        if let Some(actor) = &self.members[worker as usize].actor {
-            actor.do_send(Perform(assignment));
-        }
+    /// Workers that have an actor.
+    pub(super) fn actors(&self) -> usize {
+        self.actors
+    }
+
+    /// Gives a worker a task; `false` where it cannot be reached.
+    #[must_use]
+    pub(super) fn perform(&self, worker: WorkerIndex, assignment: Assignment) -> bool {
+        let Some(actor) = &self.members[worker as usize].actor else { return false };
+        actor.try_send(Perform(assignment)).is_ok()
     }
 
     pub(super) fn cancel(&self, worker: WorkerIndex) {
@@ -183,6 +192,7 @@ impl Coordinator {
         let (agent, number) = (self.roster.agent(worker), self.roster.number(worker));
         self.troupe.start(worker, agent, number);
         self.roster.set_cold(worker, false);
+        self.tell(|| Lifecycle::WorkerStarted { worker: self.name(worker).into() });
     }
 
     /// A worker is idle and may call.
@@ -224,7 +234,9 @@ impl Coordinator {
         member.actor = None;
         // What its guard still reports is not about the next one.
         member.life += 1;
+        self.troupe.actors -= 1;
         self.roster.set_cold(worker, true);
+        self.tell(|| Lifecycle::WorkerPassivated { worker: self.name(worker).into() });
     }
 }
 

@@ -1,6 +1,6 @@
 //! The accounts of all budgets, found by scope; those of `x:*` open on first use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::Account;
 use super::{BudgetSpec, Scope, ScopeKind, ScopePattern};
@@ -100,6 +100,17 @@ impl Accounts {
     /// All accounts in the order of their scopes.
     pub(super) fn ids(&self) -> Vec<AccountId> {
         self.index.values().flatten().copied().collect()
+    }
+
+    /// The accounts of the scopes that the fleet names.
+    pub(super) fn named(&self) -> Vec<AccountId> {
+        let scopes = self.specs.iter().filter_map(|spec| match &spec.scope {
+            ScopePattern::One(scope) => Some(scope),
+            ScopePattern::Each(_) => None,
+        });
+        let ids: BTreeSet<_> =
+            scopes.filter_map(|scope| self.index.get(scope)).flatten().copied().collect();
+        ids.into_iter().collect()
     }
 
     /// Whether the fleet names the scope, so that its account is always there.

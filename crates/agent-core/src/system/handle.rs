@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
-    CancelTask, Coordinator, Ended, GetSnapshot, LAST_WRITES, Shutdown, Snapshot, Stop, Submit,
-    SubmitError, Subscribe, WaitForStop,
+    AgentView, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect, LAST_WRITES,
+    LifecycleSource, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError, Subscribe,
+    Told, WaitForStop,
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
@@ -30,6 +31,8 @@ use crate::task::{Outcome, Task, TaskId};
 #[derive(Debug, Clone)]
 pub struct AgentSystem {
     pub(super) coordinator: Addr<Coordinator>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) lifecycle: LifecycleSource,
     pub(super) store: Addr<Store>,
     pub(super) places: Arc<Semaphore>,
     pub(super) max_open_tasks: usize,
@@ -99,7 +102,7 @@ impl AgentSystem {
     pub async fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| SubmitError::Closed)?;
-        self.send(Submit { task: Arc::new(task), direct: false, place: Some(place) }).await
+        self.send(task, false, place).await
     }
 
     /// Submits a task, or refuses it where as many tasks are open as may be.
@@ -108,15 +111,27 @@ impl AgentSystem {
     ///
     /// [`SubmitError::Full`], and those of [`submit`](AgentSystem::submit).
     pub async fn try_submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => SubmitError::Full { limit: self.max_open_tasks },
-            TryAcquireError::Closed => SubmitError::Closed,
-        })?;
-        self.send(Submit { task: Arc::new(task), direct: false, place: Some(place) }).await
+        self.send(task, false, self.place()?).await
     }
 
-    async fn send(&self, submit: Submit) -> Result<TaskHandle, SubmitError> {
-        let accepted = self.coordinator.send(submit).await.map_err(|_| SubmitError::Closed)??;
+    /// A place for a task, where there is one.
+    fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => SubmitError::Full { limit: self.max_open_tasks },
+            TryAcquireError::Closed => SubmitError::Closed,
+        })
+    }
+
+    async fn send(
+        &self,
+        task: Task,
+        direct: bool,
+        place: OwnedSemaphorePermit,
+    ) -> Result<TaskHandle, SubmitError> {
+        let (tell, told) = oneshot::channel();
+        let submission = Submission { task: Arc::new(task), direct, place, tell };
+        self.inbox.submit(submission, &self.coordinator);
+        let accepted = told.await.map_err(|_| SubmitError::Closed)??;
         Ok(TaskHandle { outcome: accepted.outcome })
     }
 
@@ -147,6 +162,9 @@ impl AgentSystem {
     }
 
     /// Every outcome from now on, each after it is durable.
+    ///
+    /// An outcome that is not taken keeps the place of its task among those that may be open at
+    /// once, so whoever asks for outcomes must take them, or [`submit`](AgentSystem::submit) waits.
     pub fn outcomes(&self) -> Outcomes {
         let (subscriber, outcomes) = mpsc::unbounded_channel();
         self.coordinator.do_send(Subscribe(subscriber));
@@ -159,7 +177,29 @@ impl AgentSystem {
     ///
     /// [`SubmitError::Closed`] where the system is gone.
     pub async fn snapshot(&self) -> Result<Snapshot, SubmitError> {
-        self.coordinator.send(GetSnapshot).await.map_err(|_| SubmitError::Closed)
+        let mut snapshot =
+            self.coordinator.send(GetSnapshot).await.map_err(|_| SubmitError::Closed)?;
+        let budgets = self.budget.send(GetBalances { named: true }).await;
+        snapshot.budgets = budgets.map_err(|_| SubmitError::Closed)?;
+        snapshot.limits = self.headroom().await?;
+        Ok(snapshot)
+    }
+
+    /// One agent in detail: its workers, what each busy one does, its queue, its last failure.
+    /// `None` where there is none of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Closed`] where the system is gone.
+    pub async fn inspect(&self, agent: &str) -> Result<Option<AgentView>, SubmitError> {
+        let inspect = Inspect(agent.to_owned());
+        self.coordinator.send(inspect).await.map_err(|_| SubmitError::Closed)
+    }
+
+    /// What happens from now on to workers, tasks and the run. Nothing waits for who watches: one
+    /// that falls more than [`BEHIND`](crate::coordinator::BEHIND) events behind misses some.
+    pub fn lifecycle(&self) -> Lifecycles {
+        self.lifecycle.watch()
     }
 
     /// What was spent and used, from the store's totals.
@@ -180,7 +220,7 @@ impl AgentSystem {
     ///
     /// [`SubmitError::Closed`] where the system is gone.
     pub async fn balances(&self) -> Result<Vec<Balance>, SubmitError> {
-        self.budget.send(GetBalances).await.map_err(|_| SubmitError::Closed)
+        self.budget.send(GetBalances { named: false }).await.map_err(|_| SubmitError::Closed)
     }
 
     /// How every limit stands.
@@ -290,26 +330,32 @@ impl AgentHandle {
         task.agent = Some(self.name.clone());
         let place = Arc::clone(&self.system.places).acquire_owned().await;
         let place = place.map_err(|_| SubmitError::Closed)?;
-        self.system
-            .send(Submit { task: Arc::new(task), direct: true, place: Some(place) })
-            .await?
-            .outcome()
-            .await
+        self.system.send(task, true, place).await?.outcome().await
+    }
+
+    /// The same, but refused where as many tasks are open as may be.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`], and those of [`execute`](AgentHandle::execute).
+    pub async fn try_execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
+        task.agent = Some(self.name.clone());
+        self.system.send(task, true, self.system.place()?).await?.outcome().await
     }
 }
 
 /// Every outcome of a run, as tasks end.
 #[derive(Debug)]
-pub struct Outcomes(mpsc::UnboundedReceiver<Arc<Outcome>>);
+pub struct Outcomes(mpsc::UnboundedReceiver<Told>);
 
 impl Outcomes {
     /// Waits for the next; `None` where the system is gone.
     pub async fn next(&mut self) -> Option<Arc<Outcome>> {
-        self.0.recv().await
+        self.0.recv().await.map(|told| told.outcome)
     }
 
     /// The next, where one has come already.
     pub fn try_next(&mut self) -> Option<Arc<Outcome>> {
-        self.0.try_recv().ok()
+        self.0.try_recv().ok().map(|told| told.outcome)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::budget::Budget;
 use crate::clock::Timestamp;
-use crate::coordinator::{Coordinator, Plan, Restore, SharedWatch};
+use crate::coordinator::{Coordinator, Inbox, LifecycleSource, Plan, Restore, SharedWatch};
 use crate::guard;
 use crate::ledger::{AGENT_SEPARATOR, Ledger, ScopeKind, ScopePattern, Window};
 use crate::pricing::PricingError;
@@ -256,6 +256,7 @@ fn wire(
     };
     let (catalogue, now) = (builder.catalogue, clock.clone());
     let mut addresses = None;
+    let (lifecycle, inbox) = (LifecycleSource::new(), Arc::new(Inbox::open()));
     let coordinator = Coordinator::create(|ctx| {
         store.do_send(Watch(ctx.address().recipient()));
         let watch =
@@ -270,7 +271,13 @@ fn wire(
         if let Some((_, warnings)) = &unfinished {
             services.restore_warnings(warnings);
         }
-        Coordinator::new(plan, Arc::new(services), &ctx.address())
+        Coordinator::new(
+            plan,
+            Arc::new(services),
+            &ctx.address(),
+            lifecycle.clone(),
+            Arc::clone(&inbox),
+        )
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
     let resumed = resume(unfinished, &coordinator);
@@ -283,6 +290,8 @@ fn wire(
         resumed: Arc::new(resumed),
         agents: names,
         store,
+        inbox,
+        lifecycle,
         budget,
         limiter,
         life: Arc::new(Life { coordinator: coordinator.clone(), _thread: thread }),

@@ -20,8 +20,8 @@ use crate::rate_limiter::RateLimiter;
 use crate::record::{CallId, Subject};
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::{Entry, Note, Store};
-use crate::worker::job::Tally;
 use crate::supervision::Supervision;
+use crate::worker::job::Tally;
 
 /// The rules that every call follows.
 #[derive(Debug, Clone)]

@@ -1,0 +1,158 @@
+//! What happens in the lives of workers and tasks, told to whoever watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+
+use super::{Coordinator, Ended};
+use crate::clock::Timestamp;
+use crate::task::{ErrorCode, TaskId};
+
+/// Events that a watcher may be behind by; beyond that the oldest are lost to it, and counted.
+pub const BEHIND: usize = 4_096;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LifecycleEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: Lifecycle,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// A worker got its actor.
+    WorkerStarted {
+        /// Which worker.
+        worker: Arc<str>,
+    },
+    /// A worker had been idle for long, and its actor was given up.
+    WorkerPassivated {
+        /// Which worker.
+        worker: Arc<str>,
+    },
+    /// A worker panicked.
+    WorkerPanicked {
+        /// Which worker.
+        worker: Arc<str>,
+        /// What the panic said, redacted.
+        reason: String,
+        /// When it goes on; `None` where it stays down.
+        pause: Option<Duration>,
+    },
+    /// A worker goes on after a panic.
+    WorkerRestarted {
+        /// Which worker.
+        worker: Arc<str>,
+    },
+    /// A worker ended for good.
+    WorkerGone {
+        /// Which worker.
+        worker: Arc<str>,
+    },
+    /// A task was accepted, and is durable.
+    TaskAccepted {
+        /// Which task.
+        task: TaskId,
+    },
+    /// A worker was given a task.
+    TaskStarted {
+        /// Which task.
+        task: TaskId,
+        /// Which worker.
+        worker: Arc<str>,
+    },
+    /// A task came back to the queue: its worker crashed, or could not go on.
+    TaskRequeued {
+        /// Which task.
+        task: TaskId,
+        /// Crashes over it so far.
+        crashes: u32,
+    },
+    /// A task ended, and its outcome is durable.
+    TaskEnded {
+        /// Which task.
+        task: TaskId,
+        /// The code of its error, where it failed.
+        error: Option<ErrorCode>,
+    },
+    /// A task could not reach a worker; see [`Snapshot::dead_letters`](super::Snapshot).
+    DeadLetter {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Nothing new is begun any more.
+    RunStopping {
+        /// How the run will have ended.
+        how: Ended,
+    },
+}
+
+/// Where events come from; nothing is made of them where nobody watches.
+#[derive(Debug, Clone)]
+pub(crate) struct LifecycleSource(broadcast::Sender<LifecycleEvent>);
+
+impl LifecycleSource {
+    pub(crate) fn new() -> LifecycleSource {
+        LifecycleSource(broadcast::Sender::new(BEHIND))
+    }
+
+    pub(crate) fn watch(&self) -> Lifecycles {
+        Lifecycles { events: self.0.subscribe(), missed: 0 }
+    }
+
+    pub(super) fn tell(&self, at: Timestamp, what: impl FnOnce() -> Lifecycle) {
+        if self.0.receiver_count() > 0 {
+            // An error means that the last watcher has just gone.
+            _ = self.0.send(LifecycleEvent { at, what: what() });
+        }
+    }
+}
+
+/// The events of a run from when it was asked for.
+#[derive(Debug)]
+pub struct Lifecycles {
+    events: broadcast::Receiver<LifecycleEvent>,
+    missed: u64,
+}
+
+impl Lifecycles {
+    /// Waits for the next; `None` where the system is gone.
+    pub async fn next(&mut self) -> Option<LifecycleEvent> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(lost)) => self.missed += lost,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next, where one has come already.
+    pub fn try_next(&mut self) -> Option<LifecycleEvent> {
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => return Some(event),
+                Err(TryRecvError::Lagged(lost)) => self.missed += lost,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Events that were lost because this fell more than [`BEHIND`] behind.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+impl Coordinator {
+    pub(super) fn tell(&self, what: impl FnOnce() -> Lifecycle) {
+        self.lifecycle.tell(self.services.clock.now(), what);
+    }
+}
