@@ -109,7 +109,7 @@ async fn to_the_end(
         client,
         outcomes: system.outcomes(),
         open: tasks.len() + open,
-        progress: Progress::new(total as u64, common.quiet),
+        progress: Progress::new(total as u64, common.quiet, &clock),
         clock,
     };
     let mut ended = |outcome: &Outcome| {
@@ -223,7 +223,7 @@ impl Work {
                     ended(&outcome)?;
                 }
                 Some(submitted) = submitting.next(), if !submitting.is_empty() => submitted?,
-                () = &mut tick => {
+                () = &mut tick, if self.progress.is_shown() => {
                     if let Ok(snapshot) = self.system.snapshot().await {
                         self.progress.show(&snapshot);
                     }
