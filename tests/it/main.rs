@@ -6,6 +6,7 @@ mod chaos;
 mod children;
 mod embedding;
 mod fate;
+mod groups;
 mod invariants;
 mod lazy;
 mod licences;

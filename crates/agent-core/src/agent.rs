@@ -40,6 +40,8 @@ pub struct AgentSpec {
     pub rate_limit: Option<AgentRateLimit>,
     /// When a worker that ended is started again.
     pub restart: Restart,
+    /// The group of agents that its workers are restarted with. Absent: each by itself.
+    pub group: Option<String>,
     /// Whether a budget may lower `max_tokens` to what fits. Default: no.
     pub clamp_max_tokens: bool,
     /// How input tokens are bounded.
@@ -70,6 +72,7 @@ impl AgentSpec {
             stop_sequences: Vec::new(),
             rate_limit: None,
             restart: Restart::default(),
+            group: None,
             clamp_max_tokens: false,
             bounding: Bounding::default(),
             behaviour: None,
@@ -103,6 +106,12 @@ impl AgentSpec {
     /// Replaces the restart rule.
     pub fn restart(mut self, restart: Restart) -> AgentSpec {
         self.restart = restart;
+        self
+    }
+
+    /// Puts its workers into a group.
+    pub fn group(mut self, group: impl Into<String>) -> AgentSpec {
+        self.group = Some(group.into());
         self
     }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod budgets;
 mod fleet;
+mod groups;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use crate::permits::ProviderLimits;
 use crate::pricing::{BoundInput, Catalogue, PriceOverride};
 use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
-use crate::supervision::Supervision;
+use crate::supervision::{GroupSpec, Supervision};
 use crate::task::Task;
 
 pub use read::Place;
@@ -165,6 +166,8 @@ pub struct Fleet {
     pub agent: Vec<AgentSpec>,
     /// How workers are restarted.
     pub supervision: Supervision,
+    /// Groups of agents that are restarted together.
+    pub group: Vec<GroupSpec>,
     /// Tasks, with different ids.
     pub task: Vec<Task>,
     /// Prices by model, before those of the catalogue.

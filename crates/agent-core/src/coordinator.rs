@@ -8,6 +8,7 @@
 
 mod endings;
 mod expiry;
+mod groups;
 mod intake;
 mod lifecycle;
 mod report;
@@ -32,7 +33,7 @@ use crate::clock::Timestamp;
 use crate::lookup::Lookup;
 use crate::permits::LimitMode;
 use crate::queue::{Claim, Line, Queue, TaskNumber};
-use crate::supervision::Supervision;
+use crate::supervision::{RestartHistory, Supervision, Tree};
 use crate::task::{Outcome, TaskId};
 use crate::worker::WorkerIndex;
 use crate::worker::job::{Assignment, Tally};
@@ -64,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) run_id: Arc<str>,
     pub(crate) agents: Vec<Arc<AgentSpec>>,
     pub(crate) supervision: Supervision,
+    pub(crate) tree: Tree,
     /// Whether a task must name its project.
     pub(crate) project_required: bool,
     /// Whether each task has a budget of its own, which is dropped when the task has ended.
@@ -84,6 +86,7 @@ pub struct Coordinator {
     services: Arc<Services>,
     roster: Roster,
     troupe: Troupe,
+    tree: Tree,
     /// Workers that may be given up, and since when they have been idle, longest first.
     idle: VecDeque<(Timestamp, WorkerIndex)>,
     /// When the timer for them fires.
@@ -101,6 +104,8 @@ pub struct Coordinator {
     lifecycle: LifecycleSource,
     /// Where tasks come in.
     inbox: Arc<Inbox>,
+    /// The restarts of workers in groups.
+    histories: BTreeMap<WorkerIndex, RestartHistory>,
     /// By agent, where there is anything to tell.
     fortunes: BTreeMap<u32, Fortunes>,
     dead_letters: u64,
@@ -162,12 +167,13 @@ impl fmt::Debug for Coordinator {
 
 impl Coordinator {
     pub(crate) fn new(
-        plan: Plan,
+        mut plan: Plan,
         services: Arc<Services>,
         address: &Addr<Self>,
         lifecycle: LifecycleSource,
         inbox: Arc<Inbox>,
     ) -> Coordinator {
+        let tree = std::mem::take(&mut plan.tree);
         let sizes: Vec<u32> = plan.agents.iter().map(|spec| spec.count.get()).collect();
         let roster = Roster::new(&sizes, services.clock.now());
         let link = Link {
@@ -176,12 +182,13 @@ impl Coordinator {
             coordinator: address.clone().recipient(),
         };
         let queue = Queue::new(plan.age);
-        let troupe = Troupe::new(&plan, link, address.clone().recipient(), roster.len());
+        let troupe = Troupe::new(&plan, &tree, link, address.clone().recipient(), roster.len());
         Coordinator {
             plan: Arc::new(plan),
             services,
             roster,
             troupe,
+            tree,
             idle: VecDeque::new(),
             gives_up_at: None,
             queue,
@@ -193,6 +200,7 @@ impl Coordinator {
             subscribers: Vec::new(),
             lifecycle,
             inbox,
+            histories: BTreeMap::new(),
             fortunes: BTreeMap::new(),
             dead_letters: 0,
             intake: Intake::Open,

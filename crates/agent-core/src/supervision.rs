@@ -1,5 +1,7 @@
 //! Supervision: when a worker that ended is started again, in the words of Erlang/OTP.
 
+mod tree;
+
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,6 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Timestamp, human_duration};
+
+pub use tree::{GroupSpec, Strategy, TreeError};
+pub(crate) use tree::{Tree, Verdict};
 
 /// When a worker that ended is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, Supervised,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
+    Supervised, WrapFuture,
 };
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 
@@ -237,5 +237,20 @@ impl Handler<Cancel> for WorkerAgent {
         if let Some(at_hand) = &self.at_hand {
             at_hand.abort();
         }
+    }
+}
+
+// === Halt ===
+
+/// Drops the task at hand, and ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Halt;
+
+impl Handler<Halt> for WorkerAgent {
+    type Result = ();
+
+    fn handle(&mut self, _msg: Halt, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }

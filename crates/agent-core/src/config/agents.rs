@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use super::groups::known;
 use super::read::{Field, Section};
 use super::{ConfigError, ModelName};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
 use crate::ledger::AGENT_SEPARATOR;
 use crate::permits::{AgentRateLimit, LimitMode};
-use crate::supervision::Restart;
+use crate::supervision::{GroupSpec, Restart};
 use crate::wording::shown;
 
 /// Most workers of a fleet.
@@ -19,6 +20,7 @@ const MAX_WORKERS: u64 = 1_000_000;
 pub(super) fn agents(
     top: &Section<'_>,
     calls: Option<NonZeroU32>,
+    groups: &[GroupSpec],
 ) -> Result<(Vec<AgentSpec>, Vec<ModelName>), ConfigError> {
     let form = "an [[agent]] with a name and a model";
     let mut models = Vec::new();
@@ -29,7 +31,7 @@ pub(super) fn agents(
             return Err(field.wrong(format_args!("is empty; write {form}")));
         }
         let mut read = |item: &Field<'_>| {
-            let spec = agent(item, calls, &mut models)?;
+            let spec = agent(item, calls, groups, &mut models)?;
             if !names.insert(spec.name.clone()) {
                 let problem = format!(
                     "is the second agent named \"{}\"; give each its own name, or raise count",
@@ -54,6 +56,7 @@ pub(super) fn agents(
 fn agent(
     field: &Field<'_>,
     calls: Option<NonZeroU32>,
+    groups: &[GroupSpec],
     models: &mut Vec<ModelName>,
 ) -> Result<AgentSpec, ConfigError> {
     let table = field.section(&[
@@ -67,6 +70,7 @@ fn agent(
         "stop_sequences",
         "rate_limit",
         "restart",
+        "group",
         "clamp_max_tokens",
         "bounding",
     ])?;
@@ -112,6 +116,7 @@ fn agent(
         })?,
         rate_limit: Some(rate_limit(&table, calls)?),
         restart: table.or("restart", default.restart, |it| it.one_of(&restarts))?,
+        group: table.maybe("group", |it| known(it, groups))?,
         clamp_max_tokens: table.or("clamp_max_tokens", false, Field::boolean)?,
         bounding: table.or("bounding", default.bounding, |it| it.one_of(&bounds))?,
         behaviour: default.behaviour,

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::agents::agents;
 use super::budgets::budgets;
+use super::groups;
 use super::read::{Field, Section, Source};
 use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
@@ -28,7 +29,7 @@ use crate::wording::shown;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "provider",
     "timeouts",
     "retry",
@@ -36,6 +37,7 @@ const TOP: [&str; 10] = [
     "guards",
     "budget",
     "agent",
+    "group",
     "supervision",
     "task",
     "prices",
@@ -55,7 +57,10 @@ pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, Confi
     let calls = variable(env, "AGENT_RATE_LIMIT", "a whole number of at least 1, such as 10")?;
     let cost = variable(env, "MAX_COST_PER_TASK", "an amount of dollars, such as 1.50")?;
     let provider = top.or("provider", ProviderConfig::default(), provider)?;
-    let (agent, mut models) = agents(&top, calls)?;
+    let supervision = top.or("supervision", Supervision::default(), supervision)?;
+    let group = groups::groups(&top, &supervision)?;
+    let (agent, mut models) = agents(&top, calls, &group)?;
+    groups::check(&top, &group, &agent)?;
     let (budget, limited) = budgets(&top, &agent)?;
     models.extend(limited);
     Ok(Fleet {
@@ -65,7 +70,8 @@ pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, Confi
         limits: top.or("limits", ProviderLimits::default(), limits)?,
         guards: guards(&top, cost)?,
         budget,
-        supervision: top.or("supervision", Supervision::default(), supervision)?,
+        supervision,
+        group,
         task: tasks(&top, &agent)?,
         prices: top.or("prices", BTreeMap::new(), prices)?,
         agent,
@@ -211,8 +217,19 @@ fn supervision(field: &Field<'_>) -> Result<Supervision, ConfigError> {
     let table =
         field.section(&["max_restarts", "within", "backoff", "max_backoff", "poison_limit"])?;
     let default = Supervision::default();
+    Ok(Supervision {
+        poison_limit: table.or("poison_limit", default.poison_limit, Field::count)?,
+        ..intensity(&table, &default)?
+    })
+}
+
+/// How often and how fast something is restarted.
+pub(super) fn intensity(
+    table: &Section<'_>,
+    default: &Supervision,
+) -> Result<Supervision, ConfigError> {
     let (backoff, max_backoff) =
-        backoffs(&table, "backoff", (default.backoff, default.max_backoff))?;
+        backoffs(table, "backoff", (default.backoff, default.max_backoff))?;
     Ok(Supervision {
         max_restarts: table.or("max_restarts", default.max_restarts, |it| {
             let wrong = |_| it.wrong("is out of range; write a whole number from 0");
@@ -221,7 +238,7 @@ fn supervision(field: &Field<'_>) -> Result<Supervision, ConfigError> {
         within: table.or("within", default.within, Field::duration)?,
         backoff,
         max_backoff,
-        poison_limit: table.or("poison_limit", default.poison_limit, Field::count)?,
+        poison_limit: default.poison_limit,
     })
 }
 

@@ -54,6 +54,22 @@ pub enum Lifecycle {
         /// Which worker.
         worker: Arc<str>,
     },
+    /// A worker of a group died, and the group restarts some of its workers.
+    GroupRestarts {
+        /// Which group.
+        group: Arc<str>,
+        /// Who died.
+        died: Arc<str>,
+        /// How many workers are restarted.
+        workers: usize,
+        /// When they go on.
+        pause: Duration,
+    },
+    /// A group at the top restarted its workers too often; the run stops.
+    GroupFailed {
+        /// Which group.
+        group: Arc<str>,
+    },
     /// A task was accepted, and is durable.
     TaskAccepted {
         /// Which task.

@@ -33,6 +33,8 @@ pub(super) struct Watch {
     /// Which of the actors that it has had.
     life: u32,
     restart: Restart,
+    /// Whether its group decides when it goes on, and with whom.
+    is_grouped: bool,
     history: RefCell<RestartHistory>,
     link: Arc<Link>,
 }
@@ -44,8 +46,14 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(super) fn new(worker: WorkerIndex, life: u32, restart: Restart, link: Arc<Link>) -> Watch {
-        Watch { worker, life, restart, history: RefCell::default(), link }
+    pub(super) fn new(
+        worker: WorkerIndex,
+        life: u32,
+        restart: Restart,
+        is_grouped: bool,
+        link: Arc<Link>,
+    ) -> Watch {
+        Watch { worker, life, restart, is_grouped, history: RefCell::default(), link }
     }
 
     fn report(&self, what: What) {
@@ -59,6 +67,11 @@ impl Watcher for Watch {
     }
 
     fn panicked(&self, reason: &str) -> Option<Duration> {
+        if self.is_grouped && self.restart != Restart::Temporary {
+            // Its actor ends, and its group starts another.
+            self.report(What::Failed { reason: crate::llm::redact(reason) });
+            return None;
+        }
         let Link { policy, services, .. } = &*self.link;
         let pause = match self.restart {
             Restart::Temporary => None,
@@ -97,6 +110,10 @@ enum What {
         reason: String,
         pause: Option<Duration>,
     },
+    /// It panicked, and its group decides.
+    Failed {
+        reason: String,
+    },
     Resumed,
     Ended,
 }
@@ -117,6 +134,7 @@ impl Handler<Down> for Coordinator {
                 self.audit_panic(worker, task, &reason, pause);
                 self.requeue_after_crash(worker, task, &reason, ctx);
             }
+            What::Failed { reason } => self.group_decides(worker, &reason, ctx),
             What::Resumed => {
                 self.tell(|| Lifecycle::WorkerRestarted { worker: self.name(worker).into() });
                 self.set_ready(worker, ctx);
@@ -139,7 +157,7 @@ impl Handler<Down> for Coordinator {
 }
 
 impl Coordinator {
-    fn audit_panic(
+    pub(super) fn audit_panic(
         &mut self,
         worker: WorkerIndex,
         task: Option<TaskNumber>,
@@ -176,7 +194,7 @@ impl Coordinator {
         self.services.audit(None, &subject, event);
     }
 
-    fn requeue_after_crash(
+    pub(super) fn requeue_after_crash(
         &mut self,
         worker: WorkerIndex,
         task: Option<TaskNumber>,

@@ -11,8 +11,9 @@ use super::supervise::{Link, Watch};
 use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
+use crate::supervision::Tree;
 use crate::worker::job::Assignment;
-use crate::worker::{Cancel, Finished, Perform, Role, Superior, WorkerAgent, WorkerIndex};
+use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
 
 /// Messages that may wait for a worker: it is given one task at a time.
 const MAILBOX: usize = 4;
@@ -30,9 +31,11 @@ pub(super) struct Troupe {
 }
 
 /// One worker's place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Member {
     actor: Option<Addr<WorkerAgent>>,
+    /// The topmost of its groups, which says its thread.
+    root: Option<u32>,
     /// How many actors it has had.
     life: u32,
     /// Whether it stands in the line of those that may be given up.
@@ -41,9 +44,18 @@ struct Member {
     crashed_at: Option<Timestamp>,
 }
 
+impl Member {
+    fn new(worker: usize, tree: &Tree) -> Member {
+        let root = WorkerIndex::try_from(worker).ok().and_then(|worker| tree.root(worker));
+        let root = root.and_then(|root| u32::try_from(root).ok());
+        Member { actor: None, root, life: 0, is_watched: false, crashed_at: None }
+    }
+}
+
 impl Troupe {
     pub(super) fn new(
         plan: &Plan,
+        tree: &Tree,
         link: Link,
         finished: Recipient<Finished>,
         workers: usize,
@@ -61,7 +73,7 @@ impl Troupe {
                 1 => Vec::new(),
                 several => (0..several).map(|_| Arbiter::new()).collect(),
             },
-            members: std::iter::repeat_with(Member::default).take(workers).collect(),
+            members: (0..workers).map(|worker| Member::new(worker, tree)).collect(),
             actors: 0,
         }
     }
@@ -84,20 +96,22 @@ impl Troupe {
         let Troupe { roles, superior, link, arbiters, members, actors } = self;
         let member = &mut members[worker as usize];
         member.life += 1;
-        let life = member.life;
+        let (life, root) = (member.life, member.root);
         let role = Arc::clone(&roles[agent as usize]);
         let (superior, link) = (Arc::clone(superior), Arc::clone(link));
         let (address, mail) = channel(MAILBOX);
         let start = move || {
             let name = format!("{}-{number}", role.agent).into();
-            let watch = Watch::new(worker, life, role.spec.restart, link);
+            let watch = Watch::new(worker, life, role.spec.restart, root.is_some(), link);
             let actor = WorkerAgent::new(worker, name, role, Superior::Coordinator(superior));
             guard::start_with(mail, actor, watch);
         };
         match arbiters.len() {
             0 => start(),
             several => {
-                if !arbiters[worker as usize % several].spawn_fn(start) {
+                // A group is never split.
+                let place = root.unwrap_or(worker) as usize % several;
+                if !arbiters[place].spawn_fn(start) {
                     tracing::error!(worker, "the arbiter of this worker has ended");
                 }
             }
@@ -122,6 +136,17 @@ impl Troupe {
         if let Some(actor) = &self.members[worker as usize].actor {
             actor.do_send(Cancel);
         }
+    }
+
+    /// Has a worker's actor drop what it is doing and end; the worker may get another one.
+    pub(super) fn retire(&mut self, worker: WorkerIndex) {
+        let member = &mut self.members[worker as usize];
+        if let Some(actor) = member.actor.take() {
+            actor.do_send(Halt);
+            self.actors -= 1;
+        }
+        // What its guard still reports is not about the next one.
+        member.life += 1;
     }
 
     /// Ends all of them, and their threads. Whoever is at work is cancelled.
@@ -230,11 +255,7 @@ impl Coordinator {
 
     /// Lets go of an idle worker's actor; the worker keeps its place, its name and its limit.
     fn give_up(&mut self, worker: WorkerIndex) {
-        let member = &mut self.troupe.members[worker as usize];
-        member.actor = None;
-        // What its guard still reports is not about the next one.
-        member.life += 1;
-        self.troupe.actors -= 1;
+        self.troupe.retire(worker);
         self.roster.set_cold(worker, true);
         self.tell(|| Lifecycle::WorkerPassivated { worker: self.name(worker).into() });
     }

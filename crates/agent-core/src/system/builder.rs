@@ -17,7 +17,7 @@ use crate::pricing::Catalogue;
 use crate::queue::AGE;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::SyncFile;
-use crate::supervision::Supervision;
+use crate::supervision::{GroupSpec, Supervision};
 use crate::system::handle::AgentSystem;
 use crate::system::start::{StartError, start};
 use crate::task::TaskId;
@@ -47,6 +47,7 @@ pub struct AgentSystemBuilder {
     pub(super) timeouts: AttemptTimeout,
     pub(super) guards: Guards,
     pub(super) supervision: Supervision,
+    pub(super) groups: Vec<GroupSpec>,
     pub(super) children: ChildLimits,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) store: Option<PathBuf>,
@@ -74,6 +75,7 @@ impl AgentSystemBuilder {
             timeouts: AttemptTimeout::default(),
             guards: Guards::default(),
             supervision: Supervision::default(),
+            groups: Vec::new(),
             children: ChildLimits::default(),
             catalogue: Catalogue::builtin(),
             store: None,
@@ -100,6 +102,7 @@ impl AgentSystemBuilder {
         self.timeouts = fleet.timeouts.clone();
         self.guards = fleet.guards.clone();
         self.supervision = fleet.supervision.clone();
+        self.groups.extend(fleet.group.iter().cloned());
         self
     }
 
@@ -148,6 +151,12 @@ impl AgentSystemBuilder {
     /// Replaces how many sub-agents a task may have. Default: 256 workers, 8 generations deep.
     pub fn children(mut self, children: ChildLimits) -> AgentSystemBuilder {
         self.children = children;
+        self
+    }
+
+    /// Adds a group of agents that are restarted together. Default: none.
+    pub fn group(mut self, group: GroupSpec) -> AgentSystemBuilder {
+        self.groups.push(group);
         self
     }
 

@@ -21,6 +21,7 @@ use crate::store::{
     CallStats, Entry, LeftTask, Recovered, RunStatus, Store, StoreError, StoreOptions,
     UnfinishedRun, Watch, Write,
 };
+use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Unfinished};
 use crate::system::handle::{AgentSystem, Life, Resumed};
 use crate::task::Outcome;
@@ -51,6 +52,9 @@ pub enum StartError {
         #[source]
         source: PricingError,
     },
+    /// The groups of agents make no tree.
+    #[error("the groups of agents")]
+    Groups(#[from] TreeError),
     /// A virtual clock tells the time of one thread only.
     #[error("a virtual clock goes with one arbiter; leave `arbiters` out")]
     VirtualArbiters,
@@ -125,6 +129,7 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
     if builder.arbiters.get() > 1 && builder.clock.is_virtual() {
         return Err(StartError::VirtualArbiters);
     }
+    tree(builder)?;
     for (index, agent) in builder.agents.iter().enumerate() {
         if builder.agents[..index].iter().any(|other| other.name == agent.name) {
             return Err(StartError::SameName(agent.name.clone()));
@@ -136,6 +141,17 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
         bound.map_err(|source| StartError::Price { agent: agent.name.clone(), source })?;
     }
     Ok(())
+}
+
+/// The groups, with the workers in them.
+fn tree(builder: &AgentSystemBuilder) -> Result<Tree, TreeError> {
+    let mut first = 0;
+    let members = builder.agents.iter().map(|agent| {
+        let workers = first..first + agent.count.get();
+        first = workers.end;
+        (agent.name.as_str(), agent.group.as_deref(), workers)
+    });
+    Tree::new(&builder.groups, &members.collect::<Vec<_>>(), &builder.supervision)
 }
 
 async fn start_here(
@@ -182,7 +198,9 @@ async fn start_here(
     let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
     let entries = discarded.into_iter().chain([started]).collect();
     store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
-    Ok(wire(builder, store, ledger, &run_id, goes_on.map(|run| (run, warnings)), thread))
+    let tree = tree(&builder)?;
+    let goes_on = goes_on.map(|run| (run, warnings));
+    Ok(wire(builder, tree, store, ledger, &run_id, goes_on, thread))
 }
 
 /// The budgets, with what was spent before.
@@ -216,6 +234,7 @@ fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
 
 fn wire(
     builder: AgentSystemBuilder,
+    tree: Tree,
     store: Addr<Store>,
     ledger: Ledger,
     run_id: &Arc<str>,
@@ -231,6 +250,7 @@ fn wire(
     };
     let plan = Plan {
         run_id: Arc::clone(run_id),
+        tree,
         agents: agents.into_iter().map(Arc::new).collect(),
         supervision: builder.supervision,
         project_required: budgets.iter().any(|budget| of_project(&budget.scope)),

@@ -1,0 +1,139 @@
+//! A worker of a group died: its group stops and starts whom its strategy says, or the run ends.
+
+use std::time::Duration;
+
+use actix::{Context, Handler, Message};
+
+use super::{Coordinator, Ended, Lifecycle, State};
+use crate::supervision::{Restart, Verdict};
+use crate::worker::WorkerIndex;
+
+impl Coordinator {
+    /// Asks the groups of a worker that panicked, and does what they say.
+    pub(super) fn group_decides(
+        &mut self,
+        worker: WorkerIndex,
+        reason: &str,
+        ctx: &mut Context<Self>,
+    ) {
+        let (now, jitter) = (self.services.clock.now(), self.services.jitter());
+        let own = self.histories.entry(worker).or_default();
+        // Its own intensity first; the pause is its group's.
+        let too_often = own.restart(now, &self.plan.supervision, jitter).is_none();
+        let Some(verdict) = self.tree.died(worker, too_often, now, jitter) else { return };
+        let task = self.roster.task(worker);
+        self.troupe.retire(worker);
+        self.roster.set(worker, State::Down);
+        let pause = match &verdict {
+            Verdict::Restart { pause, .. } => Some(*pause),
+            Verdict::End { .. } => None,
+        };
+        self.audit_panic(worker, task, reason, pause);
+        match verdict {
+            Verdict::Restart { group, workers, pause } => {
+                self.restart_together(worker, &group, workers, pause, ctx);
+            }
+            Verdict::End { group } => {
+                tracing::error!(group, reason, "a group restarted too often: the run stops");
+                self.tell(|| Lifecycle::GroupFailed { group: group.as_str().into() });
+                self.close(Ended::Stopped);
+            }
+        }
+        self.requeue_after_crash(worker, task, reason, ctx);
+        self.tell_if_idle();
+    }
+
+    /// Stops workers from the last to the first, and has them started again after the pause.
+    fn restart_together(
+        &mut self,
+        died: WorkerIndex,
+        group: &str,
+        workers: Vec<WorkerIndex>,
+        pause: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        let mut starts = Vec::with_capacity(workers.len());
+        for &worker in workers.iter().rev() {
+            let spec = &self.plan.agents[self.roster.agent(worker) as usize];
+            let comes_back = spec.restart != Restart::Temporary;
+            match self.roster.state(worker) {
+                State::Gone => continue,
+                // Its own pause is over with that of the group.
+                State::Down => {}
+                State::Ready(_) | State::Resting(_) | State::Busy(_) => {
+                    self.stop_with_group(worker, group, pause, ctx);
+                }
+            }
+            if comes_back {
+                starts.push(worker);
+            } else {
+                self.roster.set(worker, State::Gone);
+            }
+        }
+        starts.reverse();
+        let restarts = workers.len();
+        tracing::warn!(group, workers = restarts, ?pause, "a group restarts its workers");
+        self.tell(|| {
+            let (group, died) = (group.into(), self.name(died).into());
+            Lifecycle::GroupRestarts { group, died, workers: restarts, pause }
+        });
+        let at = self.services.clock.now() + pause;
+        let lives = starts.iter().map(|&worker| (worker, self.troupe.life(worker))).collect();
+        self.notify_at(at, StartTogether { lives }, ctx);
+    }
+
+    /// Stops one that did not die itself: its task goes back and is not to blame.
+    fn stop_with_group(
+        &mut self,
+        worker: WorkerIndex,
+        group: &str,
+        pause: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        let task = self.roster.task(worker);
+        let had_actor = self.troupe.has_actor(worker);
+        self.troupe.retire(worker);
+        self.roster.set(worker, State::Down);
+        if had_actor {
+            let reason = format!("restarted with its group {group}");
+            self.audit_panic(worker, task, &reason, Some(pause));
+        }
+        let Some(task) = task else { return };
+        if self.is_cancelled(task) {
+            return self.end_cancelled(task, ctx);
+        }
+        if let Some(entry) = self.tasks.get(&task) {
+            let (id, crashes) = (&entry.assignment.task.id, entry.crashes);
+            self.tell(|| Lifecycle::TaskRequeued { task: id.clone(), crashes });
+        }
+        self.enqueue(task, ctx);
+    }
+}
+
+// === StartTogether ===
+
+/// The pause of a group is over. A worker that was stopped once more in the meantime is left out.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct StartTogether {
+    lives: Vec<(WorkerIndex, u32)>,
+}
+
+impl Handler<StartTogether> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, StartTogether { lives }: StartTogether, ctx: &mut Context<Self>) {
+        let is_due = |this: &Coordinator, (worker, life): &(WorkerIndex, u32)| {
+            this.roster.state(*worker) == State::Down && this.troupe.life(*worker) == *life
+        };
+        let due: Vec<_> = lives.into_iter().filter(|start| is_due(self, start)).collect();
+        for &(worker, _) in &due {
+            self.start(worker);
+            self.tell(|| Lifecycle::WorkerRestarted { worker: self.name(worker).into() });
+            self.set_ready(worker, ctx);
+        }
+        for (worker, _) in due {
+            self.feed(worker, ctx);
+        }
+    }
+}
