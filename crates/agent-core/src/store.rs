@@ -1,21 +1,26 @@
 //! The store: what callers are told is on disk when they are told.
 //!
 //! ```text
-//! Write ─► Store ─► its thread: whatever is queued ─► one atomic batch ─► flush ─► sync ─► answers
+//! Write ─► Store ─► its thread: whatever is queued ─► one frame of the log ─► sync ─► answers
+//!                                                                 └─ now and then ─► sled
 //! ```
 //!
 //! Records, rollups, journal and audit trail are keys and values behind one port, with two
-//! implementations: sled on a thread of its own, and memory, which answers inline.
+//! implementations: a log before sled, on a thread of its own, and memory, which answers inline.
 
 mod backend;
 mod book;
 mod codec;
 mod desk;
+mod disk;
 mod entry;
 mod error;
 mod group;
 mod journal;
+mod log;
+mod logged;
 mod messages;
+mod pending;
 mod query;
 mod reader;
 mod reply;
@@ -40,8 +45,8 @@ use crate::usage::TokenCounts;
 use backend::Memory;
 use book::Book;
 use desk::Desk;
-use sled_backend::Sled;
-pub(crate) use sled_backend::SyncFile;
+pub(crate) use disk::SyncFile;
+use logged::Logged;
 use writer::{Gauges, Job, Writer};
 
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
@@ -58,11 +63,14 @@ pub use transfer::Difference;
 pub struct StoreOptions {
     /// The database's cache, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
+    /// A log that is longer is taken over into the database with the next commit: bounds memory,
+    /// what opening has to replay, and how long that commit takes. Default: 4 MiB.
+    pub log_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { cache_bytes: 64 << 20 }
+        StoreOptions { cache_bytes: 64 << 20, log_bytes: 4 << 20 }
     }
 }
 
@@ -111,7 +119,7 @@ impl Store {
         options: &StoreOptions,
         sync: SyncFile,
     ) -> Result<(Store, Recovered), StoreError> {
-        let backend = Sled::open(dir, options.cache_bytes, sync)?;
+        let backend = Logged::open(dir, options, sync)?;
         let (book, recovered) = Book::open(Box::new(backend))?;
         Ok((Store::with(Side::Here(Box::new(Desk::new(book)))), recovered))
     }
@@ -255,6 +263,7 @@ impl Actor for Store {
             waiting: Vec::new(),
             gather_until: Timestamp::EPOCH,
             doubtful: None,
+            room: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("store".to_owned());
         match thread.spawn(move || writer.run(&inbox)) {

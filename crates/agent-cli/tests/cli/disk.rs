@@ -198,14 +198,14 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
         db.insert("m:format", &format.to_be_bytes()).unwrap();
         db.flush().unwrap();
     };
-    set_format(2);
+    set_format(3);
     for _ in 0..2 {
         let run = place.run(&mock.url, &[]).output().unwrap();
-        assert_refused(&run, &["store", "format 2", "update"]);
+        assert_refused(&run, &["store", "format 3", "update"]);
         let usage = place.output(&["usage", "--store", "store"]);
-        assert_refused(&usage, &["store", "format 2", "update"]);
+        assert_refused(&usage, &["store", "format 3", "update"]);
     }
-    set_format(1);
+    set_format(2);
     assert_eq!(usage(&place), before);
 }
 
@@ -237,7 +237,9 @@ fn on_a_small_disk(place: &Place, script: &str) -> Option<Output> {
 
 #[test]
 fn a_disk_that_is_really_full_is_survived_and_a_restart_on_it_is_refused_untouched() {
-    let place = place_with(60);
+    // More than fit into what the log has already.
+    const TASKS: usize = 400;
+    let place = place_with(TASKS);
     let mock = place.mock(SLOW);
     let script = r#"
 run() { "$IMPRESARIO" run fleet.toml --tasks tasks.jsonl --out out.jsonl --store disk/store --provider-url URL "$@"; }
@@ -266,7 +268,7 @@ echo "usage $?"
         assert!(said.contains(word), "{word:?} is missing: {said}");
     }
     let summary: serde_json::Value = serde_json::from_str(&place.read("first.json")).unwrap();
-    assert_eq!((ids(&place).len(), billed(&place)), (60, nanos(&summary["cost_usd"])));
+    assert_eq!((ids(&place).len(), billed(&place)), (TASKS, nanos(&summary["cost_usd"])));
     let usage: serde_json::Value = serde_json::from_str(&place.read("usage.json")).unwrap();
     assert_eq!(usage["total"]["cost_usd"], summary["cost_usd"]);
 }

@@ -8,7 +8,11 @@ use super::error::StoreError;
 use crate::clock::Timestamp;
 
 /// The newest format that this program reads and the one that it writes.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 2: commits are in a log beside the database, which a program of format 1 would not see.
+pub(crate) const FORMAT: u32 = 2;
+/// The format of an export, which holds rows wherever they are kept.
+pub(crate) const EXPORT: u32 = 1;
 /// The version byte of every value.
 const VERSION: u8 = 1;
 /// A page of sled holds up to twenty values and goes to a file of its own, which sled never
@@ -21,6 +25,8 @@ pub(crate) const JOURNAL: u8 = b'j';
 pub(crate) const ROLLUP: u8 = b'r';
 pub(crate) const META: &[u8] = b"m:state";
 pub(crate) const FORMAT_KEY: &[u8] = b"m:format";
+/// Which frames of the log count; never in the log itself.
+pub(crate) const MARK: &[u8] = b"m:log";
 
 /// What one commit changes: all of it or nothing.
 #[derive(Debug, Clone, Default)]
@@ -53,9 +59,29 @@ pub(crate) fn key_parts(key: &[u8]) -> Option<(u64, u64)> {
 
 /// Adds one item to a stream.
 pub(crate) fn push(stream: &mut Vec<u8>, item: &impl Serialize) -> Result<(), StoreError> {
-    let taken = std::mem::take(stream);
-    *stream = postcard::to_extend(item, taken).map_err(|e| StoreError::value(e.to_string()))?;
-    Ok(())
+    let pushed = postcard::serialize_with_flavor(item, Onto(stream));
+    pushed.map_err(|e| StoreError::value(e.to_string()))
+}
+
+/// The end of a stream; postcard's own for a vector takes strings byte by byte.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Onto<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// One value on its own.

@@ -72,6 +72,17 @@ pub enum StoreError {
         /// What the database said.
         reason: String,
     },
+    /// Its log cannot be read.
+    #[error(
+        "the log of the store {dir} is damaged: {reason}; restore a backup, or empty its file log \
+         to go on without what it holds"
+    )]
+    Log {
+        /// The folder.
+        dir: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// The file system said no.
     #[error("failed to {doing} in the store {dir}; free or mend its disk, or name another folder")]
     Io {

@@ -7,11 +7,12 @@ use super::StoreOptions;
 use super::backend::Backend;
 use super::book::{Book, Meta};
 use super::codec;
+use super::disk::SyncFile;
 use super::entry::Recovered;
 use super::error::StoreError;
+use super::logged::Logged;
 use super::query::{self, UsageQuery, UsageReport};
 use super::rollup::{self, FULL, Names};
-use super::sled_backend::{Sled, SyncFile};
 use crate::audit::AuditEvent;
 use crate::clock::Timestamp;
 use crate::ledger::Scope;
@@ -77,8 +78,7 @@ impl Reader {
     ///
     /// Those of opening.
     pub fn create(dir: &Path) -> Result<Reader, StoreError> {
-        let cache = StoreOptions::default().cache_bytes;
-        let backend = Sled::open(dir, cache, SyncFile::real())?;
+        let backend = Logged::open(dir, &StoreOptions::default(), SyncFile::real())?;
         Reader::on(Box::new(backend))
     }
 

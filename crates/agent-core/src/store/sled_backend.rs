@@ -6,38 +6,16 @@ use std::io;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::backend::{Backend, Each};
-use super::codec::{self, Changes, FORMAT};
+use super::backend::Each;
+use super::codec::{self, FORMAT};
+use super::disk::{SyncFile, check_space, copy_aside, forget_pages};
 use super::error::StoreError;
 
-/// How a file is made durable; replaced in tests that let it fail.
-#[derive(Clone)]
-pub(crate) struct SyncFile(Arc<Syncs>);
-
-type Syncs = dyn Fn(&File) -> io::Result<()> + Send + Sync;
-
-impl SyncFile {
-    /// `fsync`.
-    pub(crate) fn real() -> SyncFile {
-        SyncFile(Arc::new(|file| file.sync_all()))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn new(sync: impl Fn(&File) -> io::Result<()> + Send + Sync + 'static) -> SyncFile {
-        SyncFile(Arc::new(sync))
-    }
-}
-
-impl fmt::Debug for SyncFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SyncFile")
-    }
-}
-
-/// Free space that opening needs, in bytes, beside twice the index.
-const HEADROOM: u64 = 64 << 20;
+/// How often a lock is tried for again, and after what time.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A folder with a sled database.
 pub(crate) struct Sled {
@@ -94,7 +72,19 @@ impl Sled {
         }
     }
 
+    /// Opens it; one that is held is tried again for a moment. A child that is being started has
+    /// the lock until it runs its own program, and a process that was killed until it is gone.
     fn connect(&mut self) -> Result<(), StoreError> {
+        for _ in 0..LOCK_TRIES {
+            match self.try_connect() {
+                Err(StoreError::InUse { .. }) => pause(),
+                done => return done,
+            }
+        }
+        self.try_connect()
+    }
+
+    fn try_connect(&mut self) -> Result<(), StoreError> {
         let dir = self.dir.clone();
         let io = |doing, error| StoreError::io(&dir, doing, error);
         fs::create_dir_all(&dir).map_err(|error| io("make the folder", error))?;
@@ -114,16 +104,7 @@ impl Sled {
         // The lock is on sled's own handle; closing another one does not release it.
         let file = File::options().read(true).write(true).open(&db_path);
         let file = file.map_err(|error| io("open the file db", error))?;
-        self.check_format(&db, &file)?;
-        if is_new {
-            let conf = dir.join("conf");
-            let new = [Some(conf.as_path()), Some(dir.as_path()), dir.parent()];
-            for path in new.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
-                File::open(path)
-                    .and_then(|file| file.sync_all())
-                    .map_err(|error| io("sync the new folder", error))?;
-            }
-        }
+        self.check_format(&db)?;
         self.open = Some((db, file));
         Ok(())
     }
@@ -164,7 +145,8 @@ impl Sled {
         }
     }
 
-    fn check_format(&self, db: &Database, file: &File) -> Result<(), StoreError> {
+    /// An empty database is one that is being made.
+    fn check_format(&self, db: &Database) -> Result<(), StoreError> {
         let format = db.get(codec::FORMAT_KEY).map_err(|e| self.failed("read the format", e))?;
         let foreign = |found: &str| {
             Err(StoreError::Foreign { dir: self.dir.clone(), found: found.to_owned() })
@@ -173,12 +155,10 @@ impl Sled {
             if !db.is_empty() || db.tree_names().len() > 1 {
                 return foreign("a database without a format version");
             }
-            let written = db.insert(codec::FORMAT_KEY, &FORMAT.to_be_bytes());
-            written.and_then(|_| db.flush()).map_err(|e| self.failed("write the format", e))?;
-            return (self.sync.0)(file).map_err(|e| StoreError::io(&self.dir, "sync", e));
+            return Ok(());
         };
         match <[u8; 4]>::try_from(&*format).map(u32::from_be_bytes) {
-            Ok(FORMAT) => Ok(()),
+            Ok(1..=FORMAT) => Ok(()),
             Ok(found) if found > FORMAT => {
                 Err(StoreError::Newer { dir: self.dir.clone(), found, known: FORMAT })
             }
@@ -186,21 +166,31 @@ impl Sled {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn set_format(&self, format: u32) {
-        let db = self.db().unwrap();
-        db.insert(codec::FORMAT_KEY, &format.to_be_bytes()).unwrap();
-        db.flush().unwrap();
+    /// Makes the folder and where it stands durable.
+    pub(super) fn sync_folder(&self) -> Result<(), StoreError> {
+        let conf = self.dir.join("conf");
+        let new = [Some(conf.as_path()), Some(self.dir.as_path()), self.dir.parent()];
+        for path in new.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| StoreError::io(&self.dir, "sync the new folder", error))?;
+        }
+        Ok(())
     }
-}
 
-impl Backend for Sled {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The value of `key`.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self.db()?.get(key).map_err(|error| self.failed("read", error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
+    /// Reads the keys in `from..=to` in their order.
+    pub(super) fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        each: &mut Each<'_>,
+    ) -> Result<(), StoreError> {
         if from > to {
             return Ok(());
         }
@@ -213,44 +203,47 @@ impl Backend for Sled {
         Ok(())
     }
 
-    fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
-        let (db, file) = match &self.open {
-            Some(open) => (&open.0, &open.1),
-            None => return Err(StoreError::Down { reason: "it is not open".to_owned() }),
-        };
-        let mut batch = sled::Batch::default();
-        for key in changes.removes {
-            batch.remove(key);
+    /// Takes over rows, a value or none for each key; durable when it returns, not atomic.
+    ///
+    /// Single writes, not a batch: sled has to hold all of a batch back until it is complete, and
+    /// cannot open a database of which only a part of a batch reached the disk.
+    pub(super) fn take_over<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<(), StoreError> {
+        let Some((db, file)) = &self.open else { return self.db().map(drop) };
+        for (key, value) in rows {
+            let written = match value {
+                Some(value) => db.insert(key, value),
+                None => db.remove(key),
+            };
+            written.map_err(|error| self.failed("write", error))?;
         }
-        for (key, value) in changes.puts {
-            batch.insert(key, value);
-        }
-        db.apply_batch(batch).map_err(|error| self.failed("write", error))?;
         db.flush().map_err(|error| self.failed("flush", error))?;
-        (self.sync.0)(file).map_err(|error| StoreError::io(&self.dir, "sync", error))
+        self.sync.sync(&self.dir, file)
     }
 
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    /// Starts afresh after a failure.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         self.open = None;
         forget_pages(&self.dir.join("db"));
         self.connect()?;
         // What is read from here on may still be in memory only.
-        let (_, file) = self.open.as_ref().ok_or(StoreError::Closed)?;
-        let synced = (self.sync.0)(file);
-        synced.map_err(|error| StoreError::io(&self.dir, "sync", error))
+        let Some((_, file)) = &self.open else { return self.db().map(drop) };
+        self.sync.sync(&self.dir, file)
     }
 
-    fn blocks(&self) -> bool {
-        true
+    #[cfg(test)]
+    pub(crate) fn set_format(&self, format: u32) {
+        let db = self.db().unwrap();
+        db.insert(codec::FORMAT_KEY, &format.to_be_bytes()).unwrap();
+        db.flush().unwrap();
     }
 }
 
-/// Has the kernel read the file from the disk again: after a failed sync it takes pages that never
-/// got there for written, and a second sync succeeds without them. Only advice, so it cannot fail.
-fn forget_pages(db: &Path) {
-    if let Ok(file) = File::open(db) {
-        _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    }
+#[expect(clippy::disallowed_methods, reason = "opening blocks its thread in any case")]
+fn pause() {
+    std::thread::sleep(LOCK_PAUSE);
 }
 
 /// Whether another process holds the store, asked before anything in it is touched.
@@ -261,60 +254,12 @@ fn probe_lock(dir: &Path, db_path: &Path) -> Result<(), StoreError> {
     rustix::fs::flock(&file, operation).map_err(|error| io(error.into()))
 }
 
-fn check_space(dir: &Path) -> Result<(), StoreError> {
-    let io = |error| StoreError::io(dir, "read the free space", error);
-    let stat = rustix::fs::statvfs(dir).map_err(|error| io(error.into()))?;
-    let mut index = 0;
-    for entry in fs::read_dir(dir).map_err(io)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            index += entry.metadata().map_or(0, |meta| meta.len());
-        }
-    }
-    enough(dir, stat.f_bavail.saturating_mul(stat.f_frsize), HEADROOM + 2 * index)
-}
-
-/// Opening on a full disk damages the index, so it is not tried.
-pub(crate) fn enough(dir: &Path, free: u64, need: u64) -> Result<(), StoreError> {
-    if free >= need {
-        return Ok(());
-    }
-    let (free_mib, need_mib) = (free >> 20, need.div_ceil(1 << 20));
-    Err(StoreError::DiskFull { dir: dir.to_owned(), free_mib, need_mib })
-}
-
 fn remove_matching(dir: &Path, matches: impl Fn(&str) -> bool) -> Result<(), StoreError> {
     let io = |error| StoreError::io(dir, "remove left-over index files", error);
     for entry in fs::read_dir(dir).map_err(io)? {
         let entry = entry.map_err(io)?;
         if matches(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path()).map_err(io)?;
-        }
-    }
-    Ok(())
-}
-
-/// Copies the folder to `DIR.damaged-N`, N being the first that is free.
-fn copy_aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let io = |error| StoreError::io(dir, "copy the damaged store aside", error);
-    let named = |n: u32| {
-        let mut name = dir.as_os_str().to_owned();
-        name.push(format!(".damaged-{n}"));
-        PathBuf::from(name)
-    };
-    let copy = (1..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0));
-    copy_folder(dir, &copy).map_err(io)?;
-    Ok(copy)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
         }
     }
     Ok(())

@@ -3,5 +3,7 @@
 mod crash;
 mod fault;
 mod laws;
+mod log;
+mod logged;
 mod outage;
 mod support;

@@ -199,7 +199,7 @@ impl Reader {
                 .map_err(|error| StoreError::io(&PathBuf::from("export"), "write", error))?;
             Ok(true)
         };
-        write((0, 0), Value::Format(codec::FORMAT))?;
+        write((0, 0), Value::Format(codec::EXPORT))?;
         write((0, 0), Value::Meta(self.book.meta))?;
         let (backend, all) = (self.backend(), (0, u64::MAX));
         for mask in GROUPINGS {
@@ -238,7 +238,7 @@ impl Reader {
                 *time = Timestamp::from_nanos(*ns);
             }
             match &line.value {
-                Value::Format(codec::FORMAT) if number == 1 => {}
+                Value::Format(codec::EXPORT) if number == 1 => {}
                 Value::Format(_) => return Err(refuse(number, "not a format of this program")),
                 _ if number == 1 => return Err(refuse(number, "the format is missing")),
                 _ => import.line(line, &mut *self.book.backend)?,

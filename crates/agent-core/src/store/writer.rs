@@ -22,11 +22,13 @@ use crate::clock::{Clock, Timestamp};
 
 /// Most entries in one commit.
 const GROUP: usize = 4_096;
-/// Least time between two commits while several callers write: a commit costs as much for one
-/// entry as for a hundred. A caller that writes alone does not wait.
+/// Least time between two commits while several callers write: each costs a sync, whatever it
+/// holds. A caller that writes alone does not wait.
 const GATHER: Duration = Duration::from_millis(4);
 /// So many callers are not kept waiting for more.
 const ENOUGH: usize = 64;
+/// Entries for which room is kept from commit to commit: to get it anew costs more than to fill it.
+const ROOM: usize = 1_024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A commit that takes longer is reported.
@@ -81,6 +83,8 @@ pub(crate) struct Writer {
     pub(crate) gather_until: Timestamp,
     /// The commit that failed, and whether it is on disk is not known.
     pub(crate) doubtful: Option<Doubtful>,
+    /// Room for the entries of the next commit.
+    pub(crate) room: Vec<Entry>,
 }
 
 impl Writer {
@@ -129,7 +133,8 @@ impl Writer {
 
     /// Takes what is queued, gathers more where it is too little, and commits all of it at once.
     fn group(&mut self, first: Job, jobs: &Receiver<Job>) {
-        let mut group = Group::default();
+        let entries = std::mem::take(&mut self.room);
+        let mut group = Group { entries, ..Group::default() };
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
@@ -182,7 +187,7 @@ impl Writer {
 
     fn write(
         &mut self,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         refused: &[std::ops::Range<usize>],
     ) -> Result<(), String> {
         if self.is_down() {
@@ -207,6 +212,9 @@ impl Writer {
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 self.gauges.records.store(self.book.records, Ordering::Relaxed);
                 self.gauges.ignored.store(self.book.ignored, Ordering::Relaxed);
+                entries.clear();
+                entries.shrink_to(ROOM);
+                self.room = entries;
                 Ok(())
             }
             Err(error) => {

@@ -15,14 +15,16 @@ use crate::store::{
 
 const CHILD: &str = "IMPRESARIO_STORE_CHILD";
 const NO_SYNC: &str = "IMPRESARIO_STORE_NO_SYNC";
+const LOG_BYTES: &str = "IMPRESARIO_STORE_LOG_BYTES";
 
 /// Not a test of its own: the process that is killed, which says what was acknowledged.
 #[test]
 fn a_child_writes_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let no_sync = std::env::var(NO_SYNC).is_ok();
-    let sync = move |file: &fs::File| if no_sync { Ok(()) } else { file.sync_all() };
-    let options = StoreOptions::default();
+    let sync = move |file: &fs::File| if no_sync { Ok(()) } else { file.sync_data() };
+    let log_bytes = std::env::var(LOG_BYTES).unwrap().parse().unwrap();
+    let options = StoreOptions { log_bytes, ..StoreOptions::default() };
     let (store, recovered) =
         Store::sled_with(Path::new(&dir), &options, SyncFile::new(sync)).unwrap();
     let first = next_task(&recovered);
@@ -50,10 +52,14 @@ fn next_task(recovered: &Recovered) -> u64 {
 }
 
 /// Runs the child until it has acknowledged `acks` tasks, kills it, and returns all of them.
-fn killed_after(acks: usize, dir: &Path, environment: &[(&str, &Path)]) -> Vec<u64> {
+///
+/// The round decides how often it takes its log over: with each commit, now and then, never.
+fn killed_after(acks: usize, dir: &Path, round: usize, environment: &[(&str, &Path)]) -> Vec<u64> {
+    let log_bytes = ["1", "100000", "4194304"][round % 3];
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::tests::crash::a_child_writes_until_it_is_killed", "--nocapture"])
         .env(CHILD, dir)
+        .env(LOG_BYTES, log_bytes)
         .envs(environment.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
@@ -101,7 +107,7 @@ fn a_process_that_is_killed_loses_nothing_that_it_acknowledged() {
     let mut acknowledged = Vec::new();
     for round in 0..6 {
         let acks = random.usize(1..300);
-        acknowledged.extend(killed_after(acks, &dir, &[]));
+        acknowledged.extend(killed_after(acks, &dir, round, &[]));
         assert_eq!(missing(&dir, &acknowledged), 0, "seed 7, round {round}, {acks} acks");
     }
 }
@@ -132,7 +138,7 @@ fn lost_to_power_cuts(layer: &Path, root: &Path, with_sync: bool) -> usize {
         if !with_sync {
             environment.push((NO_SYNC, Path::new("1")));
         }
-        let acknowledged = killed_after(random.usize(20..400), &live, &environment);
+        let acknowledged = killed_after(random.usize(20..400), &live, round, &environment);
         lost += missing(&image, &acknowledged);
     }
     lost

@@ -11,9 +11,10 @@ use actix::Actor;
 use super::support::*;
 use crate::clock::Timestamp;
 use crate::money::NanoUsd;
-use crate::store::sled_backend::{Sled, SyncFile, enough};
+use crate::store::disk::enough;
+use crate::store::sled_backend::Sled;
 use crate::store::{
-    AuditFilter, Entry, GetHealth, Reader, Store, StoreError, StoreNotice, StoreOptions,
+    AuditFilter, Entry, GetHealth, Reader, Store, StoreError, StoreNotice, StoreOptions, SyncFile,
     UsageQuery, Write,
 };
 
@@ -43,6 +44,22 @@ fn a_second_holder_a_file_and_an_empty_folder_are_refused_by_name() {
     assert!(matches!(sled(&file), Err(StoreError::NotAFolder { .. })));
 }
 
+/// As a child has it that was started by the process before, until it runs its own program.
+#[test]
+fn a_lock_that_is_let_go_in_a_moment_is_waited_for() {
+    let (_root, dir) = folder();
+    written(&dir, 3);
+    let held = fs::File::options().read(true).write(true).open(dir.join("db")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    std::thread::scope(|scope| {
+        let opened = scope.spawn(|| Reader::open(&dir).map(drop));
+        #[expect(clippy::disallowed_methods, reason = "the lock is of the machine, not of a run")]
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        drop(held);
+        opened.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_to_is_refused() {
     // A folder of the kernel is read-only even for root.
@@ -58,9 +75,9 @@ fn a_folder_that_cannot_be_written_to_is_refused() {
 #[test]
 fn a_newer_format_and_a_foreign_database_are_refused_and_left_alone() {
     let (root, dir) = folder();
-    Sled::open(&dir, 8 << 20, SyncFile::real()).unwrap().set_format(2);
+    Sled::open(&dir, 8 << 20, SyncFile::real()).unwrap().set_format(3);
     let error = sled(&dir).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
 
     let foreign = root.path().join("foreign");
     let db = sled::open(&foreign).unwrap();
@@ -112,7 +129,9 @@ fn a_left_over_index_file_is_removed_and_a_damaged_index_is_rebuilt() {
 
     fs::write(dir.join("snap.00FFFFFFFFFFFFFF"), "torn").unwrap();
     assert_eq!(calls(), 20);
-    assert!(root.path().join("store.damaged-1").join("db").exists());
+    for file in ["db", "log"] {
+        assert!(root.path().join("store.damaged-1").join(file).exists());
+    }
 }
 
 #[test]

@@ -10,21 +10,24 @@ use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 use crate::store::backend::{Backend, Memory};
 use crate::store::book::Book;
-use crate::store::sled_backend::{Sled, SyncFile};
+use crate::store::logged::Logged;
 use crate::store::{
     AuditFilter, Dimension, Entry, Flush, GetHealth, GetUsage, Note, Reader, RunStatus, Store,
-    StoreOptions, UsageQuery, Write,
+    StoreOptions, SyncFile, UsageQuery, Write,
 };
 
-fn sled(dir: &Path) -> Box<dyn Backend> {
-    Box::new(Sled::open(dir, 8 << 20, SyncFile::real()).unwrap())
+fn logged(dir: &Path, log_bytes: u64) -> Box<dyn Backend> {
+    let options = StoreOptions { log_bytes, ..StoreOptions::default() };
+    Box::new(Logged::open(dir, &options, SyncFile::real()).unwrap())
 }
 
-/// Runs a law on each backend.
+/// Runs a law on each backend: on disk with most of it in sled, some of it, and none.
 fn on_both(law: impl Fn(Box<dyn Backend>)) {
     law(Box::new(Memory::default()));
-    let dir = tempfile::tempdir().unwrap();
-    law(sled(&dir.path().join("store")));
+    for log_bytes in [1, 40_000, 4 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        law(logged(&dir.path().join("store"), log_bytes));
+    }
 }
 
 fn filled(backend: Box<dyn Backend>, tasks: u64) -> Book {
