@@ -9,29 +9,39 @@
 //! A caller that must wait gives its permit back first, and acquires one anew when its turn has
 //! come. Until then its money is set aside, so nobody overtakes it; a ticket that is dropped leaves
 //! the queue.
+//!
+//! Money bears the name of its attempt. After a panic the budget trusts nothing that it held: it is
+//! rebuilt from what is durable, in which each attempt that may have left holds its bound, before
+//! it reads on. What was settled after that and is in the totals already is not known by its name.
 
 mod queue;
+mod rebuild;
 mod reservation;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
+use std::fmt;
 use std::sync::Arc;
 
-use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
-    Supervised,
-};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 use thiserror::Error;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ledger::{
     Balance, Ledger, NoRoom, OnExhausted, Overrun, ReservationId, Scope, Threshold,
 };
+use crate::lookup::Lookup;
 use crate::money::NanoUsd;
-use queue::{Answer, Queue, Request, Turn};
+use crate::record::AttemptId;
+use queue::{Answer, Queue, Request};
+#[cfg(test)]
+pub(crate) use rebuild::Ruin;
+pub(crate) use rebuild::{Durable, Source};
+use reservation::Lives;
 pub use reservation::{InFlight, Reservation};
+pub use ticket::{AwaitRoom, Ticket};
 
 /// Callers that may wait for money at once, unless said otherwise.
 const MAX_WAITING: usize = 1_000_000;
@@ -39,10 +49,14 @@ const MAX_WAITING: usize = 1_000_000;
 // === actor ===
 
 /// Guards all budgets; shared by all workers.
-#[derive(Debug)]
 pub struct Budget {
     ledger: Ledger,
     queue: Queue,
+    /// What is set aside for attempts.
+    held: Lookup<AttemptId, ReservationId>,
+    lives: Lives,
+    /// Where it comes back from after a panic.
+    source: Option<Source>,
     clock: Clock,
     notices: Recipient<BudgetNotice>,
     alarm: Option<Alarm>,
@@ -61,10 +75,25 @@ impl Drop for Alarm {
     }
 }
 
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
 impl Budget {
     /// Guards the budgets of `ledger`, which holds what was spent before.
     pub fn new(ledger: Ledger, clock: Clock, notices: Recipient<BudgetNotice>) -> Budget {
-        Budget { ledger, queue: Queue::new(MAX_WAITING), clock, notices, alarm: None }
+        Budget {
+            ledger,
+            queue: Queue::new(MAX_WAITING),
+            held: Lookup::default(),
+            lives: Lives::default(),
+            source: None,
+            clock,
+            notices,
+            alarm: None,
+        }
     }
 
     /// Replaces the default of 1,000,000 callers that may wait at once; more are refused.
@@ -136,9 +165,6 @@ impl Actor for Budget {
     type Context = Context<Self>;
 }
 
-/// It is never restarted: after a panic nobody knows what its ledger says.
-impl Supervised for Budget {}
-
 /// What has happened to a budget.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
@@ -159,6 +185,8 @@ pub enum BudgetNotice {
 
 /// Sets `amount` aside in every budget of `scopes`, or in none. Answered at once.
 ///
+/// An attempt for which money is set aside already gets that, whatever it asks for.
+///
 /// # Errors
 ///
 /// [`ReserveError::Refused`] where it would not fit if all money in flight came back, and no window
@@ -167,6 +195,8 @@ pub enum BudgetNotice {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Reservation, ReserveError>")]
 pub struct Reserve {
+    /// For which attempt.
+    pub name: AttemptId,
     /// All scopes of the call.
     pub scopes: Arc<[Scope]>,
     /// The most that the attempt can cost.
@@ -188,66 +218,22 @@ pub enum ReserveError {
     MustWait(Ticket, NoRoom),
 }
 
-/// A place in the queue for money; dropped, it is given up.
-#[must_use = "a ticket that is dropped leaves the queue"]
-#[derive(Debug)]
-pub struct Ticket {
-    number: u64,
-    budget: Option<Addr<Budget>>,
-}
-
-impl Ticket {
-    fn new(number: u64, budget: Addr<Budget>) -> Ticket {
-        Ticket { number, budget: Some(budget) }
-    }
-
-    /// Waits like [`AwaitRoom`], and leaves the queue at once where the wait is dropped.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AwaitRoom`].
-    pub async fn room(self, deadline: Timestamp) -> Result<Ticket, ReserveError> {
-        let (reply, turn) = oneshot::channel();
-        if let Some(budget) = &self.budget {
-            budget.do_send(Listen { number: self.number, deadline, reply });
-        }
-        self.called(turn).await
-    }
-
-    /// The ticket, once its turn has come.
-    async fn called(self, turn: oneshot::Receiver<Turn>) -> Result<Ticket, ReserveError> {
-        match turn.await {
-            Ok(Err(no_room)) => Err(ReserveError::Refused(no_room)),
-            // Where the queue knows nothing of the ticket, `Reserve` decides.
-            Ok(Ok(())) | Err(_) => Ok(self),
-        }
-    }
-
-    /// Its number, without leaving the queue.
-    fn redeem(mut self) -> u64 {
-        self.budget = None;
-        self.number
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(budget) = self.budget.take() {
-            budget.do_send(Leave { number: self.number });
-        }
-    }
-}
-
 impl Handler<Reserve> for Budget {
     type Result = Result<Reservation, ReserveError>;
 
     fn handle(&mut self, msg: Reserve, ctx: &mut Context<Self>) -> Self::Result {
-        let Reserve { scopes, amount, ticket, deadline } = msg;
+        let Reserve { name, scopes, amount, ticket, deadline } = msg;
+        if let Some(held) = self.held.get(&name).and_then(|id| self.ledger.amount(*id)) {
+            return Ok(Reservation::new(name, held, &self.lives, ctx.address()));
+        }
         let now = self.now();
         let request = Request { scopes, amount, deadline };
         let number = ticket.map(Ticket::redeem);
         let answer = match self.queue.reserve(&mut self.ledger, now, request, number) {
-            Answer::Granted(id) => Ok(Reservation::new(id, amount, ctx.address())),
+            Answer::Granted(id) => {
+                self.held.insert(name, id);
+                Ok(Reservation::new(name, amount, &self.lives, ctx.address()))
+            }
             Answer::Waits(number, no_room) => {
                 Err(ReserveError::MustWait(Ticket::new(number, ctx.address()), no_room))
             }
@@ -258,59 +244,6 @@ impl Handler<Reserve> for Budget {
         };
         self.finish(ctx);
         answer
-    }
-}
-
-// === AwaitRoom ===
-
-/// Waits until there is room for the ticket's call and nobody is before it.
-///
-/// The money is set aside for the ticket then, until it is sent with [`Reserve`], is dropped, or
-/// `deadline` has come. A request that is dropped keeps its place until then: a caller that may give
-/// up waits with [`Ticket::room`].
-///
-/// # Errors
-///
-/// [`ReserveError::Refused`] where the deadline comes first, or no room is to come.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Ticket, ReserveError>")]
-pub struct AwaitRoom {
-    /// From [`ReserveError::MustWait`].
-    pub ticket: Ticket,
-    /// The caller cannot wait longer.
-    pub deadline: Timestamp,
-}
-
-impl Handler<AwaitRoom> for Budget {
-    type Result = ResponseFuture<Result<Ticket, ReserveError>>;
-
-    fn handle(&mut self, msg: AwaitRoom, ctx: &mut Context<Self>) -> Self::Result {
-        let AwaitRoom { ticket, deadline } = msg;
-        let (reply, turn) = oneshot::channel();
-        self.handle(Listen { number: ticket.number, deadline, reply }, ctx);
-        Box::pin(ticket.called(turn))
-    }
-}
-
-/// Tells `reply` when the turn of a ticket has come; the ticket stays with its owner.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Listen {
-    number: u64,
-    deadline: Timestamp,
-    reply: oneshot::Sender<Turn>,
-}
-
-impl Handler<Listen> for Budget {
-    type Result = ();
-
-    fn handle(&mut self, msg: Listen, ctx: &mut Context<Self>) {
-        let Listen { number, deadline, reply } = msg;
-        self.now();
-        self.queue.wait(number, deadline, reply);
-        // A deadline that has passed already is met here.
-        self.now();
-        self.finish(ctx);
     }
 }
 
@@ -355,24 +288,7 @@ impl Handler<Forget> for Budget {
     }
 }
 
-// === Leave, Ring ===
-
-/// A ticket was dropped.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Leave {
-    number: u64,
-}
-
-impl Handler<Leave> for Budget {
-    type Result = ();
-
-    fn handle(&mut self, msg: Leave, ctx: &mut Context<Self>) {
-        let now = self.now();
-        self.queue.leave(&mut self.ledger, now, msg.number);
-        self.finish(ctx);
-    }
-}
+// === Ring ===
 
 /// Something is due.
 #[derive(Debug, Message)]

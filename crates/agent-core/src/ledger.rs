@@ -76,6 +76,29 @@ impl Ledger {
         self.reservations.give_back(parts);
     }
 
+    /// Sets aside again what was set aside at `at`, before this ledger began, whatever room there
+    /// is: it may be spent already.
+    ///
+    /// It belongs to the windows of that moment. The order of calls does not matter.
+    pub fn restore_reserved(
+        &mut self,
+        at: Timestamp,
+        scopes: &[Scope],
+        amount: NanoUsd,
+    ) -> ReservationId {
+        let now = self.see(at);
+        let mut parts = self.reservations.parts();
+        self.find(now, scopes, &mut parts);
+        for part in &mut parts {
+            if let Some((account, spec)) = self.accounts.get_mut(part.account) {
+                part.start = account.hold(spec, at, amount);
+                // Its window may be over.
+                account.turn(spec, now);
+            }
+        }
+        self.reservations.open(amount, parts)
+    }
+
     /// Sets `amount` aside in all budgets of `scopes`, or in none.
     ///
     /// # Errors

@@ -31,6 +31,15 @@ impl fmt::Display for CallId {
     }
 }
 
+/// Names one attempt of a call, and the money that is set aside for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// Which call.
+    pub call_id: CallId,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+}
+
 /// Whom an event or a record is about; shared by all that is written of one task.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
@@ -94,6 +103,13 @@ pub struct OpenAttempt {
     pub provider: Arc<str>,
     /// Whom it is about.
     pub subject: Arc<Subject>,
+}
+
+impl OpenAttempt {
+    /// Its name.
+    pub fn id(&self) -> AttemptId {
+        AttemptId { call_id: self.call_id, attempt: self.attempt }
+    }
 }
 
 /// How an attempt ended; closes an [`OpenAttempt`].

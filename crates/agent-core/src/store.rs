@@ -10,6 +10,7 @@
 
 mod backend;
 mod book;
+mod charges;
 mod codec;
 mod desk;
 mod disk;
@@ -49,6 +50,7 @@ pub(crate) use disk::SyncFile;
 use logged::Logged;
 use writer::{Gauges, Job, Writer};
 
+pub(crate) use charges::{Charges, ReadCharges};
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 pub use error::StoreError;
 pub(crate) use messages::WriteThen;
@@ -210,8 +212,16 @@ impl Store {
         fine_since: Timestamp,
         each: &mut dyn FnMut(&Spending),
     ) -> Result<(), StoreError> {
-        let book = self.book()?;
-        reader::spending(&*book.backend, fine_since, each)
+        self.charges()?.spending(fine_since, each)
+    }
+
+    /// What is durable of the money; only before the actor is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] after that.
+    pub(crate) fn charges(&self) -> Result<Charges<'_>, StoreError> {
+        self.book().map(Charges)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The composition root: builds every actor, wires them together, and hands out the handle.
 
 mod builder;
+mod durable;
 mod handle;
 mod start;
 #[cfg(test)]

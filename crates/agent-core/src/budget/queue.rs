@@ -103,6 +103,11 @@ impl Queue {
         }
     }
 
+    /// An empty queue of the same size, whose numbers begin with `first`.
+    pub(super) fn anew(&self, first: u64) -> Queue {
+        Queue { next: first, ..Queue::new(self.limit) }
+    }
+
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }

@@ -6,11 +6,29 @@
 //!      └──drop─► given back   └──drop────────► charged at the bound, as presumed
 //! ```
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use actix::{Addr, Handler, Message};
 
 use super::Budget;
-use crate::ledger::ReservationId;
 use crate::money::NanoUsd;
+use crate::record::AttemptId;
+
+/// How often the budget has come back from a panic.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lives(Arc<AtomicU64>);
+
+impl Lives {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Begins another life, and counts it.
+    pub(super) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
 
 /// Money set aside for an attempt that has not left yet. Dropped, it goes back.
 #[must_use = "a reservation that is dropped is released"]
@@ -25,8 +43,11 @@ pub struct InFlight(Share);
 /// A part of a reservation in the ledger, or the whole of it.
 #[derive(Debug)]
 struct Share {
-    id: ReservationId,
+    name: AttemptId,
     amount: NanoUsd,
+    /// The life of the budget in which it was set aside.
+    life: u64,
+    lives: Lives,
     /// `None` once it was resolved.
     budget: Option<Addr<Budget>>,
 }
@@ -34,8 +55,8 @@ struct Share {
 impl Share {
     fn resolve(&mut self, actual: NanoUsd, presumed: NanoUsd) {
         if let Some(budget) = self.budget.take() {
-            let Share { id, amount, .. } = *self;
-            budget.do_send(Resolve { id, amount, actual, presumed });
+            let Share { name, amount, .. } = *self;
+            budget.do_send(Resolve { name, amount, actual, presumed });
         }
     }
 
@@ -44,18 +65,37 @@ impl Share {
             return None;
         }
         self.amount = self.amount.saturating_sub(amount);
-        Some(Share { id: self.id, amount, budget: self.budget.clone() })
+        let (lives, budget) = (self.lives.clone(), self.budget.clone());
+        Some(Share { name: self.name, amount, life: self.life, lives, budget })
     }
 }
 
 impl Reservation {
-    pub(super) fn new(id: ReservationId, amount: NanoUsd, budget: Addr<Budget>) -> Reservation {
-        Reservation(Share { id, amount, budget: Some(budget) })
+    pub(super) fn new(
+        name: AttemptId,
+        amount: NanoUsd,
+        lives: &Lives,
+        budget: Addr<Budget>,
+    ) -> Reservation {
+        let (life, lives) = (lives.now(), lives.clone());
+        Reservation(Share { name, amount, life, lives, budget: Some(budget) })
     }
 
-    /// Names the reservation in the ledger; its parts after a split have the same name.
-    pub fn id(&self) -> ReservationId {
-        self.0.id
+    /// The attempt that it is for; its parts after a split have the same name.
+    pub fn name(&self) -> AttemptId {
+        self.0.name
+    }
+
+    /// Whether the budget has not panicked since. One that has knows of the attempts that were in
+    /// the journal when it did, and of no others: who is about to leave reserves again.
+    pub fn is_current(&self) -> bool {
+        self.0.life == self.0.lives.now()
+    }
+
+    /// `other` stands for the same attempt from here on; what it was before gives nothing back.
+    pub(crate) fn replace(&mut self, other: Reservation) {
+        self.0.budget = None;
+        *self = other;
     }
 
     /// What is set aside.
@@ -65,8 +105,9 @@ impl Reservation {
 
     /// The request leaves: from now on it may be billed.
     pub fn depart(mut self) -> InFlight {
-        let Share { id, amount, .. } = self.0;
-        InFlight(Share { id, amount, budget: self.0.budget.take() })
+        let Share { name, amount, life, ref lives, .. } = self.0;
+        let lives = lives.clone();
+        InFlight(Share { name, amount, life, lives, budget: self.0.budget.take() })
     }
 
     /// Parts `amount` from it, in the same scopes and windows.
@@ -91,9 +132,9 @@ impl Drop for Reservation {
 }
 
 impl InFlight {
-    /// Names the reservation in the ledger.
-    pub fn id(&self) -> ReservationId {
-        self.0.id
+    /// The attempt that it is for.
+    pub fn name(&self) -> AttemptId {
+        self.0.name
     }
 
     /// The bound at which it is charged where its fate stays unknown.
@@ -134,7 +175,7 @@ impl Drop for InFlight {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Resolve {
-    id: ReservationId,
+    name: AttemptId,
     amount: NanoUsd,
     actual: NanoUsd,
     presumed: NanoUsd,
@@ -144,9 +185,15 @@ impl Handler<Resolve> for Budget {
     type Result = ();
 
     fn handle(&mut self, msg: Resolve, ctx: &mut Self::Context) {
-        let Resolve { id, amount, actual, presumed } = msg;
+        let Resolve { name, amount, actual, presumed } = msg;
+        // After a panic: it was not in the journal any more, or not yet. What it cost is in the
+        // totals then.
+        let Some(&id) = self.held.get(&name) else { return };
         let is_part = self.ledger.amount(id).is_some_and(|held| amount < held);
-        let id = if is_part { self.ledger.split(id, amount).unwrap_or(id) } else { id };
-        self.settle(id, actual, presumed, ctx);
+        let part = if is_part { self.ledger.split(id, amount) } else { None };
+        if part.is_none() {
+            self.held.remove(&name);
+        }
+        self.settle(part.unwrap_or(id), actual, presumed, ctx);
     }
 }

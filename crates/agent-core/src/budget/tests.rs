@@ -2,14 +2,19 @@
 
 mod crowd;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
+
+use actix::Addr;
 
 use super::*;
 use crate::clock::VirtualClock;
 use crate::ledger::{BudgetSpec, When, Window};
+use crate::record::CallId;
 
 /// Keeps the notices.
 #[derive(Default, Clone)]
@@ -32,6 +37,7 @@ struct Stage {
     budget: Addr<Budget>,
     clock: Clock,
     notices: Watcher,
+    attempts: Rc<Cell<u32>>,
 }
 
 fn usd(dollars: u64) -> NanoUsd {
@@ -60,7 +66,7 @@ fn on_stage<F: Future<Output = T>, T>(specs: Vec<BudgetSpec>, test: impl FnOnce(
         let notices = Watcher::default();
         let watcher = notices.clone().start().recipient();
         let budget = Budget::new(Ledger::new(specs), clock.clone(), watcher).max_waiting(300);
-        test(Stage { budget: budget.start(), clock, notices })
+        test(Stage { budget: budget.start(), clock, notices, attempts: Rc::default() })
     })
 }
 
@@ -69,6 +75,12 @@ fn seconds(seconds: u64) -> Timestamp {
 }
 
 impl Stage {
+    /// Of an attempt that there was not yet.
+    fn name(&self) -> AttemptId {
+        self.attempts.set(self.attempts.get() + 1);
+        AttemptId { call_id: CallId::new(Timestamp::EPOCH, 0), attempt: self.attempts.get() }
+    }
+
     async fn reserve(&self, names: &str, dollars: u64) -> Result<Reservation, ReserveError> {
         self.ask(names, dollars, None, seconds(1_000)).await
     }
@@ -80,8 +92,8 @@ impl Stage {
         ticket: Option<Ticket>,
         deadline: Timestamp,
     ) -> Result<Reservation, ReserveError> {
-        let (scopes, amount) = (scopes(names), usd(dollars));
-        self.budget.send(Reserve { scopes, amount, ticket, deadline }).await.unwrap()
+        let (scopes, amount, name) = (scopes(names), usd(dollars), self.name());
+        self.budget.send(Reserve { name, scopes, amount, ticket, deadline }).await.unwrap()
     }
 
     async fn ticket(&self, names: &str, dollars: u64) -> Ticket {

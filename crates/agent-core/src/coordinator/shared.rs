@@ -14,8 +14,8 @@ use crate::supervision::{RestartHistory, Supervision};
 /// Watches the budget or the rate limiter.
 pub(crate) struct SharedWatch {
     name: &'static str,
-    /// How often it may go on with what it holds; `None`: never, since what it holds is money.
-    policy: Option<Supervision>,
+    /// How often it may come back.
+    policy: Supervision,
     history: RefCell<RestartHistory>,
     clock: Clock,
     coordinator: Recipient<SharedGone>,
@@ -30,7 +30,7 @@ impl fmt::Debug for SharedWatch {
 impl SharedWatch {
     pub(crate) fn new(
         name: &'static str,
-        policy: Option<Supervision>,
+        policy: Supervision,
         clock: Clock,
         coordinator: Recipient<SharedGone>,
     ) -> SharedWatch {
@@ -46,9 +46,8 @@ impl Watcher for SharedWatch {
     fn panicked(&self, reason: &str) -> Option<Duration> {
         let reason = crate::llm::redact(reason);
         tracing::error!(actor = self.name, reason, "an actor that all workers share panicked");
-        let policy = self.policy.as_ref()?;
         // One actor restarts: there is nobody to keep apart from by jitter.
-        self.history.borrow_mut().restart(self.clock.now(), policy, 0.0)
+        self.history.borrow_mut().restart(self.clock.now(), &self.policy, 0.0)
     }
 
     fn resumed(&self) {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::charges::ReadCharges;
 use super::entry::Entry;
 use super::reply::Reply;
 
@@ -15,6 +16,7 @@ pub(super) struct Group {
     /// Who waits for the answer, and whether what it sent is kept while the store is down.
     pub(super) callers: Vec<(Reply, bool)>,
     pub(super) flushes: Vec<Reply>,
+    pub(super) reads: Vec<ReadCharges>,
 }
 
 impl Group {

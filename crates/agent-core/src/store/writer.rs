@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::book::Book;
+use super::charges::ReadCharges;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::group::{self, Doubtful, Group};
@@ -41,6 +42,8 @@ pub(crate) enum Job {
     Write(Vec<Entry>, Option<Reply>),
     /// Answer once all that was asked before is durable.
     Flush(Reply),
+    /// Read what was spent, once all that was asked before is durable.
+    Charges(ReadCharges),
     /// Read totals.
     Query(UsageQuery, oneshot::Sender<Result<UsageReport, StoreError>>),
 }
@@ -143,6 +146,7 @@ impl Writer {
                     group.add(entries, caller);
                 }
                 Job::Flush(reply) => group.flushes.push(reply),
+                Job::Charges(read) => group.reads.push(read),
                 Job::Query(query, reply) => {
                     let usage = || super::query::usage(&*self.book.backend, &query);
                     drop(reply.send(guarded(usage)));
@@ -155,7 +159,7 @@ impl Writer {
         let several = group.callers.len() > 1;
         let pause = if several { GATHER } else { Duration::ZERO };
         self.gather_until = self.clock.now() + pause;
-        let Group { entries, refused, callers, flushes } = group;
+        let Group { entries, refused, callers, flushes, reads } = group;
         let result = self.write(entries, &refused);
         let mut replies = Vec::with_capacity(callers.len() + flushes.len());
         for (reply, kept) in callers {
@@ -173,6 +177,15 @@ impl Writer {
         }
         if !replies.is_empty() {
             self.tell(Answered { replies });
+        }
+        for read in reads {
+            let down = |reason| StoreError::Down { reason };
+            let book = result.clone().map(|()| &self.book).map_err(down);
+            // Who asked is told of a panic by the drop of what it asked.
+            drop(guarded(|| {
+                read.read(book);
+                Ok(())
+            }));
         }
     }
 

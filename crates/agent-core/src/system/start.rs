@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext};
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::budget::Budget;
-use crate::clock::Timestamp;
 use crate::coordinator::{Coordinator, Inbox, LifecycleSource, Plan, Restore, SharedWatch};
 use crate::guard;
-use crate::ledger::{AGENT_SEPARATOR, Ledger, ScopeKind, ScopePattern, Window};
+use crate::ledger::{AGENT_SEPARATOR, Ledger, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::RateLimiter;
@@ -23,6 +21,7 @@ use crate::store::{
 };
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Unfinished};
+use crate::system::durable::{ledger, source};
 use crate::system::handle::{AgentSystem, Life, Resumed};
 use crate::task::Outcome;
 use crate::worker::job::Tally;
@@ -179,7 +178,8 @@ async fn start_here(
     let unfinished = recovered.run.take().or(finished);
     let resumes = builder.unfinished == Unfinished::Resume;
     let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
-    let ledger = ledger(&builder, &store, goes_on.as_ref(), clock.now())?;
+    let tasks = goes_on.iter().flat_map(|run| &run.tasks);
+    let ledger = ledger(&builder.budgets, &store.charges()?, tasks, clock.now())?;
     let run_id: Arc<str> = match &goes_on {
         Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
@@ -201,31 +201,6 @@ async fn start_here(
     let tree = tree(&builder)?;
     let goes_on = goes_on.map(|run| (run, warnings));
     Ok(wire(builder, tree, store, ledger, &run_id, goes_on, thread))
-}
-
-/// The budgets, with what was spent before.
-fn ledger(
-    builder: &AgentSystemBuilder,
-    store: &Store,
-    unfinished: Option<&UnfinishedRun>,
-    now: Timestamp,
-) -> Result<Ledger, StartError> {
-    let mut ledger = Ledger::new(builder.budgets.clone());
-    let fine = builder.budgets.iter().filter_map(|budget| match budget.window {
-        Window::Hour => Some(Duration::from_secs(3_600)),
-        Window::Rolling(length) => Some(length),
-        Window::Total | Window::Day | Window::Month => None,
-    });
-    let since = now.saturating_sub(fine.max().unwrap_or_default());
-    store.spending(since, &mut |was| {
-        ledger.restore(was.at, &was.scopes, was.spent, was.presumed);
-    })?;
-    // Totals are not kept for each task; those of the run that goes on are known from its records.
-    for left in unfinished.iter().flat_map(|run| &run.tasks) {
-        let scope = crate::ledger::Scope::new(ScopeKind::Task, left.task.id.as_str());
-        ledger.restore(left.accepted_at, &[scope], left.spent.cost, left.spent.presumed);
-    }
-    Ok(ledger)
 }
 
 fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
@@ -281,10 +256,11 @@ fn wire(
         store.do_send(Watch(ctx.address().recipient()));
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
-        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient());
-        let budget = guard::start(budget, watch("budget", None));
+        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient())
+            .rebuilt_from(source(store.downgrade(), budgets.into(), clock.clone()));
+        let budget = guard::start(budget, watch("budget", plan.supervision.clone()));
         let limiter = RateLimiter::new(limits, clock.clone());
-        let watch = watch("rate limiter", Some(plan.supervision.clone()));
+        let watch = watch("rate limiter", plan.supervision.clone());
         let limiter = guard::start(limiter, watch);
         addresses = Some((store.clone(), budget.clone(), limiter.clone()));
         let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use actix::MailboxError;
+
 use crate::audit::AuditKind;
 use crate::budget::{Reservation, Reserve, ReserveError, Ticket};
 use crate::clock::Timestamp;
@@ -10,6 +12,7 @@ use crate::llm::Request;
 use crate::money::NanoUsd;
 use crate::permits::{AgentRateLimit, Ask};
 use crate::rate_limiter::{Acquire, Permit};
+use crate::record::AttemptId;
 use crate::worker::call::{Call, Ending};
 use crate::worker::refusal;
 
@@ -27,8 +30,14 @@ impl Call<'_> {
         self.job.assignment.deadline.min(clock.now() + self.services.rules.max_wait)
     }
 
-    /// Waits for a permit and then for money; never holds one while it waits for the other.
-    pub(super) async fn admit(&mut self, request: &mut Request) -> Result<Admission, Ending> {
+    /// Waits for a permit and then for money for this attempt; never holds one while it waits for
+    /// the other.
+    pub(super) async fn admit(
+        &mut self,
+        attempt: u32,
+        request: &mut Request,
+    ) -> Result<Admission, Ending> {
+        let name = AttemptId { call_id: self.id, attempt };
         let mut ticket = None;
         let deadline = self.wait_deadline();
         loop {
@@ -36,7 +45,7 @@ impl Call<'_> {
             let account = self.services.client.account();
             let permit = self.permit(request, &account, deadline).await?;
             let amount = self.bound(self.input_bound, request)?;
-            match self.reserve(amount, &account, ticket.take(), deadline).await? {
+            match self.reserve(name, amount, &account, ticket.take(), deadline).await? {
                 Ok(money) => return Ok(Admission { permit, money, account }),
                 Err(ReserveError::MustWait(turn, _)) => {
                     drop(permit);
@@ -95,14 +104,40 @@ impl Call<'_> {
 
     async fn reserve(
         &self,
+        name: AttemptId,
         amount: NanoUsd,
         account: &Arc<str>,
-        ticket: Option<Ticket>,
+        mut ticket: Option<Ticket>,
         deadline: Timestamp,
     ) -> Result<Result<Reservation, ReserveError>, Ending> {
         let scopes = self.job.scopes_of(account);
-        let reserve = Reserve { scopes, amount, ticket, deadline };
-        self.services.budget.send(reserve).await.map_err(|_| Ending::Returned)
+        loop {
+            let (scopes, ticket) = (Arc::clone(&scopes), ticket.take());
+            let reserve = Reserve { name, scopes, amount, ticket, deadline };
+            match self.services.budget.send(reserve).await {
+                Ok(answer) => return Ok(answer),
+                // It panicked over the request, and comes back.
+                Err(MailboxError::Closed) if self.services.budget.connected() => {}
+                Err(_) => return Err(Ending::Returned),
+            }
+        }
+    }
+
+    /// Reserves the same again from a budget that has panicked since, which may know nothing of
+    /// it; `false` where it has no room any more.
+    pub(super) async fn reserve_again(
+        &self,
+        money: &mut Reservation,
+        account: &Arc<str>,
+    ) -> Result<bool, Ending> {
+        while !money.is_current() {
+            let (name, amount) = (money.name(), money.amount());
+            match self.reserve(name, amount, account, None, self.wait_deadline()).await? {
+                Ok(other) => money.replace(other),
+                Err(ReserveError::MustWait(..) | ReserveError::Refused(_)) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     async fn await_room(&mut self, ticket: Ticket, deadline: Timestamp) -> Result<Ticket, Ending> {

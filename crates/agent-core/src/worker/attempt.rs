@@ -64,14 +64,10 @@ impl<'a> Attempt<'a> {
         &self.open.account
     }
 
-    /// Settles an answer: the entries that record it, to be made durable before it is shown.
-    pub(super) fn answered(mut self, answer: &Answer) -> Vec<Entry> {
+    /// Records an answer, and settles it.
+    pub(super) fn answered(mut self, answer: &Answer) {
         let now = self.services.clock.now();
         let charge = self.price(&answer.usage);
-        if let Some(money) = self.money.take() {
-            money.settle_partly(charge.cost, charge.presumed);
-        }
-        self.return_permit(Some(&answer.usage), &answer.limits, None);
         let mut record = self.record(now, &charge);
         record.stop_reason = answer.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
         record.request_id.clone_from(&answer.request_id);
@@ -87,32 +83,23 @@ impl<'a> Attempt<'a> {
             stop_reason: record.stop_reason.clone(),
             provider_request_id: record.request_id.clone(),
         };
-        self.entries(record, success)
+        self.write(record, success);
+        if let Some(money) = self.money.take() {
+            money.settle_partly(charge.cost, charge.presumed);
+        }
+        self.return_permit(Some(&answer.usage), &answer.limits, None);
     }
 
-    /// Settles a failure by its fate: the entries that record it.
+    /// Records a failure, and settles it by its fate.
     pub(super) fn failed(
         mut self,
         error: &LlmError,
         will_retry: bool,
         pause: Option<Duration>,
         out_of_service: Option<Timestamp>,
-    ) -> Vec<Entry> {
+    ) {
         let now = self.services.clock.now();
         let charge = self.charge(error);
-        if let Some(money) = self.money.take() {
-            if charge.cost.is_zero() && charge.presumed.is_zero() && error.fate() == Fate::NotBilled
-            {
-                money.release();
-            } else {
-                money.settle_partly(charge.cost, charge.presumed);
-            }
-        }
-        self.return_permit(
-            error.seen.as_ref(),
-            &error.limits,
-            Some((error, pause, out_of_service)),
-        );
         let mut record = self.record(now, &charge);
         record.error = Some(error.kind.as_str().to_owned());
         record.status = error.status;
@@ -128,7 +115,20 @@ impl<'a> Attempt<'a> {
             duration_ms: record.duration_ms,
             presumed: !charge.presumed.is_zero(),
         };
-        self.entries(record, failure)
+        self.write(record, failure);
+        if let Some(money) = self.money.take() {
+            if charge.cost.is_zero() && charge.presumed.is_zero() && error.fate() == Fate::NotBilled
+            {
+                money.release();
+            } else {
+                money.settle_partly(charge.cost, charge.presumed);
+            }
+        }
+        self.return_permit(
+            error.seen.as_ref(),
+            &error.limits,
+            Some((error, pause, out_of_service)),
+        );
     }
 
     /// What `usage` costs. Where a part of it has no price (a step by a model that is not known,
@@ -208,9 +208,16 @@ impl<'a> Attempt<'a> {
         });
     }
 
-    fn entries(&self, record: UsageRecord, event: AuditKind) -> Vec<Entry> {
+    /// Records what became of it, without waiting: entries are made durable in the order in which
+    /// they are sent, so the outcome that is told later, or the next attempt, is durable only after
+    /// them. Where the store is down it keeps them and writes them later.
+    ///
+    /// Sent before the money is settled, so that a budget that is rebuilt misses nothing that it
+    /// had settled.
+    fn write(&self, record: UsageRecord, event: AuditKind) {
         let event = self.services.event(Some(record.call_id), &self.open.subject, event);
-        vec![Entry::AttemptClosed(record), event]
+        let entries = vec![Entry::AttemptClosed(record), event];
+        self.services.store.do_send(Note { entries });
     }
 }
 
@@ -219,7 +226,6 @@ impl Drop for Attempt<'_> {
         self.services.arrived();
         // Taken where the attempt was settled.
         let Some(money) = self.money.take() else { return };
-        money.presume();
         let charge = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };
         let mut record = self.record(self.services.clock.now(), &charge);
         record.error = Some("abandoned".to_owned());
@@ -234,7 +240,7 @@ impl Drop for Attempt<'_> {
             duration_ms: record.duration_ms,
             presumed: true,
         };
-        let entries = self.entries(record, failure);
-        self.services.store.do_send(Note { entries });
+        self.write(record, failure);
+        money.presume();
     }
 }

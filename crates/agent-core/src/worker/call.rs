@@ -13,7 +13,7 @@ use crate::panics::Contained;
 use crate::pricing::BoundInput;
 use crate::record::{CallId, OpenAttempt};
 use crate::retry::{Failure, Retry};
-use crate::store::{Entry, Note, Write};
+use crate::store::{Entry, Write};
 use crate::task::TaskError;
 use crate::worker::admission::Admission;
 use crate::worker::attempt::{Attempt, Waits};
@@ -74,8 +74,11 @@ impl<'a> Call<'a> {
                 None => self.guard_cost(request).map(|()| None)?,
                 Some(family) => Some(Box::pin(self.hold_cost(request, family.tree())).await?),
             };
-            let admission = self.admit(request).await?;
-            let wait = match self.attempt(attempt, request, admission).await? {
+            let admission = self.admit(attempt, request).await?;
+            let Some(attempted) = self.attempt(attempt, request, admission).await? else {
+                continue;
+            };
+            let wait = match attempted {
                 Ok(answer) => return Ok(answer),
                 Err(Failed { next: Next::After(wait), .. }) => wait,
                 Err(Failed { next: Next::GiveUp, error }) => {
@@ -104,13 +107,16 @@ impl<'a> Call<'a> {
         self.services.catalogue.bound(&request.model, &input).map_err(|e| refusal::unpriced(&e))
     }
 
+    /// `None` where it did not leave, and is to be admitted again.
     async fn attempt(
         &mut self,
         number: u32,
         request: &Request,
         admission: Admission,
-    ) -> Result<Result<Answer, Failed>, Ending> {
-        let attempt = self.depart(number, request, admission).await?;
+    ) -> Result<Option<Result<Answer, Failed>>, Ending> {
+        let Some(attempt) = self.depart(number, request, admission).await? else {
+            return Ok(None);
+        };
         let (services, timeout) = (self.services, self.timeout(request));
         let deadline = self.job.assignment.deadline.min(services.clock.now() + timeout);
         let answer = Contained::new(services.client.complete(request));
@@ -119,8 +125,8 @@ impl<'a> Call<'a> {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();
                 services.estimator().learn(&self.job.model, None, self.bytes, input);
-                self.write(attempt.answered(&answer));
-                return Ok(Ok(answer));
+                attempt.answered(&answer);
+                return Ok(Some(Ok(answer)));
             }
             Ok(Err(error)) => error,
             Err(_) => refusal::timed_out(timeout),
@@ -129,29 +135,31 @@ impl<'a> Call<'a> {
         let out_of_service = (error.kind == LlmErrorKind::Billing)
             .then(|| refusal::month_turn(services.clock.now()));
         let will_retry = matches!(next, Next::After(_));
-        self.write(attempt.failed(&error, will_retry, pause, out_of_service));
-        Ok(Err(Failed { error, next }))
+        attempt.failed(&error, will_retry, pause, out_of_service);
+        Ok(Some(Err(Failed { error, next })))
     }
 
     fn timeout(&self, request: &Request) -> Duration {
         self.services.rules.timeout.of(request.max_tokens)
     }
 
-    /// Writes the attempt into the journal, and has it leave once that is durable.
+    /// Writes the attempt into the journal, and has it leave once that is durable. `None` where its
+    /// money was lost meanwhile.
     async fn depart(
         &mut self,
         number: u32,
         request: &Request,
         admission: Admission,
-    ) -> Result<Attempt<'a>, Ending> {
+    ) -> Result<Option<Attempt<'a>>, Ending> {
         let services = self.services;
-        let Admission { permit, money, account } = admission;
+        // Dropped last: what is withdrawn from the journal is sent before what is given back.
+        let Admission { permit, mut money, account } = admission;
         let open = OpenAttempt {
             call_id: self.id,
             attempt: number,
             at: services.clock.now(),
             bound: money.amount(),
-            account,
+            account: Arc::clone(&account),
             provider: Arc::clone(&services.provider),
             subject: Arc::clone(&self.job.subject),
         };
@@ -163,15 +171,25 @@ impl<'a> Call<'a> {
             // Nothing has left: it is withdrawn, permit and money go back.
             return Err(refusal::deadline(self.job).into());
         }
-        opening.answered();
         if !matches!(written, Ok(Ok(Ok(())))) {
             // Nothing has left: permit and money go back.
+            opening.answered();
             return Err(Ending::Returned);
         }
+        if !money.is_current() {
+            let again = Box::pin(self.reserve_again(&mut money, &account)).await?;
+            if task_deadline <= services.clock.now() {
+                return Err(refusal::deadline(self.job).into());
+            }
+            if !again {
+                return Ok(None);
+            }
+        }
+        opening.answered();
         self.job.add(services, |tally| tally.attempts += 1);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
-        Ok(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit))
+        Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
     }
 
     fn journal(&self, open: &OpenAttempt, request: &Request) -> Write {
@@ -228,13 +246,6 @@ impl<'a> Call<'a> {
             return true;
         }
         *client.account() != *account
-    }
-
-    /// Records what became of an attempt, without waiting: entries are made durable in the order
-    /// in which they are sent, so the outcome that is told later, or the next attempt, is durable
-    /// only after them. Where the store is down it keeps them and writes them later.
-    fn write(&self, entries: Vec<Entry>) {
-        self.services.store.do_send(Note { entries });
     }
 }
 

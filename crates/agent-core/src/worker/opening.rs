@@ -5,8 +5,8 @@ use crate::record::OpenAttempt;
 use crate::store::{Entry, Note};
 use crate::worker::services::Services;
 
-/// An attempt on its way into the journal. Dropped before it leaves (its task was cancelled, or
-/// its worker died), it is withdrawn: nothing of it can have been billed.
+/// An attempt on its way into the journal. Dropped before it leaves (its task was cancelled, its
+/// worker died, or its money was lost), it is withdrawn: nothing of it can have been billed.
 #[must_use]
 pub(super) struct Opening<'a> {
     services: &'a Services,
@@ -30,7 +30,7 @@ impl Drop for Opening<'_> {
         let event = AuditKind::CallFailure {
             attempt: open.attempt,
             error_type: "abandoned".to_owned(),
-            error_message: "the request never left: its task ended first".to_owned(),
+            error_message: "the request never left".to_owned(),
             status: None,
             will_retry: false,
             retry_after_ms: None,

@@ -3,7 +3,7 @@
 use actix::{Context, Handler, Message};
 
 use super::*;
-use crate::budget::Budget;
+use crate::budget::Ruin;
 use crate::permits::ProviderLimits;
 use crate::rate_limiter::RateLimiter;
 
@@ -11,14 +11,6 @@ use crate::rate_limiter::RateLimiter;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Panic;
-
-impl Handler<Panic> for Budget {
-    type Result = ();
-
-    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
-        panic!("scripted panic");
-    }
-}
 
 impl Handler<Panic> for RateLimiter {
     type Result = ();
@@ -61,16 +53,49 @@ fn a_panic_of_the_rate_limiter_ends_no_task_and_loses_nobodys_place() {
 }
 
 #[test]
-fn a_panic_of_the_budget_stops_the_run_in_order_with_what_was_in_flight_recorded() {
+fn a_budget_that_panics_too_often_stops_the_run_in_order_with_what_was_in_flight_recorded() {
     VirtualClock::run(Timestamp::from_millis(0), |clock| async move {
         let gate = Gate::default();
         let system = under_way(&clock, &gate).await;
-        system.budget.do_send(Panic);
-        clock.sleep(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            system.budget.do_send(Ruin);
+        }
+        clock.sleep(Duration::from_secs(300)).await;
         gate.open();
         assert_eq!(system.stopped().await, Ended::Stopped);
         assert_eq!(gate.sent(), 1, "a call left without a budget");
         let usage = system.usage(UsageQuery::default()).await.unwrap();
         assert_eq!(usage.total.totals.calls, 1);
     });
+}
+
+#[test]
+fn a_budget_that_panics_while_the_store_is_down_waits_for_what_the_store_had_kept() {
+    let (disk, gate) = (Disk::new(), Gate::default());
+    on_a_system(async {
+        let limit = crate::ledger::BudgetSpec::new("global".parse().unwrap(), "1".parse().unwrap());
+        let system = disk.system(&gate).budget(limit).start().await.unwrap();
+        let mut outcomes = system.outcomes();
+        submitted(&system, 6).await;
+        until("two attempts", async || gate.sent() == 2).await;
+        disk.fails(true);
+        gate.open();
+        until("the store is down", async || is_down(&system).await).await;
+        system.budget.do_send(Ruin);
+        let asked = system.budget.send(crate::budget::GetBalances { named: true });
+        Clock::real().sleep(Duration::from_millis(1_500)).await;
+        assert!(is_down(&system).await);
+        disk.fails(false);
+        // What the two attempts cost is nowhere but in what the store kept.
+        let balances = asked.await.unwrap();
+        assert!(!balances[0].spent.is_zero(), "{balances:?}");
+        for _ in 0..6 {
+            assert!(outcomes.next().await.unwrap().error.is_none());
+        }
+        let spent = system.usage(UsageQuery::default()).await.unwrap().total.totals.cost;
+        let balance = &system.balances().await.unwrap()[0];
+        assert_eq!((balance.spent, balance.reserved.is_zero()), (spent, true));
+        system.interrupt().await;
+    });
+    assert_eq!(disk.holds(), (6, 0, 6, 0));
 }

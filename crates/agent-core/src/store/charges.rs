@@ -1,0 +1,86 @@
+//! What is durable of the money, for a budget that is built anew.
+
+use std::fmt;
+
+use actix::prelude::*;
+
+use super::book::Book;
+use super::entry::Recovered;
+use super::error::StoreError;
+use super::journal::Fold;
+use super::reader::{self, Spending};
+use super::writer::Job;
+use super::{Side, Store};
+use crate::clock::Timestamp;
+
+/// The store at one moment.
+#[derive(Debug)]
+pub(crate) struct Charges<'a>(pub(super) &'a Book);
+
+impl Charges<'_> {
+    /// Tells what was spent when, as [`Store::spending`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub(crate) fn spending(
+        &self,
+        fine_since: Timestamp,
+        each: &mut dyn FnMut(&Spending),
+    ) -> Result<(), StoreError> {
+        reader::spending(&*self.0.backend, fine_since, each)
+    }
+
+    /// What a process that began now would find: open attempts, and open tasks with what they
+    /// have spent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub(crate) fn left(&self) -> Result<Recovered, StoreError> {
+        Ok(Fold::read(&*self.0.backend, self.0.meta.run_start)?.recovered())
+    }
+}
+
+type Read = dyn FnOnce(Result<Charges<'_>, StoreError>) + Send;
+
+/// Reads what is durable, behind everything that was sent before. Done on the store's thread;
+/// dropped undone where there is none any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ReadCharges(Box<Read>);
+
+impl fmt::Debug for ReadCharges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadCharges").finish_non_exhaustive()
+    }
+}
+
+impl ReadCharges {
+    /// `read` is given an error where something that was sent before is not durable.
+    pub(crate) fn new(
+        read: impl FnOnce(Result<Charges<'_>, StoreError>) + Send + 'static,
+    ) -> ReadCharges {
+        ReadCharges(Box::new(read))
+    }
+
+    pub(super) fn read(self, book: Result<&Book, StoreError>) {
+        (self.0)(book.map(Charges));
+    }
+}
+
+impl Handler<ReadCharges> for Store {
+    type Result = ();
+
+    fn handle(&mut self, msg: ReadCharges, _: &mut Context<Self>) {
+        match &mut self.side {
+            Side::Here(desk) => {
+                let filed = desk.file(&self.gauges);
+                msg.read(filed.map(|()| &desk.book));
+            }
+            // Where the thread is gone it is dropped, which tells that.
+            Side::Thread { jobs, .. } => drop(jobs.send(Job::Charges(msg))),
+            Side::Gone => {}
+        }
+    }
+}

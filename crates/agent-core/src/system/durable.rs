@@ -1,0 +1,87 @@
+//! The budgets as what is durable tells them: at the start, and after a panic of their actor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::WeakAddr;
+use tokio::sync::oneshot;
+
+use crate::budget::{Durable, Source};
+use crate::clock::{Clock, Timestamp};
+use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, Window};
+use crate::store::{Charges, LeftTask, ReadCharges, Store, StoreError};
+
+/// Between two questions to a store that is down.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The budgets, with what was spent before, by `tasks` too.
+pub(super) fn ledger<'a>(
+    budgets: &[BudgetSpec],
+    charges: &Charges<'_>,
+    tasks: impl IntoIterator<Item = &'a LeftTask>,
+    now: Timestamp,
+) -> Result<Ledger, StoreError> {
+    let mut ledger = Ledger::new(budgets.to_vec());
+    let fine = budgets.iter().filter_map(|budget| match budget.window {
+        Window::Hour => Some(Duration::from_secs(3_600)),
+        Window::Rolling(length) => Some(length),
+        Window::Total | Window::Day | Window::Month => None,
+    });
+    let since = now.saturating_sub(fine.max().unwrap_or_default());
+    charges.spending(since, &mut |was| {
+        ledger.restore(was.at, &was.scopes, was.spent, was.presumed);
+    })?;
+    // Totals are not kept for each task; those of the run that goes on are known from its records.
+    for left in tasks {
+        let scope = Scope::new(ScopeKind::Task, left.task.id.as_str());
+        ledger.restore(left.accepted_at, &[scope], left.spent.cost, left.spent.presumed);
+    }
+    Ok(ledger)
+}
+
+/// Rebuilds the budgets from the store, for which it waits while that is down.
+pub(super) fn source(store: WeakAddr<Store>, budgets: Arc<[BudgetSpec]>, clock: Clock) -> Source {
+    Box::new(move || {
+        let (store, budgets, clock) = (store.clone(), Arc::clone(&budgets), clock.clone());
+        Box::pin(async move {
+            loop {
+                match ask(&store, &budgets, clock.now()).await? {
+                    Ok(durable) => return Some(durable),
+                    Err(error @ StoreError::Down { .. }) => {
+                        tracing::warn!(%error, "the budget waits for the store");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the budget cannot be rebuilt");
+                        return None;
+                    }
+                }
+                clock.sleep(PAUSE).await;
+            }
+        })
+    })
+}
+
+/// `None` where the store has ended.
+async fn ask(
+    store: &WeakAddr<Store>,
+    budgets: &Arc<[BudgetSpec]>,
+    now: Timestamp,
+) -> Option<Result<Durable, StoreError>> {
+    let (reply, answer) = oneshot::channel();
+    let budgets = Arc::clone(budgets);
+    store.upgrade()?.do_send(ReadCharges::new(move |charges| {
+        // Where nobody listens any more, the system ends.
+        _ = reply.send(charges.and_then(|charges| durable(&budgets, &charges, now)));
+    }));
+    answer.await.ok()
+}
+
+fn durable(
+    budgets: &[BudgetSpec],
+    charges: &Charges<'_>,
+    now: Timestamp,
+) -> Result<Durable, StoreError> {
+    let left = charges.left()?;
+    let tasks = left.run.iter().flat_map(|run| &run.tasks);
+    Ok(Durable { ledger: ledger(budgets, charges, tasks, now)?, open: left.open_attempts })
+}
