@@ -1,6 +1,8 @@
-//! What the runtime costs: `agent-benches overhead`, `http`, `limits`, `store` or `storm`.
+//! What the runtime costs: `agent-benches overhead`, `http`, `limits`, `store`, `storm`, `idle`, `growth`,
+//! `inflight` or `crash`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
+mod crowd;
 mod http;
 mod limits;
 mod measure;
@@ -17,11 +19,15 @@ fn main() -> Result<(), Failure> {
     let which = std::env::args().nth(1).unwrap_or_default();
     match which.as_str() {
         "overhead" => overhead::run(),
+        "idle" | "growth" | "inflight" | "crash" => crowd::run(&which),
         "http" => http::run(),
         "limits" => limits::run(),
         "store" => store::run(),
         "storm" => storm::run(),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
-        _ => Err("say which: overhead, http, limits, store or storm".into()),
+        _ => {
+            Err("say which: overhead, http, limits, store, storm, idle, growth, inflight or crash"
+                .into())
+        }
     }
 }

@@ -21,6 +21,15 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Memory of this process that is in use, in bytes.
+pub(crate) fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 =
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    // A page is 4 KiB on every machine that this runs on (`getconf PAGESIZE`).
+    pages * 4_096
+}
+
 /// Runs `work` and says what it took.
 pub(crate) async fn measure<F: Future>(work: F) -> (Took, F::Output) {
     let clock = Clock::real();
