@@ -16,3 +16,4 @@ mod readme;
 mod seen;
 mod support;
 mod tidy;
+mod watchdog;

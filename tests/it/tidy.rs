@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["audit", "llm"],
     &["agent", "tasks"],
     &["config"],
-    &["budget", "guard", "rate_limiter", "store"],
+    &["budget", "guard", "rate_limiter", "store", "watchdog"],
     &["worker"],
     &["coordinator"],
     &["system"],

@@ -35,6 +35,7 @@ use crate::permits::LimitMode;
 use crate::queue::{Claim, Line, Queue, TaskNumber};
 use crate::supervision::{RestartHistory, Supervision, Tree};
 use crate::task::{Outcome, TaskId};
+use crate::watchdog::Watchdog;
 use crate::worker::WorkerIndex;
 use crate::worker::job::{Assignment, Tally};
 use crate::worker::services::Services;
@@ -76,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) age: Duration,
     /// When workers get their actors.
     pub(crate) lazy: Lazy,
+    /// Watches the threads; none in virtual time.
+    pub(crate) watchdog: Option<Watchdog>,
     /// Threads of workers; 1: the coordinator's own.
     pub(crate) arbiters: NonZeroUsize,
 }
@@ -346,6 +349,9 @@ impl Actor for Coordinator {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Work arrives by `send` under the intake's own limit; what is told must not be refused.
         ctx.set_mailbox_capacity(0);
+        if let Some(watchdog) = &self.plan.watchdog {
+            watchdog.watch_here();
+        }
         self.start_eager();
     }
 }

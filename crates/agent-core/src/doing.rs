@@ -1,12 +1,17 @@
 //! What holds a thread: the tool that runs on it now, told to whoever watches it from another.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Timestamp;
 
 /// What one thread is doing.
 #[derive(Debug, Default)]
-pub(crate) struct Doing(Mutex<Option<Tool>>);
+pub(crate) struct Doing {
+    tool: Mutex<Option<Tool>>,
+    /// The number of the worker whose code runs, from 1; 0: none's.
+    worker: AtomicU32,
+}
 
 /// A synchronous tool that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +34,18 @@ impl Doing {
         HERE.with(Arc::clone)
     }
 
+    /// The worker whose code runs.
+    pub(crate) fn worker(&self) -> Option<u32> {
+        self.worker.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Notes that the code of a worker runs on this thread, or that it has yielded.
+    pub(crate) fn runs(worker: Option<u32>) {
+        let number = worker.map_or(0, |worker| worker.saturating_add(1));
+        HERE.with(|doing| doing.worker.store(number, Ordering::Relaxed));
+    }
+
     /// The tool that holds the thread; the innermost, where one runs another.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by whoever watches the thread"))]
     pub(crate) fn tool(&self) -> Option<Tool> {
         self.lock().clone()
     }
@@ -43,7 +58,7 @@ impl Doing {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Tool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

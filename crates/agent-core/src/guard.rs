@@ -22,6 +22,8 @@ use crate::panics;
 pub(crate) trait Watcher: 'static {
     /// What its pauses are measured by.
     fn clock(&self) -> &Clock;
+    /// Its code runs now, or has yielded.
+    fn runs(&self, _now: bool) {}
     /// It panicked. The pause before it goes on, or `None` where it must end.
     fn panicked(&self, reason: &str) -> Option<Duration>;
     /// It goes on after a pause.
@@ -120,7 +122,10 @@ where
                 this.watcher.resumed();
             }
             let Some(running) = this.running.as_mut() else { return Poll::Ready(()) };
-            match panics::contain(|| Pin::new(running).poll(cx)) {
+            this.watcher.runs(true);
+            let polled = panics::contain(|| Pin::new(running).poll(cx));
+            this.watcher.runs(false);
+            match polled {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) => return this.end(),
                 Err(reason) => {

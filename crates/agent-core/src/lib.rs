@@ -27,5 +27,6 @@ pub mod system;
 pub mod task;
 pub mod tasks;
 pub mod usage;
+mod watchdog;
 mod wording;
 pub mod worker;

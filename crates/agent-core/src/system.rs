@@ -6,6 +6,7 @@ mod handle;
 mod start;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use crate::coordinator::{Ended, SubmitError};
 pub use builder::{AgentSystemBuilder, Unfinished};

@@ -103,6 +103,15 @@ pub enum Lifecycle {
         /// Why.
         reason: &'static str,
     },
+    /// A thread of workers does not come to anything else: code on it does not yield.
+    ThreadBlocked {
+        /// Whose code runs there, where it is a worker's.
+        worker: Option<Arc<str>>,
+        /// The tool that it runs, where it is one.
+        tool: Option<String>,
+        /// For how long so far.
+        since: Duration,
+    },
     /// Nothing new is begun any more.
     RunStopping {
         /// How the run will have ended.
@@ -123,7 +132,7 @@ impl LifecycleSource {
         Lifecycles { events: self.0.subscribe(), missed: 0 }
     }
 
-    pub(super) fn tell(&self, at: Timestamp, what: impl FnOnce() -> Lifecycle) {
+    pub(crate) fn tell(&self, at: Timestamp, what: impl FnOnce() -> Lifecycle) {
         if self.0.receiver_count() > 0 {
             // An error means that the last watcher has just gone.
             _ = self.0.send(LifecycleEvent { at, what: what() });

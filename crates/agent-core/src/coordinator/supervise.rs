@@ -10,6 +10,7 @@ use actix::{Context, Handler, Message, Recipient};
 use super::{Coordinator, Lifecycle, State};
 use crate::audit::AuditKind;
 use crate::clock::Clock;
+use crate::doing::Doing;
 use crate::guard::Watcher;
 use crate::queue::TaskNumber;
 use crate::record::Subject;
@@ -64,6 +65,10 @@ impl Watch {
 impl Watcher for Watch {
     fn clock(&self) -> &Clock {
         &self.link.services.clock
+    }
+
+    fn runs(&self, now: bool) {
+        Doing::runs(now.then_some(self.worker));
     }
 
     fn panicked(&self, reason: &str) -> Option<Duration> {

@@ -12,8 +12,18 @@ use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
 use crate::supervision::Tree;
+use crate::watchdog::Watchdog;
 use crate::worker::job::Assignment;
 use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
+
+/// A thread of workers, under the watchdog where there is one.
+fn watched(watchdog: Option<Watchdog>) -> Arbiter {
+    let arbiter = Arbiter::new();
+    if let Some(watchdog) = watchdog {
+        arbiter.spawn_fn(move || watchdog.watch_here());
+    }
+    arbiter
+}
 
 /// Messages that may wait for a worker: it is given one task at a time.
 const MAILBOX: usize = 4;
@@ -71,7 +81,7 @@ impl Troupe {
             // One is the coordinator's own.
             arbiters: match plan.arbiters.get() {
                 1 => Vec::new(),
-                several => (0..several).map(|_| Arbiter::new()).collect(),
+                several => (0..several).map(|_| watched(plan.watchdog.clone())).collect(),
             },
             members: (0..workers).map(|worker| Member::new(worker, tree)).collect(),
             actors: 0,

@@ -26,6 +26,8 @@ const GROUP: usize = 4_096;
 /// Least time between two commits while several callers write: each costs a sync, whatever it
 /// holds. A caller that writes alone does not wait.
 const GATHER: Duration = Duration::from_millis(4);
+/// How long it sleeps at a time while it gathers.
+const NAP: Duration = Duration::from_millis(1);
 /// So many callers are not kept waiting for more.
 const ENOUGH: usize = 64;
 /// Entries for which room is kept from commit to commit: to get it anew costs more than to fill it.
@@ -189,12 +191,18 @@ impl Writer {
         }
     }
 
-    /// What is queued, or comes while entries are gathered.
+    /// What is queued, or comes while entries are gathered. The thread sleeps meanwhile: one that
+    /// waited for the next job would be woken for each, at the cost of its sender too.
     fn next(&self, jobs: &Receiver<Job>, waits: bool) -> Option<Job> {
-        let left = self.gather_until.since(self.clock.now());
-        match jobs.try_recv() {
-            Err(TryRecvError::Empty) if waits && !left.is_zero() => jobs.recv_timeout(left).ok(),
-            queued => queued.ok(),
+        loop {
+            let left = self.gather_until.since(self.clock.now());
+            match jobs.try_recv() {
+                Err(TryRecvError::Empty) if waits && !left.is_zero() => {
+                    #[expect(clippy::disallowed_methods, reason = "the store's own thread")]
+                    std::thread::sleep(left.min(NAP));
+                }
+                queued => return queued.ok(),
+            }
         }
     }
 

@@ -59,6 +59,7 @@ pub struct AgentSystemBuilder {
     pub(super) age: Duration,
     pub(super) lazy: Lazy,
     pub(super) arbiters: NonZeroUsize,
+    pub(super) blocked_after: Duration,
     pub(super) grace: Duration,
     pub(super) store_grace: Duration,
     pub(super) sync: SyncFile,
@@ -87,6 +88,7 @@ impl AgentSystemBuilder {
             age: AGE,
             lazy: Lazy { eager: 10_000, idle_for: Duration::from_secs(300) },
             arbiters: NonZeroUsize::MIN,
+            blocked_after: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             store_grace: Duration::from_secs(30),
             sync: SyncFile::real(),
@@ -227,6 +229,14 @@ impl AgentSystemBuilder {
     /// or blocks, do.
     pub fn arbiters(mut self, arbiters: NonZeroUsize) -> AgentSystemBuilder {
         self.arbiters = arbiters;
+        self
+    }
+
+    /// How long code on a thread of the system may go without yielding before it is reported, by a
+    /// log line and as [`Lifecycle::ThreadBlocked`](crate::coordinator::Lifecycle), with the worker
+    /// and the tool that holds the thread. Default: 1 s. In virtual time nothing is reported.
+    pub fn blocked_after(mut self, limit: Duration) -> AgentSystemBuilder {
+        self.blocked_after = limit;
         self
     }
 

@@ -3,29 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use actix::{Actor, Addr, AsyncContext};
+use actix::Actor;
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use crate::budget::Budget;
-use crate::coordinator::{Coordinator, Inbox, LifecycleSource, Plan, Restore, SharedWatch};
-use crate::guard;
-use crate::ledger::{AGENT_SEPARATOR, Ledger, ScopeKind, ScopePattern};
+use super::wire::wire;
+use crate::ledger::AGENT_SEPARATOR;
 use crate::pricing::PricingError;
-use crate::prompt::PromptPolicy;
-use crate::rate_limiter::RateLimiter;
 use crate::record::CallId;
-use crate::store::{
-    CallStats, Entry, LeftTask, Recovered, RunStatus, Store, StoreError, StoreOptions,
-    UnfinishedRun, Watch, Write,
-};
+use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, Write};
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Unfinished};
-use crate::system::durable::{ledger, source};
-use crate::system::handle::{AgentSystem, Life, Resumed};
-use crate::task::Outcome;
-use crate::worker::job::Tally;
-use crate::worker::services::{Rules, Services, lock};
+use crate::system::durable::ledger;
+use crate::system::handle::AgentSystem;
+use crate::worker::services::lock;
 
 /// Why a system could not be started. Nothing was started then.
 #[derive(Debug, Error)]
@@ -80,7 +71,7 @@ pub enum StartError {
 }
 
 /// Events that a person should look at, by name.
-type Warnings = BTreeMap<&'static str, u64>;
+pub(super) type Warnings = BTreeMap<&'static str, u64>;
 
 /// The actors' own thread; ends when the last handle is dropped.
 #[derive(Debug)]
@@ -203,138 +194,6 @@ async fn start_here(
     Ok(wire(builder, tree, store, ledger, &run_id, goes_on, thread))
 }
 
-fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
+pub(super) fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {
     builder.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
-}
-
-fn wire(
-    builder: AgentSystemBuilder,
-    tree: Tree,
-    store: Addr<Store>,
-    ledger: Ledger,
-    run_id: &Arc<str>,
-    unfinished: Option<(UnfinishedRun, Warnings)>,
-    thread: Option<Arc<Thread>>,
-) -> AgentSystem {
-    let seed = random(&builder).u64(..);
-    let AgentSystemBuilder { client, agents, budgets, limits, guards, clock, .. } = builder;
-    let names: Arc<[String]> = agents.iter().map(|agent| agent.name.clone()).collect();
-    let of_project = |pattern: &ScopePattern| match pattern {
-        ScopePattern::One(scope) => scope.kind == ScopeKind::Project,
-        ScopePattern::Each(kind) => *kind == ScopeKind::Project,
-    };
-    let plan = Plan {
-        run_id: Arc::clone(run_id),
-        tree,
-        agents: agents.into_iter().map(Arc::new).collect(),
-        supervision: builder.supervision,
-        project_required: budgets.iter().any(|budget| of_project(&budget.scope)),
-        tasks_have_budgets: budgets
-            .iter()
-            .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),
-        store_grace: builder.store_grace,
-        age: builder.age,
-        lazy: builder.lazy,
-        arbiters: builder.arbiters,
-    };
-    let rules = Rules {
-        retry: builder.retry,
-        timeout: builder.timeouts,
-        max_wait: limits.max_wait,
-        max_cost_per_task: guards.max_cost_per_task,
-        prompt: PromptPolicy {
-            max_field_chars: usize::try_from(guards.max_field_chars.get()).unwrap_or(usize::MAX),
-            injection: guards.injection,
-        },
-        children: builder.children,
-        supervision: plan.supervision.clone(),
-    };
-    let (catalogue, now) = (builder.catalogue, clock.clone());
-    let mut addresses = None;
-    let (lifecycle, inbox) = (LifecycleSource::new(), Arc::new(Inbox::open()));
-    let coordinator = Coordinator::create(|ctx| {
-        store.do_send(Watch(ctx.address().recipient()));
-        let watch =
-            |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
-        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient())
-            .rebuilt_from(source(store.downgrade(), budgets.into(), clock.clone()));
-        let budget = guard::start(budget, watch("budget", plan.supervision.clone()));
-        let limiter = RateLimiter::new(limits, clock.clone());
-        let watch = watch("rate limiter", plan.supervision.clone());
-        let limiter = guard::start(limiter, watch);
-        addresses = Some((store.clone(), budget.clone(), limiter.clone()));
-        let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
-        if let Some((_, warnings)) = &unfinished {
-            services.restore_warnings(warnings);
-        }
-        Coordinator::new(
-            plan,
-            Arc::new(services),
-            &ctx.address(),
-            lifecycle.clone(),
-            Arc::clone(&inbox),
-        )
-    });
-    let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
-    let resumed = resume(unfinished, &coordinator);
-    AgentSystem {
-        places: Arc::new(Semaphore::new(builder.max_open_tasks.min(Semaphore::MAX_PERMITS))),
-        max_open_tasks: builder.max_open_tasks,
-        run_id: Arc::clone(run_id),
-        clock: now,
-        grace: builder.grace,
-        resumed: Arc::new(resumed),
-        agents: names,
-        store,
-        inbox,
-        lifecycle,
-        budget,
-        limiter,
-        life: Arc::new(Life { coordinator: coordinator.clone(), _thread: thread }),
-        coordinator,
-    }
-}
-
-/// Hands the coordinator what an earlier part of the run left.
-fn resume(run: Option<(UnfinishedRun, Warnings)>, coordinator: &Addr<Coordinator>) -> Resumed {
-    let Some((run, warnings)) = run else { return Resumed::default() };
-    let open = run.tasks.iter().map(|left| left.task.id.clone()).collect();
-    let ended: Vec<Outcome> = run.ended.into_values().map(Arc::unwrap_or_clone).collect();
-    let mut of_open = Tally::default();
-    for left in &run.tasks {
-        of_open.add(&tally(&left.spent, None));
-    }
-    coordinator.do_send(Restore {
-        open: run
-            .tasks
-            .into_iter()
-            .map(|LeftTask { seq, accepted_at, task, spent }| {
-                let tally = tally(&spent, None);
-                (seq, Arc::unwrap_or_clone(task), tally, accepted_at)
-            })
-            .collect(),
-        ended: ended.clone(),
-        calls: tally(&run.calls, Some(&of_open)),
-        restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
-    });
-    Resumed { started_at: run.started_at, ended, open }
-}
-
-/// What was taken, less what is counted elsewhere.
-fn tally(stats: &CallStats, less: Option<&Tally>) -> Tally {
-    let none = Tally::default();
-    let less = less.unwrap_or(&none);
-    let count = |n: u64, less: u32| u32::try_from(n).unwrap_or(u32::MAX).saturating_sub(less);
-    let mut usage = stats.usage;
-    usage.subtract(&less.usage);
-    Tally {
-        attempts: count(stats.attempts, less.attempts),
-        succeeded: count(stats.succeeded, less.succeeded),
-        failed: count(stats.failed, less.failed),
-        retried: count(stats.retried, less.retried),
-        usage,
-        cost: stats.cost.saturating_sub(less.cost),
-        presumed: stats.presumed.saturating_sub(less.presumed),
-        ..Tally::default()
-    }
 }
