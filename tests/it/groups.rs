@@ -45,7 +45,9 @@ async fn crash_of_b(clock: &Clock, strategy: Strategy) -> (AgentSystem, Scripted
         assert!(outcome.error.is_none(), "{outcome:?}");
     }
     let told = std::iter::from_fn(|| lives.try_next()).filter_map(|event| match event.what {
-        Lifecycle::WorkerPanicked { worker, .. } => Some(format!("stop {worker}")),
+        Lifecycle::WorkerPanicked { worker, .. } | Lifecycle::WorkerStopped { worker } => {
+            Some(format!("stop {worker}"))
+        }
         Lifecycle::WorkerRestarted { worker } => Some(format!("start {worker}")),
         _ => None,
     });
@@ -195,6 +197,59 @@ fn a_temporary_worker_is_stopped_with_its_group_and_not_started_again() {
         assert!(system.run(of("a", 1)).await.unwrap().error.is_none());
         let error = system.run(of("b", 2)).await.unwrap().error.clone().unwrap();
         assert_eq!(error.code, ErrorCode::WorkerCrashed);
+    });
+}
+
+#[test]
+fn a_group_that_is_restarted_again_in_its_pause_still_starts_in_order() {
+    expect_panics();
+    run(|clock| async move {
+        let soon = |millis| Act::Panic(Duration::from_millis(millis));
+        let client = Scripted::new(&clock, vec![soon(8), soon(0)], GOOD);
+        let system = system(&clock, &client)
+            .group(GroupSpec::new("team", Strategy::RestForOne))
+            .agent(named("a", Some("team")))
+            .agent(named("b", Some("team")))
+            .start()
+            .await
+            .unwrap();
+        let mut lives = system.lifecycle();
+        let first = system.submit(of("a", 1)).await.unwrap();
+        let second = system.submit(of("b", 2)).await.unwrap();
+        for handle in [first, second] {
+            assert!(handle.outcome().await.unwrap().error.is_none());
+        }
+        let started: Vec<_> = std::iter::from_fn(|| lives.try_next())
+            .filter_map(|event| match event.what {
+                Lifecycle::WorkerRestarted { worker } => Some(worker.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(started, ["a-1", "b-1"]);
+    });
+}
+
+#[test]
+fn what_waits_for_a_temporary_worker_that_is_stopped_with_its_group_ends() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![LONG, Act::Panic(Duration::from_secs(1))], GOOD);
+        let system = system(&clock, &client)
+            .group(GroupSpec::new("team", Strategy::OneForAll))
+            .agent(named("t", Some("team")).restart(Restart::Temporary))
+            .agent(named("p", Some("team")))
+            .start()
+            .await
+            .unwrap();
+        let at_work = system.submit(of("t", 1)).await.unwrap();
+        let queued = system.submit(of("t", 2)).await.unwrap();
+        assert!(system.run(of("p", 3)).await.unwrap().error.is_none());
+        for handle in [at_work, queued] {
+            let error = handle.outcome().await.unwrap().error.clone().unwrap();
+            assert_eq!(error.code, ErrorCode::WorkerCrashed);
+        }
+        let view = system.inspect("t").await.unwrap().unwrap();
+        assert_eq!((view.workers.gone, view.queued, view.last_failure), (1, 0, None));
     });
 }
 

@@ -7,7 +7,7 @@ use agent_core::permits::ProviderLimits;
 use agent_core::system::Ended;
 use agent_core::task::ErrorCode;
 
-use crate::support::{GOOD, Scripted, agent, budget, run, spent, system, task};
+use crate::support::{Act, GOOD, Scripted, agent, budget, run, spent, system, task};
 
 #[test]
 fn who_finds_money_in_flight_waits_for_it_instead_of_being_refused() {
@@ -81,6 +81,36 @@ fn a_budget_that_waits_goes_on_when_its_window_turns() {
             assert!(system.run(task(id)).await.unwrap().error.is_none(), "task {id}");
         }
         assert!(clock.now() >= "2026-11-25T00:00:00Z".parse().unwrap(), "{}", clock.now());
+    });
+}
+
+#[test]
+fn money_is_waited_for_longer_than_a_permit_may_be() {
+    run(|clock| async move {
+        let slow = Act::Answer { input: 100, output: 50, after: Duration::from_secs(20) };
+        let client = Scripted::new(&clock, Vec::new(), slow);
+        let hourly = BudgetSpec {
+            window: Window::Hour,
+            on_exhausted: OnExhausted::Wait,
+            ..budget("global", "0.0012")
+        };
+        let limits =
+            ProviderLimits { max_wait: Duration::from_secs(1), ..ProviderLimits::default() };
+        let system = system(&clock, &client)
+            .agent(agent(2))
+            .budget(hourly)
+            .limits(limits)
+            .start()
+            .await
+            .unwrap();
+        // Two fit one after the other, once the first has cost less than its bound; the third only
+        // in the next hour.
+        let all = (0..3).map(|id| system.run(task(id)));
+        for outcome in futures_util::future::join_all(all).await {
+            let outcome = outcome.unwrap();
+            assert!(outcome.error.is_none(), "{outcome:?}");
+        }
+        assert!(clock.now() >= "2026-11-24T13:00:00Z".parse().unwrap(), "{}", clock.now());
     });
 }
 

@@ -18,6 +18,7 @@ mod shared;
 mod shutdown;
 mod supervise;
 mod troupe;
+mod wake;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -53,6 +54,7 @@ pub(crate) use shared::SharedWatch;
 pub use shutdown::Ended;
 pub(crate) use shutdown::{LAST_WRITES, Shutdown, Stop, WaitForStop};
 pub(crate) use troupe::Lazy;
+use wake::FeedAll;
 
 use report::Stats;
 use roster::{Roster, State};
@@ -118,6 +120,8 @@ pub struct Coordinator {
     store_outages: u64,
     /// It is down, and nobody waits for it any more.
     store_given_up: bool,
+    /// Workers that do not end are not waited for any more.
+    given_up: bool,
     /// Outcomes on their way to the disk.
     endings: usize,
     /// When the timer for resting workers fires.
@@ -210,6 +214,7 @@ impl Coordinator {
             store_down: false,
             store_outages: 0,
             store_given_up: false,
+            given_up: false,
             endings: 0,
             wake_at: None,
             waiting_for_end: Vec::new(),
@@ -301,21 +306,8 @@ impl Coordinator {
         self.dead_letters += 1;
         let id = id.clone();
         self.tell(|| Lifecycle::DeadLetter { task: id, reason: "its worker's actor is gone" });
-        self.roster.set(worker, State::Gone);
+        self.set_gone(worker, ctx);
         self.place(task, ctx);
-    }
-
-    /// Arms the one timer: for the earliest resting worker where a task waits for it, and for the
-    /// earliest deadline of a queued task.
-    fn arm_wake(&mut self, ctx: &mut Context<Self>) {
-        let rested = self.roster.next_wake().filter(|_| !self.queue.is_empty());
-        let deadline = self.deadlines.first().map(|&(at, _)| at);
-        let Some(at) = rested.into_iter().chain(deadline).min() else { return };
-        if self.wake_at.is_some_and(|armed| armed <= at) {
-            return;
-        }
-        self.wake_at = Some(at);
-        self.notify_at(at, Wake, ctx);
     }
 
     /// Sends `notice` to this actor at `at`, without an item in its context.
@@ -353,42 +345,6 @@ impl Actor for Coordinator {
             watchdog.watch_here();
         }
         self.start_eager();
-    }
-}
-
-// === Wake ===
-
-/// A resting worker may call again, or a queued task's deadline has come.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Wake;
-
-impl Handler<Wake> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, _msg: Wake, ctx: &mut Context<Self>) {
-        self.wake_at = None;
-        let now = self.services.clock.now();
-        self.end_expired(now, ctx);
-        for worker in self.roster.wake(now) {
-            self.watch_idle(worker, now, ctx);
-            self.feed(worker, ctx);
-        }
-        self.arm_wake(ctx);
-    }
-}
-
-/// Tries again to give out what waits.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct FeedAll;
-
-impl Handler<FeedAll> for Coordinator {
-    type Result = ();
-
-    fn handle(&mut self, _msg: FeedAll, ctx: &mut Context<Self>) {
-        self.feed_all(ctx);
-        self.arm_wake(ctx);
     }
 }
 

@@ -68,9 +68,9 @@ pub enum Why {
 impl RetryPolicy {
     /// Decides after attempt `attempt` (the first is 1) failed; `rng` is drawn from 0 to 1.
     ///
-    /// The wait is `base + rng * base`, where `base` is the doubled backoff capped at
-    /// `max_backoff`, or `retry_after` where that is longer by then. Jitter only adds: a wait
-    /// below `base` would break the promised minimum, and callers still spread over a whole `base`.
+    /// The wait is `base + rng * base` and at most `max_backoff`, where `base` is the doubled backoff
+    /// with the same cap; or `retry_after` where that is longer. Jitter only adds: a wait below `base`
+    /// would break the promised minimum.
     pub fn decide(
         &self,
         attempt: u32,
@@ -89,7 +89,7 @@ impl RetryPolicy {
         let base = self.initial_backoff.saturating_mul(factor).min(self.max_backoff);
         // Parts per thousand keep the arithmetic in integers; the cast saturates, NaN is 0.
         let jitter = ((rng * 1000.0) as u32).min(1000);
-        let wait = base.saturating_add(base / 1000 * jitter);
+        let wait = base.saturating_add(base / 1000 * jitter).min(self.max_backoff.max(base));
         let wait = wait.max(failure.retry_after.unwrap_or_default());
         if now + wait >= deadline {
             return Retry::GiveUp(Why::Deadline);

@@ -45,6 +45,8 @@ pub(crate) type WorkerIndex = u32;
 #[derive(Debug)]
 pub struct WorkerAgent {
     index: WorkerIndex,
+    /// Which of the actors that the worker has had.
+    life: u32,
     name: Arc<str>,
     role: Arc<Role>,
     superior: Superior,
@@ -100,11 +102,12 @@ impl Superior {
 impl WorkerAgent {
     pub(crate) fn new(
         index: WorkerIndex,
+        life: u32,
         name: Arc<str>,
         role: Arc<Role>,
         superior: Superior,
     ) -> WorkerAgent {
-        WorkerAgent { index, name, role, superior, at_hand: None, player: None }
+        WorkerAgent { index, life, name, role, superior, at_hand: None, player: None }
     }
 
     fn job(&self, assignment: Assignment) -> Job {
@@ -122,7 +125,7 @@ impl WorkerAgent {
 
     fn finish(&mut self, free_at: Timestamp, ending: Finish) {
         self.at_hand = None;
-        self.superior.tell(Finished { worker: self.index, free_at, ending });
+        self.superior.tell(Finished { worker: self.index, life: self.life, free_at, ending });
     }
 }
 
@@ -151,6 +154,8 @@ pub(crate) struct Perform(pub(crate) Assignment);
 pub(crate) struct Finished {
     /// Which worker.
     pub(crate) worker: WorkerIndex,
+    /// Which of its actors: one that was replaced has nothing more to say.
+    pub(crate) life: u32,
     /// When it may call again, by its own limit.
     pub(crate) free_at: Timestamp,
     /// What became of the task.

@@ -21,7 +21,11 @@ impl Handler<Finished> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, msg: Finished, ctx: &mut Context<Self>) {
-        let Finished { worker, free_at, ending } = msg;
+        let Finished { worker, life, free_at, ending } = msg;
+        if life != self.troupe.life(worker) {
+            // It was replaced while it worked; its task is in other hands.
+            return;
+        }
         let Some(task) = self.roster.task(worker) else { return };
         // A worker in mode `reject` never rests: it is given tasks to refuse them.
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
@@ -103,7 +107,8 @@ impl Coordinator {
     pub(super) fn tell_if_idle(&mut self) {
         let Intake::Closed(how) = self.intake else { return };
         let undurable = self.endings > 0;
-        if self.roster.counts().busy > 0 || undurable && !self.store_given_up {
+        let works = self.roster.counts().busy > 0 && !self.given_up;
+        if works || undurable && !self.store_given_up {
             return;
         }
         // What was accepted and has not ended is kept: the run can be resumed.

@@ -58,8 +58,8 @@ impl Coordinator {
             let comes_back = spec.restart != Restart::Temporary;
             match self.roster.state(worker) {
                 State::Gone => continue,
-                // Its own pause is over with that of the group.
-                State::Down => {}
+                // Its own pause is over with that of the group, and an earlier start is called off.
+                State::Down => self.troupe.retire(worker),
                 State::Ready(_) | State::Resting(_) | State::Busy(_) => {
                     self.stop_with_group(worker, group, pause, ctx);
                 }
@@ -67,7 +67,7 @@ impl Coordinator {
             if comes_back {
                 starts.push(worker);
             } else {
-                self.roster.set(worker, State::Gone);
+                self.set_gone(worker, ctx);
             }
         }
         starts.reverse();
@@ -95,8 +95,9 @@ impl Coordinator {
         self.troupe.retire(worker);
         self.roster.set(worker, State::Down);
         if had_actor {
+            self.tell(|| Lifecycle::WorkerStopped { worker: self.name(worker).into() });
             let reason = format!("restarted with its group {group}");
-            self.audit_panic(worker, task, &reason, Some(pause));
+            self.audit_restart(worker, task, &reason, Some(pause));
         }
         let Some(task) = task else { return };
         if self.is_cancelled(task) {

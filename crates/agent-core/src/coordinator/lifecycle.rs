@@ -44,6 +44,11 @@ pub enum Lifecycle {
         /// When it goes on; `None` where it stays down.
         pause: Option<Duration>,
     },
+    /// A worker was stopped because another of its group panicked; it goes on with the group.
+    WorkerStopped {
+        /// Which worker.
+        worker: Arc<str>,
+    },
     /// A worker goes on after a panic.
     WorkerRestarted {
         /// Which worker.

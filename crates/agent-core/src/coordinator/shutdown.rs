@@ -82,6 +82,11 @@ impl Handler<GiveUpOnOutcomes> for Coordinator {
 
     fn handle(&mut self, _msg: GiveUpOnOutcomes, _ctx: &mut Context<Self>) {
         self.store_given_up = true;
+        let busy = self.roster.counts().busy;
+        if busy > 0 {
+            tracing::error!(workers = busy, "workers do not yield: the run ends without them");
+            self.given_up = true;
+        }
         self.tell_if_idle();
     }
 }

@@ -145,17 +145,7 @@ impl Handler<Down> for Coordinator {
                 self.set_ready(worker, ctx);
                 self.feed(worker, ctx);
             }
-            What::Ended => {
-                self.roster.set(worker, State::Gone);
-                self.tell(|| Lifecycle::WorkerGone { worker: self.name(worker).into() });
-                let agent = self.roster.agent(worker);
-                for agent in [Some(agent), None] {
-                    if self.roster.alive(agent) == 0 {
-                        let stranded = self.queue.take_line(agent);
-                        self.end_unplayable(stranded, ctx);
-                    }
-                }
-            }
+            What::Ended => self.set_gone(worker, ctx),
         }
         self.tell_if_idle();
     }
@@ -163,6 +153,24 @@ impl Handler<Down> for Coordinator {
 
 impl Coordinator {
     pub(super) fn audit_panic(
+        &mut self,
+        worker: WorkerIndex,
+        task: Option<TaskNumber>,
+        reason: &str,
+        pause: Option<Duration>,
+    ) {
+        self.tell(|| {
+            let (worker, reason) = (self.name(worker).into(), reason.to_owned());
+            Lifecycle::WorkerPanicked { worker, reason, pause }
+        });
+        let fortunes = self.fortunes.entry(self.roster.agent(worker)).or_default();
+        fortunes.restarts += u64::from(pause.is_some());
+        fortunes.last_failure = Some(reason.into());
+        self.audit_restart(worker, task, reason, pause);
+    }
+
+    /// Records that a worker is restarted after the pause, or stays down.
+    pub(super) fn audit_restart(
         &mut self,
         worker: WorkerIndex,
         task: Option<TaskNumber>,
@@ -179,13 +187,6 @@ impl Coordinator {
             task_id: task.map(|entry| entry.assignment.task.id.shared()),
             ..Subject::default()
         });
-        self.tell(|| {
-            let (worker, reason) = (self.name(worker).into(), reason.to_owned());
-            Lifecycle::WorkerPanicked { worker, reason, pause }
-        });
-        let fortunes = self.fortunes.entry(self.roster.agent(worker)).or_default();
-        fortunes.restarts += u64::from(pause.is_some());
-        fortunes.last_failure = Some(reason.into());
         let restarts = u32::try_from(self.stats.restarts).unwrap_or(u32::MAX);
         let reason = reason.to_owned();
         let event = match pause {

@@ -113,7 +113,8 @@ impl Troupe {
         let start = move || {
             let name = format!("{}-{number}", role.agent).into();
             let watch = Watch::new(worker, life, role.spec.restart, root.is_some(), link);
-            let actor = WorkerAgent::new(worker, name, role, Superior::Coordinator(superior));
+            let superior = Superior::Coordinator(superior);
+            let actor = WorkerAgent::new(worker, life, name, role, superior);
             guard::start_with(mail, actor, watch);
         };
         match arbiters.len() {
@@ -169,6 +170,13 @@ impl Troupe {
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
         }
+    }
+}
+
+impl Drop for Troupe {
+    /// An arbiter does not end by itself.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -260,6 +268,19 @@ impl Coordinator {
             let at = since + self.plan.lazy.idle_for;
             self.gives_up_at = Some(at);
             self.notify_at(at, GiveUpIdle, ctx);
+        }
+    }
+
+    /// A worker ended for good: what only it could play ends with it.
+    pub(super) fn set_gone(&mut self, worker: WorkerIndex, ctx: &mut Context<Self>) {
+        self.troupe.retire(worker);
+        self.roster.set(worker, State::Gone);
+        self.tell(|| Lifecycle::WorkerGone { worker: self.name(worker).into() });
+        for agent in [Some(self.roster.agent(worker)), None] {
+            if self.roster.alive(agent) == 0 {
+                let stranded = self.queue.take_line(agent);
+                self.end_unplayable(stranded, ctx);
+            }
         }
     }
 

@@ -59,7 +59,8 @@ proptest! {
         prop_assert_eq!(decision, policy.decide(attempt, &failure, now, deadline, rng));
         let step = step(&policy, attempt);
         let after = failure.retry_after.unwrap_or_default();
-        let (least, most) = (step.max(after), (step * 2).max(after));
+        let most = (step * 2).min(policy.max_backoff.max(step));
+        let (least, most) = (step.max(after), most.max(after));
         if !failure.transient || failure.should_retry == Some(false) {
             prop_assert_eq!(decision, Retry::GiveUp(Why::NotTransient));
         } else if attempt >= policy.max_attempts.get() {
@@ -106,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn jitter_only_adds_and_spreads_callers_over_a_whole_step(
+    fn jitter_only_adds_and_spreads_callers_over_a_step_or_up_to_the_longest_wait(
         policy in policies(), attempt in 1..15u32, less in 0.0..1.0, more in 0.0..1.0,
     ) {
         let policy = RetryPolicy { max_attempts: NonZeroU32::MAX, ..policy };
@@ -115,10 +116,12 @@ proptest! {
             Retry::GiveUp(why) => panic!("{why:?}"),
         };
         let step = step(&policy, attempt);
-        prop_assert_eq!((wait(0.0), wait(1.0)), (step, step * 2));
+        let most = policy.max_backoff.max(step);
+        prop_assert_eq!((wait(0.0), wait(1.0)), (step, (step * 2).min(most)));
         let (less, more) = if less <= more { (less, more) } else { (more, less) };
         prop_assert!(wait(less) <= wait(more));
-        prop_assert!(wait(more).abs_diff(step + step.mul_f64(more)) <= step / 500);
+        let spread = (step + step.mul_f64(more)).min(most);
+        prop_assert!(wait(more).abs_diff(spread) <= step / 500);
     }
 }
 

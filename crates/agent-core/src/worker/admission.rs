@@ -39,11 +39,12 @@ impl Call<'_> {
     ) -> Result<Admission, Ending> {
         let name = AttemptId { call_id: self.id, attempt };
         let mut ticket = None;
-        let deadline = self.wait_deadline();
+        // Money waits for its window, or for what is in flight, as long as the task may.
+        let deadline = self.job.assignment.deadline;
         loop {
             // Read once: a key may be changed while this one waits.
             let account = self.services.client.account();
-            let permit = self.permit(request, &account, deadline).await?;
+            let permit = self.permit(request, &account, self.wait_deadline()).await?;
             let amount = self.bound(self.input_bound, request)?;
             match self.reserve(name, amount, &account, ticket.take(), deadline).await? {
                 Ok(money) => return Ok(Admission { permit, money, account }),

@@ -124,7 +124,7 @@ impl Crew {
         let own = format!("{}-{}", self.role.agent, self.numbers.0 + index);
         let name = below(Some(&*job.worker), &own);
         let (role, superior) = (Arc::clone(&self.role), Superior::Crew(Rc::clone(self)));
-        let worker = WorkerAgent::new(index, Arc::clone(&name), role, superior);
+        let worker = WorkerAgent::new(index, 0, Arc::clone(&name), role, superior);
         let watch = CrewWatch::new(Rc::clone(self), index);
         let (address, guarded) = guard::guarded(worker, watch);
         let leash = Some(Leash::new(Box::pin(guarded)));
