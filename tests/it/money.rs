@@ -145,3 +145,34 @@ fn a_call_is_clamped_to_what_fits_where_its_agent_allows_it() {
         assert!(spent(&system).await.0 <= "0.0006".parse().unwrap());
     });
 }
+
+#[test]
+fn no_alias_of_a_model_escapes_its_budget_or_its_limit() {
+    let names = ["claude-haiku-4-5", "claude-haiku-4-5-20251001", "claude-haiku-4-5-latest"];
+    for (asked, of_budget) in names.into_iter().flat_map(|a| names.map(|b| (a, b))) {
+        run(|clock| async move {
+            let client = Scripted::new(&clock, Vec::new(), GOOD);
+            let limits = ProviderLimits {
+                requests_per_minute: 1.try_into().ok(),
+                max_wait: Duration::from_secs(1),
+                ..ProviderLimits::default()
+            };
+            let mut spec = agent(2);
+            spec.model = asked.to_owned();
+            let system = system(&clock, &client)
+                .agent(spec)
+                .limits(limits)
+                .budget(budget(&format!("model:{of_budget}"), "0.001"))
+                .start()
+                .await
+                .unwrap();
+            let first = system.run(task(1)).await.unwrap();
+            assert!(first.error.is_none(), "{first:?}");
+            assert_eq!(spent(&system).await.0, first.cost_usd, "{asked} of {of_budget}");
+            let mut other = task(2);
+            other.model = Some(of_budget.to_owned());
+            let limited = system.run(other).await.unwrap().error.clone().unwrap();
+            assert_eq!(limited.code, ErrorCode::RateLimitWaitExceeded, "{asked} of {of_budget}");
+        });
+    }
+}

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::wire::wire;
-use crate::ledger::AGENT_SEPARATOR;
+use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
 use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, Write};
@@ -88,8 +88,9 @@ impl Drop for Thread {
     }
 }
 
-pub(super) async fn start(builder: AgentSystemBuilder) -> Result<AgentSystem, StartError> {
+pub(super) async fn start(mut builder: AgentSystemBuilder) -> Result<AgentSystem, StartError> {
     check(&builder)?;
+    name_models(&mut builder);
     if actix::System::try_current().is_some() {
         return start_here(builder, None).await;
     }
@@ -131,6 +132,17 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
         bound.map_err(|source| StartError::Price { agent: agent.name.clone(), source })?;
     }
     Ok(())
+}
+
+/// Has the budgets of models go by the one name of each, whatever alias or date they name it by.
+fn name_models(builder: &mut AgentSystemBuilder) {
+    for budget in &mut builder.budgets {
+        if let ScopePattern::One(Scope { kind: ScopeKind::Model, name }) = &mut budget.scope
+            && let Some(model) = builder.catalogue.resolve(name)
+        {
+            *name = model.name().into();
+        }
+    }
 }
 
 /// The groups, with the workers in them.

@@ -73,7 +73,7 @@ impl Call<'_> {
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let acquire = Acquire(Ask {
             account: Arc::clone(account),
-            model: Arc::clone(&self.job.model),
+            model: Arc::clone(&self.job.model_name),
             worker: Arc::clone(&self.job.worker),
             worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
             priority: self.job.task().priority,

@@ -67,8 +67,8 @@ impl Backstage {
         if request.max_tokens == 0 {
             request.max_tokens = self.job.max_tokens();
         }
-        let other =
-            (*request.model != *self.job.model).then(|| self.job.with_model(&request.model));
+        let other = (*request.model != *self.job.model)
+            .then(|| self.job.with_model(&self.services, &request.model));
         let job = other.as_ref().unwrap_or(&self.job);
         let input = performance::input_bound(services, job, &request).await;
         let full_input = input.saturating_add(self.cut.get());

@@ -66,7 +66,10 @@ pub(crate) struct Job {
     pub(crate) spec: Arc<AgentSpec>,
     pub(crate) worker: Arc<str>,
     pub(crate) subject: Arc<Subject>,
+    /// The model as it is asked for.
     pub(crate) model: Arc<str>,
+    /// Its one name.
+    pub(crate) model_name: Arc<str>,
     /// Where several calls of the task may be made at once: what they share.
     pub(crate) family: Option<Arc<Family>>,
     /// The account in use when the job began, and the scopes of a call paid with it.
@@ -84,6 +87,7 @@ impl Job {
     ) -> Job {
         let task = &assignment.task;
         let model = task.model.as_deref().map_or_else(|| Arc::clone(&role.model), Into::into);
+        let model_name = role.services.model_name(&model);
         let own = Subject {
             run_id: Arc::clone(&role.run_id),
             agent_id: Some(Arc::clone(&worker)),
@@ -92,7 +96,7 @@ impl Job {
             task_id: Some(task.id.shared()),
             project_id: task.project_id.as_deref().map(Into::into),
             user_id: task.user_id.as_deref().map(Into::into),
-            model: Some(Arc::clone(&model)),
+            model: Some(Arc::clone(&model_name)),
         };
         let subject = match &family {
             Some(family) => family.subject(own),
@@ -100,16 +104,17 @@ impl Job {
         };
         let scopes = subject.scopes(&account).into();
         let (subject, spec) = (Arc::new(subject), Arc::clone(&role.spec));
-        Job { subject, model, family, account, scopes, assignment, spec, worker }
+        Job { subject, model, model_name, family, account, scopes, assignment, spec, worker }
     }
 
     /// The same job for a call of another model.
-    pub(crate) fn with_model(&self, model: &str) -> Job {
+    pub(crate) fn with_model(&self, services: &Services, model: &str) -> Job {
         let model: Arc<str> = model.into();
+        let model_name = services.model_name(&model);
         let mut subject = Subject::clone(&self.subject);
-        subject.model = Some(Arc::clone(&model));
+        subject.model = Some(Arc::clone(&model_name));
         let scopes = subject.scopes(&self.account).into();
-        Job { model, scopes, subject: Arc::new(subject), ..self.clone() }
+        Job { model, model_name, scopes, subject: Arc::new(subject), ..self.clone() }
     }
 
     pub(crate) fn task(&self) -> &Task {

@@ -141,6 +141,15 @@ impl Services {
         lock(&self.warnings).clone_from(warnings);
     }
 
+    /// The one name of a model, whatever alias or date it is asked for by: what budgets, limits and
+    /// totals go by.
+    pub(crate) fn model_name(&self, model: &Arc<str>) -> Arc<str> {
+        match self.catalogue.resolve(model) {
+            Some(known) if known.name() != &**model => known.name().into(),
+            _ => Arc::clone(model),
+        }
+    }
+
     /// Adds to what the run has taken.
     pub(crate) fn add(&self, add: impl FnOnce(&mut Tally)) {
         add(&mut lock(&self.taken));
