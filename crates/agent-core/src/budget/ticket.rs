@@ -61,7 +61,7 @@ impl Drop for Ticket {
 
 /// Waits until there is room for the ticket's call and nobody is before it.
 ///
-/// The money is set aside for the ticket then, until it is sent with [`Reserve`], is dropped, or
+/// The money is set aside for the ticket then, until it is sent with [`Reserve`](super::Reserve), is dropped, or
 /// `deadline` has come. A request that is dropped keeps its place until then: a caller that may give
 /// up waits with [`Ticket::room`].
 ///
