@@ -1,4 +1,5 @@
-//! The simulated provider.
+//! The simulated provider, and what a simulation is fed with.
 
+pub mod draws;
 pub mod mock;
 pub mod simulated;
