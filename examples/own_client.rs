@@ -35,7 +35,7 @@ impl LlmClient for Capitals {
             };
             Ok(Answer {
                 model: request.model.clone(),
-                content: vec![Block::Text { text: text.to_uppercase() }],
+                content: vec![Block::Text { text: text.to_uppercase().into() }],
                 stop_reason: Some(StopReason::EndTurn),
                 usage,
                 ..Answer::default()

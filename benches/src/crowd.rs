@@ -41,7 +41,7 @@ impl LlmClient for Provider {
             }
             Ok(Answer {
                 model: request.model.clone(),
-                content: vec![Block::Text { text: "done".to_owned() }],
+                content: vec![Block::Text { text: "done".into() }],
                 stop_reason: Some(StopReason::EndTurn),
                 usage: Usage { input_tokens: 90, output_tokens: 40, ..Usage::default() },
                 ..Answer::default()

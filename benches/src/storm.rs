@@ -49,7 +49,7 @@ impl LlmClient for Provider {
                 panic!("the storm");
             }
             Ok(Answer {
-                content: vec![Block::Text { text: "done".to_owned() }],
+                content: vec![Block::Text { text: "done".into() }],
                 stop_reason: Some(StopReason::EndTurn),
                 usage: Usage { input_tokens: 90, output_tokens: 40, ..Usage::default() },
                 ..Answer::default()

@@ -8,7 +8,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use agent_core::agent::AgentSpec;
 use agent_core::clock::Clock;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
-use agent_core::store::StoreError;
+use agent_core::store::{Entry, StoreError, UsageQuery};
 use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, StartError, SubmitError};
 use agent_core::task::Task;
 use agent_core::usage::Usage;
@@ -211,4 +211,31 @@ async fn a_system_that_cannot_start_says_so_in_a_tokio_program_too() {
     std::fs::write(&file, "not a folder").unwrap();
     let started = builder(&Seen::default()).store(file).start().await;
     assert!(matches!(started, Err(StartError::Store(_))), "{started:?}");
+}
+
+#[actix::test]
+async fn an_observer_is_shown_every_entry_in_order_and_nothing_is_kept() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let observer = Arc::clone(&seen);
+    let observe = move |entries: &[Entry]| observer.lock().unwrap().extend_from_slice(entries);
+    let system = builder(&Seen::default()).observe(observe).start().await.unwrap();
+    system.run(Task::new("1", "Answer the letter")).await.unwrap();
+    assert_eq!(system.usage(UsageQuery::default()).await.unwrap().total.totals.calls, 0);
+    system.finish().await;
+    let kinds: Vec<_> = seen.lock().unwrap().iter().map(kind).collect();
+    let life = ["started", "accepted", "opened", "audit", "closed", "audit", "ended", "finished"];
+    assert_eq!(kinds, life);
+}
+
+fn kind(entry: &Entry) -> &'static str {
+    match entry {
+        Entry::RunStarted { .. } => "started",
+        Entry::TaskAccepted { .. } => "accepted",
+        Entry::AttemptOpened(_) => "opened",
+        Entry::Audit(_) => "audit",
+        Entry::AttemptClosed(_) => "closed",
+        Entry::TaskEnded { .. } => "ended",
+        Entry::RunFinished { .. } => "finished",
+        _ => "other",
+    }
 }

@@ -4,7 +4,7 @@ mod agents;
 mod budgets;
 mod fleet;
 mod groups;
-mod read;
+pub mod read;
 #[cfg(test)]
 mod tests;
 
@@ -223,6 +223,21 @@ impl Fleet {
         file_name: &str,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Fleet, ConfigError> {
-        fleet::parse(text.strip_prefix('\u{feff}').unwrap_or(text), file_name, env)
+        read::file(text, file_name, &Fleet::KEYS, |top| Fleet::read(top, env))
+    }
+
+    /// The keys at the top of a fleet file.
+    pub const KEYS: [&str; 11] = fleet::TOP;
+
+    /// Reads the tables of a fleet from a file that may hold others too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::parse`].
+    pub fn read(
+        top: &read::Section<'_>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Fleet, ConfigError> {
+        fleet::read(top, env)
     }
 }

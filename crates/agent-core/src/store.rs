@@ -46,6 +46,7 @@ use crate::usage::TokenCounts;
 use backend::Memory;
 use book::Book;
 use desk::Desk;
+pub(crate) use desk::Observer;
 pub(crate) use disk::SyncFile;
 use logged::Logged;
 use writer::{Gauges, Job, Writer};
@@ -102,6 +103,13 @@ impl Store {
         let book = Book::open(Box::new(Memory::default()));
         let side = book.map_or(Side::Gone, |(book, _)| Side::Here(Box::new(Desk::new(book))));
         Store::with(side)
+    }
+
+    /// A store that keeps nothing, and shows each entry to `observer` in the order of their writing.
+    pub(crate) fn observed(observer: Observer) -> Store {
+        let book = Book::open(Box::new(Memory::default()));
+        let desk = book.map(|(book, _)| Desk::new(book).observed(observer));
+        Store::with(desk.map_or(Side::Gone, |desk| Side::Here(Box::new(desk))))
     }
 
     /// Opens or makes the store in `dir`; its thread starts with the actor.

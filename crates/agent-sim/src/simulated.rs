@@ -105,7 +105,7 @@ fn answer(request: &Request, output: u64, cut: bool, draws: &mut fastrand::Rng) 
     Answer {
         id: format!("msg_sim_{:016x}", draws.u64(..)),
         model: request.model.clone(),
-        content: vec![Block::Text { text }],
+        content: vec![Block::Text { text: text.into() }],
         stop_reason: Some(if cut { StopReason::MaxTokens } else { StopReason::EndTurn }),
         usage: Usage { input_tokens: input, output_tokens: output, ..Usage::default() },
         request_id: Some(format!("req_sim_{:016x}", draws.u64(..))),

@@ -55,6 +55,27 @@ impl VirtualClock {
     where
         F: Future<Output = T>,
     {
+        VirtualClock::run_or(start, main, || async {
+            panic!("nothing can move any more: no task is ready and no timer is armed")
+        })
+    }
+
+    /// The same; but where nothing can move any more, `stuck` is asked what to return. It can still
+    /// talk to actors, since they answer whoever asks.
+    ///
+    /// # Panics
+    ///
+    /// If nothing can move any more while `stuck` is not done, or it is called from inside an async
+    /// runtime.
+    pub fn run_or<F, S, T>(
+        start: Timestamp,
+        main: impl FnOnce(Clock) -> F,
+        stuck: impl FnOnce() -> S,
+    ) -> T
+    where
+        F: Future<Output = T>,
+        S: Future<Output = T>,
+    {
         let clock = VirtualClock::starting_at(start);
         let parked = clock.clone();
         let system = actix::System::with_tokio_rt(move || {
@@ -68,15 +89,20 @@ impl VirtualClock {
                 .build()
                 .expect("a runtime on this thread")
         });
-        let stuck = clock.clone();
+        let watch = clock.clone();
         system.block_on(async move {
             let main = std::pin::pin!(main(clock.into()));
-            let stuck = std::future::poll_fn(move |cx| stuck.poll_stuck(cx));
-            match select(main, stuck).await {
+            let nothing_moves = || std::future::poll_fn(|cx| watch.poll_stuck(cx));
+            let main = match select(main, nothing_moves()).await {
+                Either::Left((output, _)) => return output,
+                Either::Right(((), main)) => main,
+            };
+            // `main` is kept until it is told: what it holds may be asked about.
+            let _main = main;
+            let stuck = std::pin::pin!(stuck());
+            match select(stuck, nothing_moves()).await {
                 Either::Left((output, _)) => output,
-                Either::Right(((), _)) => {
-                    panic!("nothing can move any more: no task is ready and no timer is armed")
-                }
+                Either::Right(((), _)) => panic!("nothing can move any more, not even the report"),
             }
         })
     }
@@ -100,7 +126,11 @@ impl VirtualClock {
         } else {
             heap.stuck_polls = 0;
         }
-        if heap.stuck_polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+        if heap.stuck_polls > 1 {
+            heap.stuck_polls = 0;
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// The time it shows.
@@ -216,6 +246,29 @@ mod tests {
     #[should_panic(expected = "nothing can move")]
     fn a_run_that_can_never_end_is_reported_instead_of_hanging() {
         VirtualClock::run(Timestamp::EPOCH, |_clock| std::future::pending::<()>());
+    }
+
+    #[test]
+    fn who_is_asked_why_nothing_moves_can_still_talk_and_wait() {
+        let (ask, mut asked) =
+            tokio::sync::mpsc::unbounded_channel::<tokio::sync::oneshot::Sender<_>>();
+        let why = VirtualClock::run_or(
+            Timestamp::EPOCH,
+            |_clock| async move {
+                actix::spawn(async move {
+                    while let Some(answer) = asked.recv().await {
+                        answer.send("all wait").expect("it is waited for");
+                    }
+                });
+                std::future::pending().await
+            },
+            || async move {
+                let (answer, answered) = tokio::sync::oneshot::channel();
+                ask.send(answer).expect("asked is alive");
+                answered.await.expect("it is answered")
+            },
+        );
+        assert_eq!(why, "all wait");
     }
 
     #[test]

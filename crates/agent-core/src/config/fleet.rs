@@ -9,12 +9,12 @@ use std::{
     num::{NonZeroU32, NonZeroU64},
 };
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::agents::agents;
 use super::budgets::budgets;
 use super::groups;
-use super::read::{Field, Section, Source};
+use super::read::{Field, Section};
 use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
 use crate::llm::anthropic::check_base_url;
@@ -29,7 +29,8 @@ use crate::wording::shown;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const TOP: [&str; 11] = [
+/// The keys at the top of a fleet file.
+pub(super) const TOP: [&str; 11] = [
     "provider",
     "timeouts",
     "retry",
@@ -43,36 +44,26 @@ const TOP: [&str; 11] = [
     "prices",
 ];
 
-pub(super) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Fleet, ConfigError> {
-    let source = Source { file, text };
-    let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
-        at: source.place(error.span().map_or(0, |span| span.start)),
-        message: error
-            .message()
-            .split_once('`')
-            .map_or_else(|| error.message(), |(it, _)| it)
-            .to_owned(),
-    })?;
-    let top = Section::open(source, String::new(), 0..0, root.get_ref(), &TOP)?;
+pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError> {
     let calls = variable(env, "AGENT_RATE_LIMIT", "a whole number of at least 1, such as 10")?;
     let cost = variable(env, "MAX_COST_PER_TASK", "an amount of dollars, such as 1.50")?;
     let provider = top.or("provider", ProviderConfig::default(), provider)?;
     let supervision = top.or("supervision", Supervision::default(), supervision)?;
-    let group = groups::groups(&top, &supervision)?;
-    let (agent, mut models) = agents(&top, calls, &group)?;
-    groups::check(&top, &group, &agent)?;
-    let (budget, limited) = budgets(&top, &agent)?;
+    let group = groups::groups(top, &supervision)?;
+    let (agent, mut models) = agents(top, calls, &group)?;
+    groups::check(top, &group, &agent)?;
+    let (budget, limited) = budgets(top, &agent)?;
     models.extend(limited);
     Ok(Fleet {
         provider,
         timeouts: top.or("timeouts", AttemptTimeout::default(), timeouts)?,
         retry: top.or("retry", RetryPolicy::default(), retry)?,
         limits: top.or("limits", ProviderLimits::default(), limits)?,
-        guards: guards(&top, cost)?,
+        guards: guards(top, cost)?,
         budget,
         supervision,
         group,
-        task: tasks(&top, &agent)?,
+        task: tasks(top, &agent)?,
         prices: top.or("prices", BTreeMap::new(), prices)?,
         agent,
         models,

@@ -31,14 +31,38 @@ impl fmt::Display for Place {
     }
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+/// Reads the text of a file, whose top has no keys but `known`.
+///
+/// # Errors
+///
+/// [`ConfigError::Syntax`], [`ConfigError::UnknownKey`], and what `read` finds.
+pub fn file<T>(
+    text: &str,
+    file_name: &str,
+    known: &[&str],
+    read: impl FnOnce(&Section<'_>) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let source = Source { file: file_name, text };
+    let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        at: source.place(error.span().map_or(0, |span| span.start)),
+        message: error
+            .message()
+            .split_once('`')
+            .map_or_else(|| error.message(), |(it, _)| it)
+            .to_owned(),
+    })?;
+    read(&Section::open(source, String::new(), 0..0, root.get_ref(), known)?)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
 }
 
 impl Source<'_> {
-    pub(super) fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Place {
@@ -50,7 +74,8 @@ impl Source<'_> {
 }
 
 /// A table whose keys are all known.
-pub(super) struct Section<'a> {
+#[derive(Debug)]
+pub struct Section<'a> {
     source: Source<'a>,
     path: String,
     start: usize,
@@ -58,7 +83,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn open(
+    fn open(
         source: Source<'a>,
         path: String,
         span: Range<usize>,
@@ -86,12 +111,18 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(super) fn field(&self, key: &str) -> Option<Field<'a>> {
+    /// The value of a key, where it is there.
+    pub fn field(&self, key: &str) -> Option<Field<'a>> {
         let (_, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
         Some(Field { source: self.source, path: self.path_of(key), value })
     }
 
-    pub(super) fn maybe<T>(
+    /// The value of a key, read by `read`, where it is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn maybe<T>(
         &self,
         key: &str,
         read: impl FnOnce(&Field<'a>) -> Result<T, ConfigError>,
@@ -99,7 +130,12 @@ impl<'a> Section<'a> {
         self.field(key).map(|field| read(&field)).transpose()
     }
 
-    pub(super) fn or<T>(
+    /// The value of a key, read by `read`; `default` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn or<T>(
         &self,
         key: &str,
         default: T,
@@ -108,7 +144,12 @@ impl<'a> Section<'a> {
         Ok(self.maybe(key, read)?.unwrap_or(default))
     }
 
-    pub(super) fn need<T>(
+    /// The value of a key that must be there; `form` says what to write.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is missing, and those of `read`.
+    pub fn need<T>(
         &self,
         key: &str,
         form: &str,
@@ -124,7 +165,8 @@ impl<'a> Section<'a> {
 }
 
 /// A value and where it stands.
-pub(super) struct Field<'a> {
+#[derive(Debug)]
+pub struct Field<'a> {
     source: Source<'a>,
     path: String,
     pub(super) value: &'a Spanned<DeValue<'a>>,
@@ -137,7 +179,9 @@ impl<'a> Field<'a> {
         ModelName { at, key: self.path.clone(), model: model.to_owned() }
     }
 
-    pub(super) fn wrong(&self, problem: impl fmt::Display) -> ConfigError {
+    /// The error that this value is not right; `problem` goes on from the key's name: what is wrong
+    /// and what would be right.
+    pub fn wrong(&self, problem: impl fmt::Display) -> ConfigError {
         ConfigError::Invalid {
             at: self.source.place(self.value.span().start),
             key: self.path.clone(),
@@ -158,14 +202,24 @@ impl<'a> Field<'a> {
         self.wrong(format_args!("is {found}; write {form}"))
     }
 
-    pub(super) fn str(&self, form: &str) -> Result<&'a str, ConfigError> {
+    /// A string, empty ones too; `form` says what to write.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn str(&self, form: &str) -> Result<&'a str, ConfigError> {
         match self.value.get_ref() {
             DeValue::String(text) => Ok(text),
             _ => Err(self.expected(form)),
         }
     }
 
-    pub(super) fn text(&self) -> Result<String, ConfigError> {
+    /// A string that is not blank.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn text(&self) -> Result<String, ConfigError> {
         let text = self.str("a string in quotes")?;
         if text.trim().is_empty() {
             return Err(self.wrong("is empty; write a text, or leave the key out"));
@@ -173,7 +227,12 @@ impl<'a> Field<'a> {
         Ok(text.to_owned())
     }
 
-    pub(super) fn whole(&self) -> Result<i64, ConfigError> {
+    /// A whole number.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn whole(&self) -> Result<i64, ConfigError> {
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.expected("a whole number without quotes"));
         };
@@ -181,7 +240,12 @@ impl<'a> Field<'a> {
             .map_err(|_| self.wrong("is too large a number; write a smaller one"))
     }
 
-    pub(super) fn count<T: TryFrom<NonZeroU64>>(&self) -> Result<T, ConfigError> {
+    /// A whole number of at least 1 that fits its type.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn count<T: TryFrom<NonZeroU64>>(&self) -> Result<T, ConfigError> {
         let number = self.whole()?;
         let positive = u64::try_from(number).ok().and_then(NonZeroU64::new);
         let positive =
@@ -189,7 +253,12 @@ impl<'a> Field<'a> {
         T::try_from(positive).map_err(|_| self.wrong("is too large; write at most 4294967295"))
     }
 
-    pub(super) fn float(&self) -> Result<f64, ConfigError> {
+    /// A number.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn float(&self) -> Result<f64, ConfigError> {
         let text = match self.value.get_ref() {
             DeValue::Float(number) => number.as_str(),
             DeValue::Integer(_) => return Ok(self.whole()? as f64),
@@ -198,26 +267,42 @@ impl<'a> Field<'a> {
         text.parse().map_err(|_| self.wrong("is not a number"))
     }
 
-    pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is neither.
+    pub fn boolean(&self) -> Result<bool, ConfigError> {
         match self.value.get_ref() {
             DeValue::Boolean(value) => Ok(*value),
             _ => Err(self.expected("true or false, without quotes")),
         }
     }
 
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
-        &self,
-        form: &str,
-    ) -> Result<T, ConfigError> {
+    /// A string that is read by its type; `form` says what to write.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it cannot be.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(&self, form: &str) -> Result<T, ConfigError> {
         self.str(form)?.parse().map_err(|error| self.wrong(format_args!("is {error}")))
     }
 
-    pub(super) fn money<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, ConfigError> {
+    /// Dollars as a string.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn money<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, ConfigError> {
         self.parsed("money as a string of dollars in quotes, such as \"1.50\"")
     }
 
     /// A duration of a millisecond to 30 days.
-    pub(super) fn duration(&self) -> Result<Duration, ConfigError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn duration(&self) -> Result<Duration, ConfigError> {
         let length = self.pause()?;
         if length < Duration::from_millis(1) {
             return Err(self.wrong("is too short; write \"1ms\" at least"));
@@ -226,7 +311,11 @@ impl<'a> Field<'a> {
     }
 
     /// A duration of nothing to 30 days.
-    pub(super) fn pause(&self) -> Result<Duration, ConfigError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn pause(&self) -> Result<Duration, ConfigError> {
         let form = "a duration in quotes, such as \"90s\" or \"1h 30m\"";
         let length = humantime::parse_duration(self.str(form)?)
             .map_err(|_| self.wrong(format_args!("is not a duration; write {form}")))?;
@@ -236,7 +325,12 @@ impl<'a> Field<'a> {
         Ok(length)
     }
 
-    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+    /// One of `words`, and what it stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is another.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let form = format!("one of \"{}\"", known.join("\", \""));
         let word = self.str(&form)?;
@@ -246,14 +340,25 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn section(&self, known: &[&str]) -> Result<Section<'a>, ConfigError> {
+    /// A table that has no keys but `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownKey`], [`ConfigError::KeyInFile`], and [`ConfigError::Invalid`] where it
+    /// is no table.
+    pub fn section(&self, known: &[&str]) -> Result<Section<'a>, ConfigError> {
         let DeValue::Table(table) = self.value.get_ref() else {
             return Err(self.expected("a table"));
         };
         Section::open(self.source, self.path.clone(), self.value.span(), table, known)
     }
 
-    pub(super) fn entries(&self) -> Result<Vec<(String, Field<'a>)>, ConfigError> {
+    /// A table of any keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn entries(&self) -> Result<Vec<(String, Field<'a>)>, ConfigError> {
         let DeValue::Table(table) = self.value.get_ref() else {
             return Err(self.expected("a table"));
         };
@@ -265,7 +370,12 @@ impl<'a> Field<'a> {
         Ok(table.iter().map(entry).collect())
     }
 
-    pub(super) fn items(&self, form: &str) -> Result<Vec<Field<'a>>, ConfigError> {
+    /// A list; `form` says of what.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] where it is none.
+    pub fn items(&self, form: &str) -> Result<Vec<Field<'a>>, ConfigError> {
         let DeValue::Array(array) = self.value.get_ref() else { return Err(self.expected(form)) };
         let item = |(index, value)| Field {
             source: self.source,

@@ -1,5 +1,7 @@
 //! Conversations: messages of content blocks, tools and what they returned.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 /// Who speaks.
@@ -22,7 +24,7 @@ pub struct Message {
 
 impl Message {
     /// A text from the user.
-    pub fn user(text: impl Into<String>) -> Message {
+    pub fn user(text: impl Into<Arc<str>>) -> Message {
         Message { role: Role::User, content: vec![Block::Text { text: text.into() }] }
     }
 
@@ -42,8 +44,8 @@ impl Message {
 pub enum Block {
     /// Text.
     Text {
-        /// The text.
-        text: String,
+        /// The text; shared, since a conversation is sent again with every turn.
+        text: Arc<str>,
     },
     /// The model's thinking, to be sent back unchanged.
     Thinking {

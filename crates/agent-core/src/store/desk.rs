@@ -1,5 +1,6 @@
 //! A store without a thread: in memory, or on disk and not yet started.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::book::Book;
@@ -10,6 +11,23 @@ use super::writer::Gauges;
 /// Entries that are filed at once: a row that many of them change is written once.
 const GROUP: usize = 256;
 
+/// Is shown entries instead of their being kept.
+pub(crate) struct Observer(Box<Observe>);
+
+type Observe = dyn FnMut(&[Entry]) + Send;
+
+impl Observer {
+    pub(crate) fn new(observe: impl FnMut(&[Entry]) + Send + 'static) -> Observer {
+        Observer(Box::new(observe))
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
 /// A book, and what is not yet filed in it. Nothing here survives the process anyway, so callers
 /// are not kept waiting for a group to fill.
 #[derive(Debug)]
@@ -18,15 +36,27 @@ pub(super) struct Desk {
     pending: Vec<Vec<Entry>>,
     /// Entries in it.
     count: usize,
+    /// Where there is one, the book stays empty.
+    observer: Option<Observer>,
 }
 
 impl Desk {
     pub(super) fn new(book: Book) -> Desk {
-        Desk { book, pending: Vec::new(), count: 0 }
+        Desk { book, pending: Vec::new(), count: 0, observer: None }
+    }
+
+    /// Shows entries to `observer` from now on, and keeps none.
+    pub(super) fn observed(mut self, observer: Observer) -> Desk {
+        self.observer = Some(observer);
+        self
     }
 
     /// Takes entries; they are filed with the next group, or before anything is read.
     pub(super) fn write(&mut self, entries: Vec<Entry>, gauges: &Gauges) -> Result<(), StoreError> {
+        if let Some(Observer(observe)) = &mut self.observer {
+            observe(&entries);
+            return Ok(());
+        }
         self.count += entries.len();
         self.pending.push(entries);
         if self.count < GROUP { Ok(()) } else { self.file(gauges) }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::agent::{AgentSpec, ChildLimits};
@@ -16,7 +16,7 @@ use crate::permits::ProviderLimits;
 use crate::pricing::Catalogue;
 use crate::queue::AGE;
 use crate::retry::{AttemptTimeout, RetryPolicy};
-use crate::store::SyncFile;
+use crate::store::{Entry, Observer, SyncFile};
 use crate::supervision::{GroupSpec, Supervision};
 use crate::system::handle::AgentSystem;
 use crate::system::start::{StartError, start};
@@ -32,6 +32,15 @@ pub enum Unfinished {
     Resume,
     /// Its open tasks are given up; what they spent stays on the books.
     Discard,
+}
+
+/// Where entries go.
+#[derive(Debug, Clone)]
+pub(super) enum Keeping {
+    Memory,
+    Folder(PathBuf),
+    /// Taken by the first system that is started.
+    Observed(Arc<Mutex<Option<Observer>>>),
 }
 
 /// Collects the parts of an [`AgentSystem`]. Each part has a default but the provider and the
@@ -50,7 +59,7 @@ pub struct AgentSystemBuilder {
     pub(super) groups: Vec<GroupSpec>,
     pub(super) children: ChildLimits,
     pub(super) catalogue: Arc<Catalogue>,
-    pub(super) store: Option<PathBuf>,
+    pub(super) keeping: Keeping,
     pub(super) unfinished: Unfinished,
     pub(super) already_given: Option<BTreeSet<TaskId>>,
     pub(super) clock: Clock,
@@ -79,7 +88,7 @@ impl AgentSystemBuilder {
             groups: Vec::new(),
             children: ChildLimits::default(),
             catalogue: Catalogue::builtin(),
-            store: None,
+            keeping: Keeping::Memory,
             unfinished: Unfinished::default(),
             already_given: None,
             clock: Clock::real(),
@@ -171,7 +180,20 @@ impl AgentSystemBuilder {
     /// Keeps records, tasks and the audit trail in this folder. Default: in memory, gone with the
     /// process.
     pub fn store(mut self, folder: impl Into<PathBuf>) -> AgentSystemBuilder {
-        self.store = Some(folder.into());
+        self.keeping = Keeping::Folder(folder.into());
+        self
+    }
+
+    /// Keeps nothing: each entry that would be written is shown to `observer`, on the actors'
+    /// thread and in the order of their writing. There is no usage to be asked for, and a budget
+    /// that panics comes back empty; so it is for simulations, not for money. Default: as with
+    /// [`store`](AgentSystemBuilder::store).
+    pub fn observe(
+        mut self,
+        observer: impl FnMut(&[Entry]) + Send + 'static,
+    ) -> AgentSystemBuilder {
+        let observer = Observer::new(observer);
+        self.keeping = Keeping::Observed(Arc::new(Mutex::new(Some(observer))));
         self
     }
 

@@ -13,7 +13,7 @@ use crate::pricing::PricingError;
 use crate::record::CallId;
 use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, Write};
 use crate::supervision::{Tree, TreeError};
-use crate::system::builder::{AgentSystemBuilder, Unfinished};
+use crate::system::builder::{AgentSystemBuilder, Keeping, Unfinished};
 use crate::system::durable::ledger;
 use crate::system::handle::AgentSystem;
 use crate::worker::services::lock;
@@ -161,9 +161,15 @@ async fn start_here(
     thread: Option<Arc<Thread>>,
 ) -> Result<AgentSystem, StartError> {
     let clock = builder.clock.clone();
-    let (mut store, mut recovered) = match &builder.store {
-        Some(folder) => Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?,
-        None => (Store::memory(), Recovered::default()),
+    let (mut store, mut recovered) = match &builder.keeping {
+        Keeping::Folder(folder) => {
+            Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?
+        }
+        Keeping::Memory => (Store::memory(), Recovered::default()),
+        Keeping::Observed(observer) => {
+            let observer = lock(observer).take();
+            (observer.map_or_else(Store::memory, Store::observed), Recovered::default())
+        }
     };
     if builder.unfinished == Unfinished::Refuse
         && let Some(run) = &recovered.run

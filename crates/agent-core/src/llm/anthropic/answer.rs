@@ -196,7 +196,7 @@ impl RawUsage {
 pub(super) fn block(value: Value) -> Block {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let typed = match value.get("type").and_then(Value::as_str) {
-        Some("text") => text("text").map(|text| Block::Text { text }),
+        Some("text") => text("text").map(|text| Block::Text { text: text.into() }),
         Some("thinking") => text("thinking")
             .map(|thinking| Block::Thinking { thinking, signature: text("signature") }),
         Some("tool_use") => match (text("id"), text("name"), value.get("input")) {

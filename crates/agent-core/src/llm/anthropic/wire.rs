@@ -77,7 +77,7 @@ impl Serialize for Wire<'_, Block> {
         match self.0 {
             Block::Text { text } => {
                 map.serialize_entry("type", "text")?;
-                map.serialize_entry("text", text)?;
+                map.serialize_entry("text", &**text)?;
             }
             Block::Thinking { thinking, signature } => {
                 map.serialize_entry("type", "thinking")?;
