@@ -4,3 +4,4 @@ pub mod draws;
 pub mod latency;
 pub mod mock;
 pub mod simulated;
+pub mod trace;
