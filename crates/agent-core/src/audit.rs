@@ -84,9 +84,9 @@ pub enum AuditKind {
     WorkerRestarted { reason: String, restarts: u32, backoff_ms: u64 },
     /// `worker_gave_up`: a worker ended and stays down.
     WorkerGaveUp { reason: String, restarts: u32 },
-    /// `key_loaded`: a key was read.
+    /// `key_loaded`: a key was read, from the variable or the file `source`.
     KeyLoaded { key: String, source: String },
-    /// `key_rotated`: another key was read.
+    /// `key_rotated`: another key was read, from the variable or the file `source`.
     KeyRotated { key: String, source: String },
     /// `usage_presumed`: an attempt that a killed process left open is charged at its bound.
     UsagePresumed { attempt: u32, presumed: NanoUsd },

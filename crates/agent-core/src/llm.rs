@@ -16,6 +16,7 @@ use crate::usage::Usage;
 
 pub use conversation::{Block, Message, Role, Tool, ToolChoice, ToolResult};
 pub use error::{Fate, LlmError, LlmErrorKind};
+pub(crate) use key::mask;
 pub use key::{ApiKey, KeyError, KeyFault, KeyRing, KeySource, redact};
 
 /// A provider of completions.
@@ -46,6 +47,12 @@ pub trait LlmClient: fmt::Debug + Send + Sync {
 
     /// Reads the key's source again; `Some(masked key)` where it holds another key now.
     fn rotate(&self) -> Option<String> {
+        None
+    }
+
+    /// Where its key comes from, as the audit shows it: the variable or the file. `None` where it
+    /// needs no key.
+    fn key_source(&self) -> Option<String> {
         None
     }
 

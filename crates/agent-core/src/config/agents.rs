@@ -100,12 +100,16 @@ fn agent(
         Ok(model)
     })?;
     let default = AgentSpec::new(name.clone(), model.clone());
+    let max_tokens = table.or("max_tokens", default.max_tokens, Field::count)?;
+    if let Some(asks) = table.field("max_tokens").or_else(|| table.field("model")) {
+        models.push(ModelName { max_tokens: Some(max_tokens.get()), ..asks.model(&model) });
+    }
     Ok(AgentSpec {
         agent_type: table.or("type", name.clone(), Field::text)?,
         name,
         count: table.or("count", default.count, Field::count)?,
         model,
-        max_tokens: table.or("max_tokens", default.max_tokens, Field::count)?,
+        max_tokens,
         system: table.maybe("system", Field::text)?,
         temperature: table.maybe("temperature", |it| match it.float()? {
             warm if (0.0..=2.0).contains(&warm) => Ok(warm),

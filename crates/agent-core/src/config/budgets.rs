@@ -1,9 +1,12 @@
 //! The `[[budget]]` tables of a fleet file.
 
+use std::sync::Arc;
+
 use super::read::{Field, Section};
 use super::{ConfigError, ModelName};
 use crate::agent::AgentSpec;
 use crate::ledger::{BudgetSpec, OnExhausted, Scope, ScopeKind, ScopePattern, Window};
+use crate::llm::mask;
 use crate::wording::{nearest, shown};
 
 /// The budgets, and the models that they name.
@@ -38,15 +41,14 @@ fn budget(
     let limit = "dollars in quotes, such as \"5.00\"";
     Ok(BudgetSpec {
         scope: table.need("scope", scope, |it| {
-            let scope = it.parsed(scope)?;
-            match &scope {
-                ScopePattern::One(Scope { kind: ScopeKind::Agent, name }) => {
-                    known_agent(it, agents, name)?;
+            let mut scope = it.parsed(scope)?;
+            if let ScopePattern::One(Scope { kind, name }) = &mut scope {
+                match kind {
+                    ScopeKind::Agent => known_agent(it, agents, name)?,
+                    ScopeKind::Model => models.push(it.model(name)),
+                    ScopeKind::Key => *name = key(it, name)?,
+                    _ => {}
                 }
-                ScopePattern::One(Scope { kind: ScopeKind::Model, name }) => {
-                    models.push(it.model(name));
-                }
-                _ => {}
             }
             Ok(scope)
         })?,
@@ -60,6 +62,24 @@ fn budget(
             it.items("a list of percentages, such as [50, 80, 100]")?.iter().map(percent).collect()
         })?,
     })
+}
+
+/// The account of a key that is named by its mask or by its last four characters.
+fn key(field: &Field<'_>, name: &str) -> Result<Arc<str>, ConfigError> {
+    let is_tail = |tail: &str| tail.len() == 4 && tail.bytes().all(|it| it.is_ascii_graphic());
+    if is_tail(name) {
+        return Ok(mask(name).into());
+    }
+    // A key that is too short to show anything of it has an empty tail.
+    let tail = name.strip_prefix(&mask(""));
+    if tail.is_some_and(|tail| tail.is_empty() || is_tail(tail)) {
+        return Ok(name.into());
+    }
+    let what = if name.starts_with("sk-") { "must not hold a key itself" } else { "names no key" };
+    Err(field.wrong(format_args!(
+        "{what}; write its mask, \"key:{}\", or its last four characters, \"key:abcd\"",
+        mask("abcd")
+    )))
 }
 
 /// A budget for an agent that is not there would never hold anything back.

@@ -15,7 +15,7 @@ use super::agents::agents;
 use super::budgets::budgets;
 use super::groups;
 use super::read::{Field, Section};
-use super::{ConfigError, Fleet, Guards, ProviderConfig, ProviderKind};
+use super::{ConfigError, Fleet, Guards, ModelName, ProviderConfig, ProviderKind};
 use crate::agent::AgentSpec;
 use crate::llm::anthropic::check_base_url;
 use crate::money::NanoUsd;
@@ -54,6 +54,7 @@ pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError
     groups::check(top, &group, &agent)?;
     let (budget, limited) = budgets(top, &agent)?;
     models.extend(limited);
+    let task = tasks(top, &agent, &mut models)?;
     Ok(Fleet {
         provider,
         timeouts: top.or("timeouts", AttemptTimeout::default(), timeouts)?,
@@ -63,7 +64,7 @@ pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError
         budget,
         supervision,
         group,
-        task: tasks(top, &agent)?,
+        task,
         prices: top.or("prices", BTreeMap::new(), prices)?,
         agent,
         models,
@@ -233,11 +234,15 @@ pub(super) fn intensity(
     })
 }
 
-fn tasks(top: &Section<'_>, agents: &[AgentSpec]) -> Result<Vec<Task>, ConfigError> {
+fn tasks(
+    top: &Section<'_>,
+    agents: &[AgentSpec],
+    models: &mut Vec<ModelName>,
+) -> Result<Vec<Task>, ConfigError> {
     let mut ids = BTreeSet::new();
     top.or("task", Vec::new(), |field| {
         let read = |item: &Field<'_>| {
-            let task = task(item, agents)?;
+            let task = task(item, agents, models)?;
             if !ids.insert(task.id.clone()) {
                 let id = shown(task.id.as_str());
                 return Err(item.wrong(format_args!(
@@ -250,7 +255,11 @@ fn tasks(top: &Section<'_>, agents: &[AgentSpec]) -> Result<Vec<Task>, ConfigErr
     })
 }
 
-fn task(field: &Field<'_>, agents: &[AgentSpec]) -> Result<Task, ConfigError> {
+fn task(
+    field: &Field<'_>,
+    agents: &[AgentSpec],
+    models: &mut Vec<ModelName>,
+) -> Result<Task, ConfigError> {
     let table = field.section(&crate::tasks::KEYS)?;
     let priorities =
         [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
@@ -266,7 +275,11 @@ fn task(field: &Field<'_>, agents: &[AgentSpec]) -> Result<Task, ConfigError> {
         description: table.maybe("description", string)?,
         project_id: table.maybe("project_id", Field::text)?,
         user_id: table.maybe("user_id", Field::text)?,
-        model: table.maybe("model", Field::text)?,
+        model: table.maybe("model", |it| {
+            let model = it.text()?;
+            models.push(it.model(&model));
+            Ok(model)
+        })?,
         max_tokens: table.maybe("max_tokens", Field::count::<NonZeroU32>)?.map(NonZeroU32::get),
         priority: table.or("priority", Priority::default(), |it| it.one_of(&priorities))?,
         deadline: table.maybe("deadline", |it| it.parsed("\"10m\" or a time in quotes"))?,

@@ -46,11 +46,8 @@ pub fn file<T>(
     let source = Source { file: file_name, text };
     let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         at: source.place(error.span().map_or(0, |span| span.start)),
-        message: error
-            .message()
-            .split_once('`')
-            .map_or_else(|| error.message(), |(it, _)| it)
-            .to_owned(),
+        // Words of the parser's own, none of the file's.
+        message: error.message().to_owned(),
     })?;
     read(&Section::open(source, String::new(), 0..0, root.get_ref(), known)?)
 }
@@ -176,7 +173,7 @@ impl<'a> Field<'a> {
     /// A model that is named here; its price is looked up later.
     pub(super) fn model(&self, model: &str) -> ModelName {
         let at = self.source.place(self.value.span().start);
-        ModelName { at, key: self.path.clone(), model: model.to_owned() }
+        ModelName { at, key: self.path.clone(), model: model.to_owned(), max_tokens: None }
     }
 
     /// The error that this value is not right; `problem` goes on from the key's name: what is wrong

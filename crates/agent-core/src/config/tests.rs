@@ -140,6 +140,21 @@ fn a_wrong_line_is_named_with_its_key_and_the_remedy() {
 }
 
 #[test]
+fn a_file_that_is_no_toml_is_told_in_a_whole_sentence_with_its_place() {
+    for (text, at, told) in [
+        ("[agent", "1:7", "unclosed table, expected `]`"),
+        ("a = 1\nb 2\n", "2:3", "key with no value, expected `=`"),
+        ("a = \"x", "1:", "expected `\"`"),
+        ("a = [1,,2]", "1:", "expected"),
+        ("\u{0}", "1:1", "not valid TOML"),
+    ] {
+        let error = fleet(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("fleet.toml:{at}")), "{error}");
+        assert!(error.contains(told) && !error.ends_with("expected "), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_agent_is_named_with_its_key_and_the_remedy() {
     says("", "1:1: `agent` is missing; write an [[agent]] with a name and a model");
     says("agent = []", "1:9: `agent` is empty; write an [[agent]] with a name and a model");
@@ -292,4 +307,46 @@ fn a_model_without_a_price_is_named_where_it_stands() {
     let error = check("[[agent]]\nname = 'a'\nmodel = 'm'\n").unwrap_err();
     assert!(error.starts_with("f:3:9: `agent[0].model`"), "{error}");
     check(&text.replace("sonet", "sonnet")).unwrap();
+}
+
+#[test]
+fn a_task_of_an_unknown_model_and_an_agent_that_could_never_call_are_named_where_they_stand() {
+    let catalogue = Catalogue::builtin();
+    let agent = "[[agent]]\nname = 'a'\nmodel = 'claude-opus-4-5'\n";
+    let check = |more: &str| {
+        let fleet = Fleet::parse(&format!("{agent}{more}"), "f", &|_| None).unwrap();
+        fleet.check_models(&catalogue).map_err(|e| e.to_string()).err().unwrap_or_default()
+    };
+    let error = check("[[task]]\nid = 1\nmodel = 'gpt-none'\n");
+    assert!(error.starts_with("f:6:9: `task[0].model` cannot be used: no price"), "{error}");
+    let error = check("max_tokens = 64000\n");
+    let expected =
+        "f:4:14: `agent[0].max_tokens` has answers of up to 64000 tokens, which can cost";
+    assert!(error.starts_with(expected) && error.contains("max_cost_per_task, $1,"), "{error}");
+    let error = check("[guards]\nmax_cost_per_task = '0.01'\n");
+    assert!(error.starts_with("f:3:9: `agent[0].model` has answers of up to 4096"), "{error}");
+    assert_eq!(check("max_tokens = 64000\n[guards]\nmax_cost_per_task = '2'\n"), "");
+}
+
+#[test]
+fn a_budget_of_a_key_names_its_mask_or_its_last_four_characters_and_never_shows_it() {
+    let scope = |name: &str| {
+        let text = format!("[[budget]]\nscope = 'key:{name}'\nlimit = '1'\n{AGENT}");
+        fleet(&text).map(|fleet| fleet.budget[0].scope.to_string()).map_err(|e| e.to_string())
+    };
+    for name in ["abcd", "sk-ant-***abcd"] {
+        assert_eq!(scope(name).unwrap(), "key:sk-ant-***abcd");
+    }
+    assert_eq!(scope("sk-ant-***").unwrap(), "key:sk-ant-***");
+    assert_eq!(scope("*").unwrap(), "key:*");
+    for name in
+        ["sk-ant-api03-topsecret", "sk-proj-topsecret", "topsecret", "sk-ant-***abc", "ab cd"]
+    {
+        let error = scope(name).unwrap_err();
+        assert!(error.starts_with("fleet.toml:2:9: `budget[0].scope`"), "{error}");
+        assert!(
+            error.contains("\"key:sk-ant-***abcd\"") && !error.contains("topsecret"),
+            "{error}"
+        );
+    }
 }

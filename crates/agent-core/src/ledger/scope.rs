@@ -22,11 +22,11 @@ pub enum ScopeKind {
     Agent,
     /// `user:ann`.
     User,
-    /// `task:42`.
+    /// `task:42`. What a task has spent counts in its own run: the next run begins anew.
     Task,
     /// `model:claude-sonnet-4-5`.
     Model,
-    /// `key:sk-ant-***abcd`.
+    /// `key:sk-ant-***abcd`; a fleet file may write `key:abcd`.
     Key,
 }
 

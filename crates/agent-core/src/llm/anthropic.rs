@@ -212,6 +212,10 @@ impl LlmClient for Anthropic {
         })
     }
 
+    fn key_source(&self) -> Option<String> {
+        Some(self.config.keys.source().to_string())
+    }
+
     fn count_tokens<'a>(
         &'a self,
         request: &'a Request,

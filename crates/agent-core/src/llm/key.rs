@@ -55,6 +55,9 @@ impl ApiKey {
         if let Some((_, what)) = OTHERS.iter().find(|(prefix, _)| text.starts_with(prefix)) {
             return Err(KeyFault::Other(what));
         }
+        if text.starts_with("sk-") && !text.starts_with("sk-ant") {
+            return Err(KeyFault::Other("an OpenAI key, or one of a provider like it"));
+        }
         if text.chars().any(char::is_whitespace) {
             return Err(KeyFault::WhiteSpace);
         }
@@ -95,7 +98,12 @@ impl ApiKey {
 fn masked(key: &str) -> String {
     let tail = &key[PREFIX.len()..];
     let shown = if tail.len() >= 8 { &tail[tail.len() - 4..] } else { "" };
-    format!("{PREFIX}***{shown}")
+    mask(shown)
+}
+
+/// What is shown of a key: `sk-ant-***` and its last characters.
+pub(crate) fn mask(tail: &str) -> String {
+    format!("{PREFIX}***{tail}")
 }
 
 impl fmt::Debug for ApiKey {
@@ -149,7 +157,7 @@ pub enum KeyError {
         fault: KeyFault,
     },
     /// The file cannot be read.
-    #[error("cannot read the API key file {}: {source}; put the key alone into it", path.display())]
+    #[error("cannot read the API key file {}; put the key alone into it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -192,6 +200,7 @@ mod tests {
             ("sk-ant-oat01-secret", "OAuth"),
             ("sk-ant-api01-secret", "compliance"),
             ("sk-proj-secret", "OpenAI"),
+            ("sk-secretsecretsecret", "OpenAI"),
             ("AIzasecret", "Google"),
             ("xai-secret", "xAI"),
         ] {

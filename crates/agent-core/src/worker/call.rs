@@ -241,7 +241,8 @@ impl<'a> Call<'a> {
     fn has_new_key(&self, account: &str) -> bool {
         let client = &self.services.client;
         if let Some(key) = client.rotate() {
-            let event = AuditKind::KeyRotated { key, source: "401".to_owned() };
+            let source = client.key_source().unwrap_or_default();
+            let event = AuditKind::KeyRotated { key, source };
             self.services.audit(None, &self.job.subject, event);
             return true;
         }
