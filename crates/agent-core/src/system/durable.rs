@@ -9,14 +9,19 @@ use tokio::sync::oneshot;
 use crate::budget::{Durable, Source};
 use crate::clock::{Clock, Timestamp};
 use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, Window};
+use crate::pricing::Catalogue;
 use crate::store::{Charges, LeftTask, ReadCharges, Store, StoreError};
+
+/// The budgets, and what knows the models by name.
+pub(super) type Budgets = (Arc<[BudgetSpec]>, Arc<Catalogue>);
 
 /// Between two questions to a store that is down.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The budgets, with what was spent before, by `tasks` too.
+/// The budgets, with what was spent before, by `tasks` too. Models go by the name that the
+/// catalogue has for them: records of earlier versions may have any.
 pub(super) fn ledger<'a>(
-    budgets: &[BudgetSpec],
+    (budgets, catalogue): (&[BudgetSpec], &Catalogue),
     charges: &Charges<'_>,
     tasks: impl IntoIterator<Item = &'a LeftTask>,
     now: Timestamp,
@@ -28,7 +33,14 @@ pub(super) fn ledger<'a>(
         Window::Total | Window::Day | Window::Month => None,
     });
     let since = now.saturating_sub(fine.max().unwrap_or_default());
-    charges.spending(since, &mut |was| {
+    charges.spending(since, &mut |mut was| {
+        for scope in was.scopes.iter_mut().filter(|scope| scope.kind == ScopeKind::Model) {
+            if let Some(model) = catalogue.resolve(&scope.name)
+                && model.name() != &*scope.name
+            {
+                scope.name = model.name().into();
+            }
+        }
         ledger.restore(was.at, &was.scopes, was.spent, was.presumed);
     })?;
     // Totals are not kept for each task; those of the run that goes on are known from its records.
@@ -40,9 +52,9 @@ pub(super) fn ledger<'a>(
 }
 
 /// Rebuilds the budgets from the store, for which it waits while that is down.
-pub(super) fn source(store: WeakAddr<Store>, budgets: Arc<[BudgetSpec]>, clock: Clock) -> Source {
+pub(super) fn source(store: WeakAddr<Store>, budgets: Budgets, clock: Clock) -> Source {
     Box::new(move || {
-        let (store, budgets, clock) = (store.clone(), Arc::clone(&budgets), clock.clone());
+        let (store, budgets, clock) = (store.clone(), budgets.clone(), clock.clone());
         Box::pin(async move {
             loop {
                 match ask(&store, &budgets, clock.now()).await? {
@@ -64,11 +76,11 @@ pub(super) fn source(store: WeakAddr<Store>, budgets: Arc<[BudgetSpec]>, clock: 
 /// `None` where the store has ended.
 async fn ask(
     store: &WeakAddr<Store>,
-    budgets: &Arc<[BudgetSpec]>,
+    budgets: &Budgets,
     now: Timestamp,
 ) -> Option<Result<Durable, StoreError>> {
     let (reply, answer) = oneshot::channel();
-    let budgets = Arc::clone(budgets);
+    let budgets = budgets.clone();
     store.upgrade()?.do_send(ReadCharges::new(move |charges| {
         // Where nobody listens any more, the system ends.
         _ = reply.send(charges.and_then(|charges| durable(&budgets, &charges, now)));
@@ -77,11 +89,12 @@ async fn ask(
 }
 
 fn durable(
-    budgets: &[BudgetSpec],
+    (budgets, catalogue): &Budgets,
     charges: &Charges<'_>,
     now: Timestamp,
 ) -> Result<Durable, StoreError> {
     let left = charges.left()?;
     let tasks = left.run.iter().flat_map(|run| &run.tasks);
-    Ok(Durable { ledger: ledger(budgets, charges, tasks, now)?, open: left.open_attempts })
+    let ledger = ledger((budgets, catalogue), charges, tasks, now)?;
+    Ok(Durable { ledger, open: left.open_attempts })
 }

@@ -11,7 +11,9 @@ use super::wire::wire;
 use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
-use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, Write};
+use crate::store::{
+    Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun, Write,
+};
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Keeping, Unfinished};
 use crate::system::durable::ledger;
@@ -61,6 +63,19 @@ pub enum StartError {
         run_id: String,
         /// Tasks that have not ended.
         open: usize,
+    },
+    /// Open tasks of the run to be resumed are for an agent that is not there.
+    #[error(
+        "agent {agent:?} is not there, but open tasks of run {run_id} are for it: {tasks}; put it \
+         back to go on, or give them up with --discard-unfinished"
+    )]
+    AgentGone {
+        /// The agent.
+        agent: String,
+        /// Which run.
+        run_id: String,
+        /// Its tasks, ten at most.
+        tasks: String,
     },
     /// The thread for the actors could not be started.
     #[error("the thread for the actors could not be started")]
@@ -178,6 +193,9 @@ async fn start_here(
         let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
         return Err(StartError::Unfinished { run_id, open });
     }
+    if let (Unfinished::Resume, Some(run)) = (builder.unfinished, &recovered.run) {
+        check_agents(&builder, run)?;
+    }
     store.settle_left_open(&mut recovered, clock.now())?;
     let finished = recovered.finished.take().filter(|run| {
         let given = builder.already_given.as_ref();
@@ -188,7 +206,8 @@ async fn start_here(
     let resumes = builder.unfinished == Unfinished::Resume;
     let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
     let tasks = goes_on.iter().flat_map(|run| &run.tasks);
-    let ledger = ledger(&builder.budgets, &store.charges()?, tasks, clock.now())?;
+    let budgets = (&*builder.budgets, &*builder.catalogue);
+    let ledger = ledger(budgets, &store.charges()?, tasks, clock.now())?;
     let run_id: Arc<str> = match &goes_on {
         Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
@@ -210,6 +229,20 @@ async fn start_here(
     let tree = tree(&builder)?;
     let goes_on = goes_on.map(|run| (run, warnings));
     Ok(wire(builder, tree, store, ledger, &run_id, goes_on, thread))
+}
+
+/// Tasks of an agent that is gone would end as invalid, although they were accepted.
+fn check_agents(builder: &AgentSystemBuilder, run: &UnfinishedRun) -> Result<(), StartError> {
+    let is_there = |name: &str| builder.agents.iter().any(|agent| agent.name == name);
+    let mut names = run.tasks.iter().filter_map(|left| left.task.agent.as_deref());
+    let Some(gone) = names.find(|name| !is_there(name)) else { return Ok(()) };
+    let its = run.tasks.iter().filter(|left| left.task.agent.as_deref() == Some(gone));
+    let mut tasks: Vec<&str> = its.map(|left| left.task.id.as_str()).collect();
+    let more = tasks.len().saturating_sub(10);
+    tasks.truncate(10);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (agent, run_id) = (gone.to_owned(), run.run_id.to_string());
+    Err(StartError::AgentGone { agent, run_id, tasks: tasks.join(", ") + &more })
 }
 
 pub(super) fn random(builder: &AgentSystemBuilder) -> fastrand::Rng {

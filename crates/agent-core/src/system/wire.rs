@@ -74,13 +74,14 @@ pub(super) fn wire(
         supervision: plan.supervision.clone(),
     };
     let (catalogue, now) = (builder.catalogue, clock.clone());
+    let budgets = (budgets.into(), Arc::clone(&catalogue));
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
         store.do_send(Watch(ctx.address().recipient()));
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
         let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient())
-            .rebuilt_from(source(store.downgrade(), budgets.into(), clock.clone()));
+            .rebuilt_from(source(store.downgrade(), budgets, clock.clone()));
         let budget = guard::start(budget, watch("budget", plan.supervision.clone()));
         let limiter = RateLimiter::new(limits, clock.clone());
         let watch = watch("rate limiter", plan.supervision.clone());

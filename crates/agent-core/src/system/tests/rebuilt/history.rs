@@ -8,6 +8,7 @@ use super::*;
 use crate::budget::Durable;
 use crate::ledger::{Ledger, OnExhausted, ReservationId, Scope, Window};
 use crate::lookup::Lookup;
+use crate::pricing::Catalogue;
 use crate::record::{AttemptId, CallId, OpenAttempt, Subject, UsageRecord};
 use crate::store::{Entry, Store, Write};
 use crate::system::durable::source;
@@ -129,7 +130,8 @@ impl Twins {
     }
 
     async fn rebuild(&mut self) {
-        let source = source(self.store.downgrade(), specs().into(), self.clock.clone());
+        let budgets = (specs().into(), Catalogue::builtin());
+        let source = source(self.store.downgrade(), budgets, self.clock.clone());
         let durable: Durable = source().await.expect("the store answers");
         self.rebuilt = durable.reserved();
     }
@@ -192,4 +194,30 @@ fn a_ledger_rebuilt_from_any_history_says_what_the_one_says_that_never_panicked(
             }
         });
     }
+}
+
+#[test]
+fn what_was_recorded_under_an_older_name_of_a_model_counts_in_its_budget() {
+    VirtualClock::run(Timestamp::from_millis(80_000_000), |clock| async move {
+        let store = Store::memory().start();
+        let model = Some("claude-sonnet-4-5-20250929".into());
+        let open = OpenAttempt {
+            call_id: CallId::new(clock.now(), 1),
+            attempt: 1,
+            at: clock.now(),
+            bound: NanoUsd::from_dollars(3),
+            account: "a key".into(),
+            provider: "nobody".into(),
+            subject: Arc::new(Subject { run_id: RUN.into(), model, ..Subject::default() }),
+        };
+        let closed = record(&open, clock.now(), NanoUsd::from_dollars(2), NanoUsd::ZERO);
+        let entries = vec![Entry::AttemptOpened(open), Entry::AttemptClosed(closed)];
+        store.send(Write { entries }).await.unwrap().unwrap();
+        let scope = "model:claude-sonnet-4-5".parse().unwrap();
+        let specs = vec![BudgetSpec::new(scope, NanoUsd::from_dollars(5))];
+        let budgets = (specs.into(), Catalogue::builtin());
+        let source = source(store.downgrade(), budgets, clock.clone());
+        let (mut ledger, _) = source().await.expect("the store answers").reserved();
+        assert_eq!(ledger.balances(clock.now())[0].spent, NanoUsd::from_dollars(2));
+    });
 }
