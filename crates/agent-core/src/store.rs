@@ -218,7 +218,7 @@ impl Store {
     pub fn spending(
         &self,
         fine_since: Timestamp,
-        each: &mut dyn FnMut(&Spending),
+        each: &mut dyn FnMut(Spending),
     ) -> Result<(), StoreError> {
         self.charges()?.spending(fine_since, each)
     }

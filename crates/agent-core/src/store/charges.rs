@@ -26,7 +26,7 @@ impl Charges<'_> {
     pub(crate) fn spending(
         &self,
         fine_since: Timestamp,
-        each: &mut dyn FnMut(&Spending),
+        each: &mut dyn FnMut(Spending),
     ) -> Result<(), StoreError> {
         reader::spending(&*self.0.backend, fine_since, each)
     }

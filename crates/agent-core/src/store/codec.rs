@@ -12,7 +12,9 @@ use crate::clock::Timestamp;
 /// 2: commits are in a log beside the database, which a program of format 1 would not see.
 pub(crate) const FORMAT: u32 = 2;
 /// The format of an export, which holds rows wherever they are kept.
-pub(crate) const EXPORT: u32 = 1;
+///
+/// 2: a last line tells how many there are, so that one which was cut off is known.
+pub(crate) const EXPORT: u32 = 2;
 /// The version byte of every value.
 const VERSION: u8 = 1;
 /// A page of sled holds up to twenty values and goes to a file of its own, which sled never

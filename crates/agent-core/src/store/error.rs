@@ -107,6 +107,12 @@ pub enum StoreError {
         /// Why not.
         why: String,
     },
+    /// Something is to be imported into a store that holds something.
+    #[error("the store is not empty; import into a new folder")]
+    NotEmpty,
+    /// An export cannot be written.
+    #[error("the export cannot be written")]
+    Export(#[source] Arc<io::Error>),
     /// Nothing can be made durable for now; nothing of this was or will be written.
     #[error("the store is down ({reason}); free its disk or mend it, it is reopened by itself")]
     Down {

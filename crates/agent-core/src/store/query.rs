@@ -10,6 +10,7 @@ use super::codec;
 use super::error::StoreError;
 use super::rollup::{self, ALL_DAYS, FOR_EVER, FULL, Names, Totals};
 use crate::clock::Timestamp;
+use crate::pricing::Catalogue;
 use crate::record::UsageRecord;
 
 /// What rows can be grouped by.
@@ -63,9 +64,10 @@ pub struct UsageQuery {
     pub by: Vec<Dimension>,
     /// Only this project.
     pub project: Option<String>,
-    /// Only this agent.
+    /// Only this agent (`backend`) or, where no agent has that name, this worker (`backend-3`). Totals
+    /// are not kept for each worker: its own are those of the records that retention has left.
     pub agent: Option<String>,
-    /// Only this model, as it was asked for.
+    /// Only this model, under any of its names: an alias, or one with a date.
     pub model: Option<String>,
     /// Only this user.
     pub user: Option<String>,
@@ -119,11 +121,6 @@ impl UsageQuery {
         [&self.project, &self.agent, &self.model, &self.user].map(Option::as_deref)
     }
 
-    fn matches(&self, names: &Names) -> bool {
-        let pairs = self.filters().into_iter().zip(names);
-        pairs.into_iter().all(|(wanted, name)| wanted.is_none() || wanted == name.as_deref())
-    }
-
     /// The names that the answer depends on.
     fn mask(&self) -> u8 {
         let by = self.by.iter().filter_map(|dimension| dimension.index());
@@ -140,6 +137,55 @@ impl UsageQuery {
     }
 }
 
+/// A query, with what the names in it turned out to name.
+struct Asked<'q> {
+    query: &'q UsageQuery,
+    /// What `agent` names where that is no agent.
+    worker: Option<&'q str>,
+    /// The one name of the model.
+    model: Option<String>,
+}
+
+impl<'q> Asked<'q> {
+    fn of(backend: &dyn Backend, query: &'q UsageQuery) -> Result<Asked<'q>, StoreError> {
+        let mut worker = query.agent.as_deref();
+        if let (Some(name), Some(index)) = (worker, Dimension::Agent.index()) {
+            let mut names = Names::default();
+            names[index] = Some(name.into());
+            if backend.get(&rollup::key(1 << index, ALL_DAYS, &names)?)?.is_some() {
+                worker = None;
+            }
+        }
+        Ok(Asked { query, worker, model: query.model.as_deref().map(one_name) })
+    }
+
+    /// Whether the names of a row are those that are asked for, the worker's aside.
+    fn matches(&self, names: &Names) -> bool {
+        let [project, agent, model, user] = self.query.filters();
+        let agent = agent.filter(|_| self.worker.is_none());
+        let is = |wanted: Option<&str>, dimension: Dimension| {
+            let name = dimension.index().and_then(|index| names[index].as_deref());
+            wanted.is_none() || wanted == name
+        };
+        let is_model = is(model, Dimension::Model)
+            || names[Dimension::Model as usize].as_deref().map(one_name) == self.model;
+        is(project, Dimension::Project)
+            && is(agent, Dimension::Agent)
+            && is(user, Dimension::User)
+            && is_model
+    }
+
+    fn wants(&self, record: &UsageRecord) -> bool {
+        let is_its = self.worker.is_none() || self.worker == record.subject.agent_id.as_deref();
+        is_its && self.matches(&rollup::names(record))
+    }
+}
+
+/// The name that a model is kept under now; records of old may have any other.
+fn one_name(model: &str) -> String {
+    Catalogue::builtin().resolve(model).map_or(model, |known| known.name()).to_owned()
+}
+
 /// `2026-11-24`.
 fn day_text(day: u32) -> String {
     let at = Timestamp::from_millis(u64::from(day) * 86_400_000).to_string();
@@ -148,15 +194,22 @@ fn day_text(day: u32) -> String {
 
 /// Answers from the rollups; only the days that are cut by `since` or `until` read records.
 pub(crate) fn usage(backend: &dyn Backend, query: &UsageQuery) -> Result<UsageReport, StoreError> {
+    let asked = Asked::of(backend, query)?;
     let mut rows: BTreeMap<Vec<Option<String>>, Totals> = BTreeMap::new();
     let mut add = |day: u32, names: &Names, totals: Totals| {
-        if query.matches(names) {
+        if asked.matches(names) {
             rows.entry(query.group(day, names)).or_default().add(&totals);
         }
         Ok(())
     };
     let needed = query.mask();
-    if query.since.is_none() && query.until.is_none() && !query.by.contains(&Dimension::Day) {
+    if asked.worker.is_some() {
+        records_of(backend, &asked, &mut |record| {
+            add(record.opened_at.day(), &rollup::names(&record), Totals::of(&record))?;
+            Ok(true)
+        })?;
+    } else if query.since.is_none() && query.until.is_none() && !query.by.contains(&Dimension::Day)
+    {
         let covers = |mask: &u8| mask & needed == needed;
         let (mask, days) = match FOR_EVER.into_iter().find(covers) {
             Some(mask) => (mask, (ALL_DAYS, ALL_DAYS)),
@@ -185,6 +238,27 @@ pub(crate) fn usage(backend: &dyn Backend, query: &UsageQuery) -> Result<UsageRe
         report.rows.clear();
     }
     Ok(report)
+}
+
+/// Reads the records that a query is about.
+pub(crate) fn wanted(
+    backend: &dyn Backend,
+    query: &UsageQuery,
+    each: &mut dyn FnMut(UsageRecord) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    records_of(backend, &Asked::of(backend, query)?, each)
+}
+
+fn records_of(
+    backend: &dyn Backend,
+    asked: &Asked<'_>,
+    each: &mut dyn FnMut(UsageRecord) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let since = asked.query.since.unwrap_or(Timestamp::EPOCH);
+    let until = asked.query.until.unwrap_or(Timestamp::NEVER);
+    records(backend, since, until, &mut |record| {
+        if asked.wants(&record) { each(record) } else { Ok(true) }
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -120,6 +120,20 @@ impl Reader {
         query::records(self.backend(), since, until, &mut |record| Ok(each(record)))
     }
 
+    /// Tells each record that `query` is about, however it groups them, about in the order of time,
+    /// until `each` returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub fn records_of(
+        &self,
+        query: &UsageQuery,
+        each: &mut dyn FnMut(UsageRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        query::wanted(self.backend(), query, &mut |record| Ok(each(record)))
+    }
+
     /// Tells each event that `filter` lets through, in the order of time, until `each` returns
     /// `false`.
     ///
@@ -177,7 +191,8 @@ pub(crate) fn warnings(
 /// Money spent at a time, and on whose account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spending {
-    /// When the call was opened; the start of the day where it is a sum.
+    /// When the call was opened; the last moment of the day where it is a sum, so that it never
+    /// leaves a rolling window before its time.
     pub at: Timestamp,
     /// The scopes that it counts in; a sum has none of tasks.
     pub scopes: Vec<Scope>,
@@ -190,20 +205,21 @@ pub struct Spending {
 pub(crate) fn spending(
     backend: &dyn Backend,
     fine_since: Timestamp,
-    each: &mut dyn FnMut(&Spending),
+    each: &mut dyn FnMut(Spending),
 ) -> Result<(), StoreError> {
     let fine_day = fine_since.day().max(Meta::read(backend)?.kept_from_day);
     let midnight = |day: u32| Timestamp::from_millis(u64::from(day) * 86_400_000);
+    let last_moment = |day: u32| Timestamp::from_nanos(midnight(day + 1).nanos() - 1);
     if let Some(last) = fine_day.checked_sub(1) {
         rollup::read(backend, FULL, (0, last), &mut |day, names, totals| {
-            let at = midnight(day);
+            let at = last_moment(day);
             let (spent, presumed) = (totals.cost, totals.presumed);
-            each(&Spending { at, scopes: scopes(names), spent, presumed });
+            each(Spending { at, scopes: scopes(names), spent, presumed });
             Ok(())
         })?;
     }
     query::records(backend, midnight(fine_day), Timestamp::NEVER, &mut |record| {
-        each(&Spending {
+        each(Spending {
             at: record.opened_at,
             scopes: scopes(&rollup::names(&record)),
             spent: record.cost,

@@ -1,9 +1,9 @@
 //! Checking, thinning out, and the way out of the format: verify, retention, export, import.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, Write as IoWrite};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,14 @@ enum Value {
     Record(Box<UsageRecord>),
     Audit(Box<AuditEvent>),
     Journal(Box<Line>),
-    Rollup { mask: u8, day: u32, names: Names, totals: Totals },
+    Rollup {
+        mask: u8,
+        day: u32,
+        names: Names,
+        totals: Totals,
+    },
+    /// The last line: its number.
+    End(u64),
 }
 
 impl Value {
@@ -95,7 +102,7 @@ impl Value {
                 Line::Opened(open) => vec![&mut open.at],
                 _ => Vec::new(),
             },
-            Value::Format(_) | Value::Meta(_) | Value::Rollup { .. } => Vec::new(),
+            Value::Format(_) | Value::Meta(_) | Value::Rollup { .. } | Value::End(_) => Vec::new(),
         }
     }
 }
@@ -191,12 +198,13 @@ impl Reader {
     ///
     /// [`StoreError`] where it cannot be read, or `out` cannot be written.
     pub fn export(&self, out: &mut dyn IoWrite) -> Result<(), StoreError> {
+        let lines = Cell::new(0);
         let mut write = |key: (u64, u64), mut value: Value| {
             let ns = value.times().into_iter().map(|at| at.nanos()).collect();
             let line = serde_json::to_string(&Exported { ns, key, value });
             let line = line.map_err(|error| StoreError::value(error.to_string()))?;
-            writeln!(out, "{line}")
-                .map_err(|error| StoreError::io(&PathBuf::from("export"), "write", error))?;
+            writeln!(out, "{line}").map_err(|error| StoreError::Export(Arc::new(error)))?;
+            lines.set(lines.get() + 1);
             Ok(true)
         };
         write((0, 0), Value::Format(codec::EXPORT))?;
@@ -215,23 +223,30 @@ impl Reader {
         })?;
         codec::read_items(backend, codec::AUDIT, all, &mut |at, seq, item| {
             write((at, seq), Value::Audit(item))
-        })
+        })?;
+        write((0, 0), Value::End(lines.get() + 1)).map(drop)
     }
 
     /// Reads an export into this store, which must be empty.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Line`] at the first line that no export writes, or where the store is not
-    /// empty; those of writing.
+    /// [`StoreError::NotEmpty`], [`StoreError::Line`] at the first line that no export writes or
+    /// where it is cut off, and those of writing. What was read before that does not count, but is
+    /// there: the folder is of no more use.
     pub fn import(mut self, lines: &mut dyn BufRead) -> Result<Reader, StoreError> {
         let refuse = |line, why: &str| StoreError::Line { line, why: why.to_owned() };
-        if self.book.meta != Meta::default() {
-            return Err(refuse(0, "the store is not empty; import into a new folder"));
+        if !self.is_empty()? {
+            return Err(StoreError::NotEmpty);
         }
         let mut import = Import::default();
+        let (mut last, mut whole) = (0, false);
         for (number, text) in (1..).zip(lines.lines()) {
-            let why = |error: &dyn fmt::Display| refuse(number, &error.to_string());
+            let why = |error: &dyn fmt::Display| {
+                // It has one line only.
+                refuse(number, &error.to_string().replace(" at line 1 column", " at column"))
+            };
+            (last, whole) = (number, false);
             let text = text.map_err(|error| why(&error))?;
             let mut line: Exported = serde_json::from_str(&text).map_err(|error| why(&error))?;
             for (time, ns) in line.value.times().into_iter().zip(&line.ns) {
@@ -241,11 +256,28 @@ impl Reader {
                 Value::Format(codec::EXPORT) if number == 1 => {}
                 Value::Format(_) => return Err(refuse(number, "not a format of this program")),
                 _ if number == 1 => return Err(refuse(number, "the format is missing")),
+                Value::End(count) if *count == number => whole = true,
+                Value::End(_) => return Err(refuse(number, "lines before it are missing")),
                 _ => import.line(line, &mut *self.book.backend)?,
             }
         }
+        if !whole {
+            return Err(refuse(last + 1, "the export is cut off here"));
+        }
         import.end(&mut *self.book.backend)?;
         Reader::on(self.book.backend)
+    }
+
+    /// Whether it holds nothing, not even a part of an import.
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        let mut empty = self.book.meta == Meta::default();
+        for kind in [codec::RECORD, codec::AUDIT, codec::JOURNAL, codec::ROLLUP] {
+            self.backend().scan(&[kind], &[kind, 0xff], &mut |_, _| {
+                empty = false;
+                Ok(false)
+            })?;
+        }
+        Ok(empty)
     }
 }
 
@@ -275,7 +307,7 @@ impl Import {
                 self.meta = Some(meta);
                 Ok(())
             }
-            Value::Format(_) => Ok(()),
+            Value::Format(_) | Value::End(_) => Ok(()),
         }?;
         if self.changes.puts.len() > PAGE {
             backend.commit(std::mem::take(&mut self.changes))?;

@@ -67,6 +67,32 @@ fn totals_are_the_sums_of_the_records_however_they_are_grouped_and_cut() {
 }
 
 #[test]
+fn an_agent_a_worker_and_a_model_are_found_by_each_of_their_names() {
+    on_both(|backend| {
+        let reader = Reader::on(filled(backend, 200).backend).unwrap();
+        let calls = |query: UsageQuery| {
+            let mut records = 0;
+            let count = &mut |_| {
+                records += 1;
+                true
+            };
+            reader.records_of(&query, count).unwrap();
+            let total = reader.usage(&query).unwrap().total.totals.calls;
+            assert_eq!(total, records, "{query:?}");
+            total
+        };
+        for (name, expected) in [("backend", 67), ("backend-3", 29), ("nobody", 0)] {
+            let agent = Some(name.to_owned());
+            assert_eq!(calls(UsageQuery { agent, ..UsageQuery::default() }), expected, "{name}");
+        }
+        for (name, expected) in [("claude-sonnet-4-5-20250929", 200), ("claude-opus-4-5", 0)] {
+            let model = Some(name.to_owned());
+            assert_eq!(calls(UsageQuery { model, ..UsageQuery::default() }), expected, "{name}");
+        }
+    });
+}
+
+#[test]
 fn rows_are_written_with_the_keys_of_the_command_line() {
     let reader = Reader::on(filled(Box::new(Memory::default()), 5).backend).unwrap();
     let by = vec![Dimension::Project, Dimension::Day];
