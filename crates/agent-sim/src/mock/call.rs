@@ -14,7 +14,7 @@ use socket2::Socket;
 use super::answer::{Answer, Content, STREAM_ERROR, Script, Shown};
 use super::bill::BilledAnswer;
 use super::charge::Charge;
-use super::reply::{Body, EVENTS, Head, JSON, Reply};
+use super::reply::{Body, EVENTS, Head, JSON, Problem, Reply};
 use super::request::Request;
 use super::{Fault, FaultKind, State, fault, spoil};
 
@@ -115,7 +115,9 @@ impl<'s> Call<'s> {
         if is_paced {
             return self.stream();
         }
-        self.charge.settle()?;
+        if let Err(error) = self.charge.settle() {
+            return self.head.refuse(&no_ledger(&error));
+        }
         let answer = self.message();
         let (kind, body) = match self.streams {
             true => (EVENTS, answer.script().whole()),
@@ -157,7 +159,9 @@ impl<'s> Call<'s> {
         let breaks = self.fault.is_some_and(|fault| fault.kind == FaultKind::StreamError);
         let body = if each.is_zero() && !breaks {
             self.charge.set_output(self.output_tokens);
-            self.charge.settle()?;
+            if let Err(error) = self.charge.settle() {
+                return self.head.refuse(&no_ledger(&error));
+            }
             let whole = Frame::data(script.whole());
             StreamBody::new(stream::iter([Ok(whole)])).boxed_unsync()
         } else {
@@ -174,6 +178,16 @@ fn is_spoiling(kind: FaultKind) -> bool {
     use FaultKind::{NoUsage, Slow, StreamError, ZeroUsage};
     !matches!(kind, NoUsage | ZeroUsage | Slow | StreamError)
 }
+
+/// An answer that cannot be billed is not given.
+fn no_ledger(error: &io::Error) -> Problem<'static> {
+    Problem::new(500, format!("the mock provider's ledger cannot be written: {error}"))
+}
+
+/// The same in a stream that has begun.
+const NO_LEDGER_EVENT: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\
+                               \"api_error\",\"message\":\"the mock provider's ledger cannot be \
+                               written\"}}\n\n";
 
 fn last_four(key: &str) -> String {
     let start = key.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
@@ -226,8 +240,11 @@ impl Paced {
         }
         if stage == pieces + 1 {
             self.charge.set_output(self.tokens);
-            self.charge.settle()?;
-            return Ok(Some(self.script.tail.clone()));
+            let end = match self.charge.settle() {
+                Ok(()) => self.script.tail.clone(),
+                Err(_) => Bytes::from_static(NO_LEDGER_EVENT.as_bytes()),
+            };
+            return Ok(Some(end));
         }
         Ok(None)
     }

@@ -67,7 +67,9 @@ impl Charge {
             None => NanoUsd::ZERO,
         };
         answer.at = self.state.clock.now();
-        self.state.bill().add(answer, cost)
+        self.state.bill().add(answer, cost).inspect_err(|error| {
+            tracing::error!(%error, "the ledger cannot be written; an answer is missing in it");
+        })
     }
 }
 
@@ -80,7 +82,7 @@ fn cost(answer: &BilledAnswer) -> NanoUsd {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // There is nobody left to tell that the ledger cannot be written.
+        // There is no client left to tell that the ledger cannot be written.
         let _ = self.settle();
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_core::clock::Timestamp;
+use agent_core::pricing::Catalogue;
 
 use super::Limits;
 use super::quota::Quota;
@@ -110,14 +111,16 @@ impl Limiter {
 
     /// Gives back output tokens of what was admitted at `at` and not used.
     pub(super) fn give_back(&mut self, key: &str, model: &str, output_tokens: u64, at: Timestamp) {
-        let meter = self.meters.get_mut(key).and_then(|models| models.get_mut(model));
+        let model = one_name(model);
+        let meter = self.meters.get_mut(key).and_then(|models| models.get_mut(&model));
         if let Some(quota) = meter.and_then(|meter| meter[OUTPUT].as_mut()) {
             quota.give_back(at, output_tokens);
         }
     }
 
     fn meter(&mut self, key: &str, model: &str, now: Timestamp) -> &mut Meter {
-        if !self.meters.get(key).is_some_and(|models| models.contains_key(model)) {
+        let model = one_name(model);
+        if !self.meters.get(key).is_some_and(|models| models.contains_key(&model)) {
             self.forget_idle(now);
             self.count += 1;
         }
@@ -126,7 +129,7 @@ impl Limiter {
         let limits = [requests_per_minute, input_tokens_per_minute, output_tokens_per_minute];
         let models = self.meters.entry(key.to_owned()).or_default();
         models
-            .entry(model.to_owned())
+            .entry(model)
             .or_insert_with(|| limits.map(|limit| Some(Quota::new(limit?.get(), enforcement))))
     }
 
@@ -145,6 +148,11 @@ impl Limiter {
         self.count = self.meters.values().map(BTreeMap::len).sum();
         self.prune_at = KEPT.max(self.count * 2);
     }
+}
+
+/// A model has its limits under all its names, aliases and dated ones.
+fn one_name(model: &str) -> String {
+    Catalogue::builtin().resolve(model).map_or(model, |known| known.name()).to_owned()
 }
 
 #[cfg(test)]

@@ -26,6 +26,23 @@ async fn an_answer_is_billed_to_the_ledger_with_its_task() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_billed_is_an_error_and_no_silence() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let slow = Scenario::from_toml("[latency]\nper_output_token = '1ms'").unwrap();
+    for scenario in [Scenario::default(), slow] {
+        let mock = MockProvider::start(LOCAL, scenario, Some("/dev/full".into())).await.unwrap();
+        let answer = post(&mock, BODY).await;
+        assert_eq!((answer.status, &answer.json()["error"]["type"]), (500, &"api_error".into()));
+        assert!(answer.body.contains("ledger cannot be written"), "{}", answer.body);
+        let streamed = post(&mock, &BODY.replacen('{', "{\"stream\":true,", 1)).await;
+        assert!(streamed.body.contains("ledger cannot be written"), "{}", streamed.body);
+        assert_eq!(mock.billed().answers, 0);
+    }
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused_and_not_billed() {
     let mock = start("").await;
     for body in ["{", "{}", "[]"] {

@@ -49,6 +49,17 @@ fn a_sliding_window_frees_a_place_only_a_minute_after_it_was_taken() {
 }
 
 #[test]
+fn a_model_has_one_limit_under_all_its_names() {
+    let mut limiter = limiter(2, 0, 10, Enforcement::Sliding);
+    let mut admit = |model| limiter.admit("k", model, [1, 0, 5], at(0)).refusal.is_none();
+    assert!(admit("claude-haiku-4-5") && admit("claude-haiku-4-5-20251001"));
+    assert!(!admit("anthropic/claude-haiku-4-5") && admit("claude-sonnet-4-5"));
+    limiter.give_back("k", "claude-haiku-4-5-20251001", 5, at(0));
+    let standings = limiter.admit("k", "claude-haiku-4-5", [9, 0, 0], at(0)).standings;
+    assert_eq!(standings[OUTPUT].unwrap().remaining, 5);
+}
+
+#[test]
 fn a_refused_request_takes_nothing_of_any_limit() {
     for kind in KINDS {
         let mut limiter = limiter(10, 100, 100, kind);
