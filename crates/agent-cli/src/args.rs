@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Refused;
 
@@ -21,31 +22,45 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Whether the command writes the format that is asked for.
+    /// Reads the process's arguments; ends it where they are wrong, or ask for help.
+    pub(crate) fn read() -> Args {
+        Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Whether the command writes the format that is asked for: before the command, any is read.
     ///
     /// # Errors
     ///
     /// Where it does not; names those that it writes.
     pub(crate) fn check_format(&self) -> Result<(), Refused> {
-        let Some(asked) = self.common.format else { return Ok(()) };
-        let (command, written): (_, &[Format]) = match &self.command {
-            Command::Run(_) => ("run", &[Format::Table, Format::Json]),
-            Command::Check(_) => ("check", &[Format::Table, Format::Json]),
-            Command::Audit(_) => ("audit", &[Format::Table, Format::Json, Format::Jsonl]),
-            Command::Usage(Usage { export: Some(_), .. }) => {
-                ("usage export", &[Format::Csv, Format::Jsonl, Format::Json])
-            }
-            Command::Usage(_) => ("usage", &[Format::Table, Format::Json, Format::Csv]),
-            Command::MockProvider(_) => return Ok(()),
-        };
-        if written.contains(&asked) {
+        let (command, written) = self.command.formats();
+        let Some(asked) = self.common.format.filter(|asked| !written.contains(asked)) else {
             return Ok(());
-        }
+        };
         let word = |format: &Format| format!("{format:?}").to_lowercase();
         let words: Vec<String> = written.iter().map(word).collect();
         let (asked, words) = (word(&asked), words.join(", "));
         Err(Refused(format!("`{command}` does not write {asked}; it writes {words}")))
     }
+}
+
+/// All commands; behind its name each offers the formats that it writes, and no other.
+fn command() -> clap::Command {
+    let all = Args::command();
+    let format = all.get_arguments().find(|arg| arg.get_id() == "format").cloned();
+    let offers = |command: clap::Command, written: &[Format]| {
+        let words = written.iter().filter_map(Format::to_possible_value);
+        let read = PossibleValuesParser::new(words).try_map(|word| Format::from_str(&word, false));
+        command.args(format.clone().map(|arg| arg.value_parser(read)))
+    };
+    all.mut_subcommand("run", |run| offers(run, SUMMARY))
+        .mut_subcommand("check", |check| offers(check, SUMMARY))
+        .mut_subcommand("audit", |audit| offers(audit, EVENTS))
+        .mut_subcommand("store", |store| offers(store, SUMMARY))
+        .mut_subcommand("usage", |usage| {
+            offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
+        })
+        .mut_subcommand("mock-provider", |mock| mock.args(format.clone().map(|arg| arg.hide(true))))
 }
 
 /// What every command takes.
@@ -78,6 +93,26 @@ pub(crate) enum Format {
     Jsonl,
 }
 
+const SUMMARY: &[Format] = &[Format::Table, Format::Json];
+const EVENTS: &[Format] = &[Format::Table, Format::Json, Format::Jsonl];
+const TOTALS: &[Format] = &[Format::Table, Format::Json, Format::Csv];
+const RECORDS: &[Format] = &[Format::Csv, Format::Jsonl, Format::Json];
+
+impl Command {
+    /// Its name, and the formats that it writes.
+    fn formats(&self) -> (&'static str, &'static [Format]) {
+        match self {
+            Command::Run(_) => ("run", SUMMARY),
+            Command::Check(_) => ("check", SUMMARY),
+            Command::Audit(_) => ("audit", EVENTS),
+            Command::Usage(Usage { export: Some(_), .. }) => ("usage export", RECORDS),
+            Command::Usage(_) => ("usage", TOTALS),
+            Command::Store(_) => ("store", SUMMARY),
+            Command::MockProvider(_) => ("mock-provider", Format::value_variants()),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs a fleet's tasks to the end and prints a summary
@@ -91,6 +126,9 @@ pub(crate) enum Command {
     /// Shows the audit trail of calls
     #[command(after_help = "Example:\n  impresario audit --task 42 --format json")]
     Audit(Audit),
+    /// Checks, copies, thins out and restores a store
+    #[command(after_help = "Example:\n  impresario store verify")]
+    Store(Store),
     /// Serves the Messages API on loopback, with limits, latency, faults and a billing ledger
     #[command(after_help = "Example:\n  impresario mock-provider --listen 127.0.0.1:8080 \
                       --scenario examples/mock.toml --ledger bill.jsonl\n\n\
@@ -122,7 +160,7 @@ pub(crate) struct Run {
     /// Run the good tasks of a file that has bad lines
     #[arg(long)]
     pub(crate) skip_bad_tasks: bool,
-    /// Speak to the provider at this address instead of the fleet's
+    /// Speak to the provider at this address instead of the fleet's; plain http only on loopback
     #[arg(long, value_name = "URL")]
     pub(crate) provider_url: Option<String>,
 }
@@ -138,10 +176,10 @@ pub(crate) struct Usage {
     /// Only this project
     #[arg(long, global = true)]
     pub(crate) project: Option<String>,
-    /// Only this agent
+    /// Only this agent (backend), or this worker of it (backend-3)
     #[arg(long, global = true)]
     pub(crate) agent: Option<String>,
-    /// Only this model
+    /// Only this model, under any of its names: an alias, or one with a date
     #[arg(long, global = true)]
     pub(crate) model: Option<String>,
     /// Only calls at this time or later: a date, a time, or a duration before now
@@ -179,6 +217,39 @@ pub(crate) struct Audit {
     pub(crate) follow: bool,
 }
 
+/// The arguments of `store`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Compares every total with the sum of its records; 1 where one differs
+    #[command(after_help = "Example:\n  impresario store verify --store impresario-data")]
+    Verify,
+    /// Writes all of it to stdout as JSON Lines, without loss; the store stays as it is
+    #[command(after_help = "Example:\n  impresario store export > store.jsonl")]
+    Export,
+    /// Reads an export into a store that is new or empty
+    #[command(after_help = "Example:\n  impresario store import store.jsonl --store restored")]
+    Import {
+        /// What `store export` wrote; - reads stdin
+        #[arg(value_name = "FILE.jsonl")]
+        file: PathBuf,
+    },
+    /// Drops records, audit events and the journal of earlier runs; totals stay for ever
+    #[command(after_help = "Example:\n  impresario store retain --since 90days\n\n\
+                      Keep what a rolling budget looks back on: what is dropped counts there by \
+                      whole days.")]
+    Retain {
+        /// Keep what is of this day (UTC) or later: a date, a time, or a duration before now
+        #[arg(long, value_name = "TIME")]
+        since: String,
+    },
+}
+
 /// The arguments of `mock-provider`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MockProvider {
@@ -203,16 +274,35 @@ pub(crate) struct Check {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_arguments_are_consistent_and_every_command_shows_an_example() {
-        Args::command().debug_assert();
-        for command in Args::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example:"), "{}", command.get_name());
+        command().debug_assert();
+        for command in command().get_subcommands() {
+            for command in [command].into_iter().chain(command.get_subcommands()) {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example:"), "{}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn each_command_offers_only_what_it_writes() {
+        let read = |line: &str| command().try_get_matches_from(line.split(' '));
+        for line in [
+            "impresario run f.toml --format csv",
+            "impresario check f.toml --format jsonl",
+            "impresario audit --format csv",
+            "impresario usage --format jsonl",
+            "impresario usage export --format table",
+            "impresario store verify --format csv",
+        ] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains("[possible values: "), "{line}: {error}");
+        }
+        for line in ["usage export --format jsonl", "usage --format csv", "audit --format jsonl"] {
+            assert!(read(&format!("impresario {line}")).is_ok(), "{line}");
         }
     }
 
@@ -222,8 +312,9 @@ mod tests {
             ["impresario", "--format", "json", "check", "f.toml"],
             ["impresario", "check", "f.toml", "--format", "json"],
         ] {
-            let args = Args::try_parse_from(line).unwrap();
+            let args = Args::from_arg_matches(&command().get_matches_from(line)).unwrap();
             assert_eq!(args.common.format, Some(Format::Json));
+            assert!(args.check_format().is_ok());
         }
     }
 }

@@ -44,8 +44,7 @@ fn stored(reader: &Reader, filter: &AuditFilter, format: Format) -> Result<(), F
         result = print(&mut out, &event.to_json(), format);
         result.is_ok()
     })?;
-    result?;
-    Ok(out.flush()?)
+    Ok(result.and_then(|()| out.flush()).map_err(output::StdoutError)?)
 }
 
 /// One event: an object a line, or for a person its time, name, task and what is its own.
@@ -74,13 +73,13 @@ fn print(out: &mut dyn Write, event: &Map<String, Value>, format: Format) -> io:
             None => format!("{key}={value}"),
         })
         .collect();
-    writeln!(
-        out,
+    let line = format!(
         "{} {:<24} task={} agent={} {}",
         text("timestamp"),
         text("event"),
         text("task_id"),
         text("agent_id"),
         own.join(" ")
-    )
+    );
+    writeln!(out, "{}", output::visible(&line))
 }

@@ -1,6 +1,6 @@
 //! `impresario check`: validates a fleet file without calling anybody.
 
-use std::io;
+use std::path::Path;
 
 use agent_core::config::Fleet;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use crate::provider::{self, ProviderError};
 pub(crate) enum CheckError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
-    #[error("the result cannot be written to stdout")]
-    Output(#[from] io::Error),
+    #[error(transparent)]
+    Output(#[from] output::StdoutError),
 }
 
 /// Reads the fleet and says what is in it.
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Check, common: &Common) -> Result<(), CheckError> {
     let key = keys.map(|keys| keys.current().masked().to_owned());
     let found = summary(&fleet, key.as_deref());
     let text = match output::format(common.format) {
-        Format::Table => table(&found),
+        Format::Table => table(&found, &args.fleet),
         Format::Json | Format::Jsonl | Format::Csv => found.to_string(),
     };
     Ok(output::result(&text)?)
@@ -48,11 +48,11 @@ fn summary(fleet: &Fleet, key: Option<&str>) -> Value {
     })
 }
 
-fn table(found: &Value) -> String {
-    let mut table = comfy_table::Table::new();
+fn table(found: &Value, fleet: &Path) -> String {
+    let mut table = output::Table::new(&["fleet", &fleet.display().to_string()]);
     for (name, value) in found.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        table.add_row([name.replace('_', " "), value]);
+        table.row(&[name.replace('_', " "), value]);
     }
     table.to_string()
 }

@@ -10,6 +10,7 @@ mod output;
 mod provider;
 mod run;
 mod signals;
+mod store;
 mod usage;
 mod when;
 
@@ -18,16 +19,15 @@ use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use args::{Args, Command};
 use exit::{Exit, Failure};
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let common = &args.common;
     if let Err(error) = started(&args) {
         report(&error);
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::MockProvider(args) => block_on(mock::run(args)),
         Command::Usage(args) => usage::run(args, common),
         Command::Audit(args) => block_on(audit::run(args, common)),
+        Command::Store(args) => store::run(&args.command, common),
     };
     let exit = result.unwrap_or_else(|error| {
         if output::nobody_reads(error.as_ref()) {
@@ -63,10 +64,10 @@ fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
 
 /// Writes an error and its causes to stderr; where that is closed there is nobody to tell.
 pub(crate) fn report(error: &dyn Error) {
-    let mut text = format!("error: {error}\n");
+    let mut text = format!("error: {}\n", output::visible(&error.to_string()));
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!("  caused by: {error}\n"));
+        text.push_str(&format!("  caused by: {}\n", output::visible(&error.to_string())));
         cause = error.source();
     }
     let _ = std::io::stderr().write_all(text.as_bytes());

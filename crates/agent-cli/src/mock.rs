@@ -24,6 +24,9 @@ pub(crate) async fn run(args: &args::MockProvider) -> Result<Exit, Failure> {
     let mock = MockProvider::start(args.listen, scenario, args.ledger.clone()).await?;
     output::result(&format!("listening on {}", mock.url()))?;
     signals.end().await;
-    mock.shutdown().await?;
+    mock.shutdown().await.map_err(|error| match &args.ledger {
+        Some(path) => format!("the ledger {} cannot be made durable: {error}", path.display()),
+        None => error.to_string(),
+    })?;
     Ok(Exit::Done)
 }

@@ -22,6 +22,8 @@ pub(crate) enum ProviderError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Client(#[from] AnthropicError),
+    #[error("--provider-url is refused: {0}")]
+    Url(AnthropicError),
     #[error(transparent)]
     Prices(#[from] OverrideError),
 }
@@ -73,14 +75,17 @@ pub(crate) fn client(
     if let Some(base_url) = url.or(fleet.provider.base_url.as_deref()) {
         config.base_url = base_url.to_owned();
     }
-    Ok(Arc::new(Anthropic::new(config)?))
+    let client = Anthropic::new(config).map_err(|error| match error {
+        AnthropicError::BaseUrl(_) if url.is_some() => ProviderError::Url(error),
+        error => ProviderError::Client(error),
+    })?;
+    Ok(Arc::new(client))
 }
 
 /// Records which key was read, where there is one.
-pub(crate) fn audit_key(system: &AgentSystem, fleet: &Fleet, client: &Arc<dyn LlmClient>) {
-    if client.provider() != "simulated" {
-        let (key, source) = (client.account().to_string(), source(&fleet.provider).to_string());
-        system.audit(AuditKind::KeyLoaded { key, source });
+pub(crate) fn audit_key(system: &AgentSystem, client: &dyn LlmClient) {
+    if let Some(source) = client.key_source() {
+        system.audit(AuditKind::KeyLoaded { key: client.account().to_string(), source });
     }
 }
 
@@ -89,7 +94,8 @@ pub(crate) fn rotate(system: &AgentSystem, client: &dyn LlmClient) {
     match client.rotate() {
         Some(key) => {
             system.restore_account(&key);
-            system.audit(AuditKind::KeyRotated { key, source: "SIGHUP".to_owned() });
+            let source = client.key_source().unwrap_or_default();
+            system.audit(AuditKind::KeyRotated { key, source });
         }
         None => tracing::info!("the key's source holds the key in use"),
     }

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let mut out = args.out.as_deref().map(OutFile::open).transpose()?;
     let given = tasks.0.iter().map(|task| task.id.clone()).collect();
     let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
-    provider::audit_key(&system, &fleet, &client);
+    provider::audit_key(&system, &*client);
 
     let mut projects = Projects::default();
     let out = &mut out;

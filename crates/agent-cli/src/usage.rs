@@ -1,12 +1,10 @@
 //! `impresario usage`: what was spent, from the store's totals; `usage export`: every record.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use agent_core::clock::{Clock, Timestamp};
+use agent_core::clock::Clock;
 use agent_core::record::UsageRecord;
 use agent_core::store::{Dimension, Reader, UsageQuery, UsageReport, UsageRow};
-use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
 use crate::args::{self, Common, Format, UsageCommand};
@@ -35,19 +33,24 @@ pub(crate) fn run(args: &args::Usage, common: &Common) -> Result<Exit, Failure> 
     match output::format(common.format) {
         Format::Json | Format::Jsonl => output::result(&serde_json::to_string(&report)?)?,
         Format::Table => output::result(&table(&query, &report))?,
-        Format::Csv => csv(&query, &report)?,
+        Format::Csv => csv(&query, &report).map_err(output::StdoutError)?,
     }
     Ok(Exit::Done)
 }
 
 fn query(args: &args::Usage) -> Result<UsageQuery, Failure> {
     let now = Clock::real().now();
-    let by = args.by.iter().map(|word| {
-        Dimension::from_word(word)
-            .ok_or_else(|| format!("--by: {word:?} is none of project, agent, model, user, day"))
-    });
+    let mut by = Vec::new();
+    for word in &args.by {
+        let dimension = Dimension::from_word(word)
+            .ok_or_else(|| format!("--by: {word:?} is none of project, agent, model, user, day"))?;
+        if by.contains(&dimension) {
+            return Err(format!("--by: {word} stands twice; write it once").into());
+        }
+        by.push(dimension);
+    }
     Ok(UsageQuery {
-        by: by.collect::<Result<_, _>>()?,
+        by,
         project: args.project.clone(),
         agent: args.agent.clone(),
         model: args.model.clone(),
@@ -78,9 +81,9 @@ fn table(query: &UsageQuery, report: &UsageReport) -> String {
     let names = query.by.iter().map(|dimension| dimension.word());
     let counts =
         ["calls", "input", "output", "cache writes", "cache reads", "cost $", "presumed $"];
-    let mut table = output::table(&names.chain(counts).collect::<Vec<_>>());
+    let mut table = output::Table::new(&names.chain(counts).collect::<Vec<_>>());
     for row in &report.rows {
-        table.add_row(cells(row, "(none)"));
+        table.row(&cells(row, "(none)"));
     }
     let mut total = cells(&report.total, "");
     for _ in &query.by {
@@ -89,22 +92,19 @@ fn table(query: &UsageQuery, report: &UsageReport) -> String {
     if let Some(first) = total.first_mut().filter(|_| !query.by.is_empty()) {
         *first = "total".to_owned();
     }
-    table.add_row(total);
-    for column in table.column_iter_mut().skip(query.by.len()) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    table.row(&total);
+    table.right_after(query.by.len());
     table.to_string()
 }
 
-fn csv(query: &UsageQuery, report: &UsageReport) -> Result<(), Failure> {
+fn csv(query: &UsageQuery, report: &UsageReport) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(io::stdout().lock());
     out.write_record(query.by.iter().map(|d| d.key()).chain(COUNTS))?;
     let rows = if query.by.is_empty() { std::slice::from_ref(&report.total) } else { &report.rows };
     for row in rows {
         out.write_record(cells(row, "").iter().map(|cell| harmless(cell)))?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 /// A cell that no spreadsheet takes for a formula.
@@ -149,38 +149,22 @@ fn fields(record: &UsageRecord) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn wanted(query: &UsageQuery, record: &UsageRecord) -> bool {
-    let subject = &record.subject;
-    let is = |wanted: &Option<String>, found: &Option<Arc<str>>| {
-        wanted.is_none() || wanted.as_deref() == found.as_deref()
-    };
-    is(&query.project, &subject.project_id)
-        && (is(&query.agent, &subject.agent) || is(&query.agent, &subject.agent_id))
-        && is(&query.model, &subject.model)
-        && is(&query.user, &subject.user_id)
-}
-
 fn export(reader: &Reader, query: &UsageQuery, common: &Common) -> Result<(), Failure> {
-    let since = query.since.unwrap_or(Timestamp::EPOCH);
-    let until = query.until.unwrap_or(Timestamp::NEVER);
     let as_csv = common.format == Some(Format::Csv);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut lines = csv::Writer::from_writer(Vec::new());
     let (mut header, mut result) = (as_csv, Ok(()));
-    reader.records(since, until, &mut |record| {
-        if wanted(query, &record) {
-            result = if as_csv {
-                csv_line(&mut lines, &record, std::mem::take(&mut header), &mut out)
-            } else {
-                let object: serde_json::Map<_, _> =
-                    fields(&record).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-                writeln!(out, "{}", Value::Object(object))
-            };
-        }
+    reader.records_of(query, &mut |record| {
+        result = if as_csv {
+            csv_line(&mut lines, &record, std::mem::take(&mut header), &mut out)
+        } else {
+            let object: serde_json::Map<_, _> =
+                fields(&record).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+            writeln!(out, "{}", Value::Object(object))
+        };
         result.is_ok()
     })?;
-    result?;
-    Ok(out.flush()?)
+    Ok(result.and_then(|()| out.flush()).map_err(output::StdoutError)?)
 }
 
 fn csv_line(

@@ -9,6 +9,8 @@ use agent_core::ledger::Balance;
 use agent_core::permits::PairHeadroom;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output;
+
 /// Budgets and limits that are shown: the fullest ones.
 const LINES: usize = 3;
 
@@ -147,7 +149,8 @@ fn limit(pair: &PairHeadroom) -> Option<(f64, String)> {
         })
         .collect();
     let waiting = some("waiting", pair.waiting as u64);
-    Some((most, format!("{} · {} a minute{waiting}", pair.model, shares.join(", "))))
+    let model = output::visible(&pair.model);
+    Some((most, format!("{model} · {} a minute{waiting}", shares.join(", "))))
 }
 
 /// How full a budget is, money in flight included.
@@ -155,6 +158,7 @@ fn budget(balance: &Balance) -> (f64, String) {
     let Balance { scope, limit, spent, presumed, reserved, window } = balance;
     let used = spent.saturating_add(*presumed).saturating_add(*reserved);
     let share = used.nanos() as f64 / limit.nanos().max(1) as f64;
+    let scope = output::visible(&scope.to_string());
     let text = format!("{scope} · {:.0} % of ${limit} ({window})", share * 100.0);
     (share, text)
 }

@@ -6,10 +6,9 @@ use agent_core::coordinator::Summary;
 use agent_core::money::NanoUsd;
 use agent_core::system::Ended;
 use agent_core::task::{Outcome, Status};
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use crate::output::table;
+use crate::output::Table;
 
 /// The summary as it is printed.
 #[derive(Debug, Serialize)]
@@ -54,9 +53,9 @@ impl Projects {
 
     fn table(&self) -> Table {
         let mut table =
-            table(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
+            Table::new(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
         for (name, project) in &self.by_name {
-            table.add_row([
+            table.row(&[
                 name.clone().unwrap_or_else(|| "(none)".to_owned()),
                 project.completed.to_string(),
                 project.failed.to_string(),
@@ -65,9 +64,7 @@ impl Projects {
                 project.presumed.to_string(),
             ]);
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table.right_after(1);
         table
     }
 }
@@ -87,8 +84,8 @@ impl Report {
             Ended::Interrupted => "interrupted (go on with --resume)",
             Ended::Stopped => "stopped (go on with --resume)",
         };
-        let mut rows = table(&["run", &self.run_id]);
-        let mut row = |name: &str, value: String| _ = rows.add_row([name.to_owned(), value]);
+        let mut rows = Table::new(&["run", &self.run_id]);
+        let mut row = |name: &str, value: String| rows.row(&[name, &value]);
         row("status", format!("{status} after {}", seconds(self.wall_ms)));
         row(
             "tasks",

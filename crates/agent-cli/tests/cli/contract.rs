@@ -116,6 +116,7 @@ fn a_bad_key_stops_everything_and_is_never_shown() {
         (Some("sk-ant-admin01-secret5ecret"), "admin"),
         (Some(" sk-ant-api03-secret5ecret"), "white space"),
         (Some("sk-proj-secret5ecret"), "OpenAI"),
+        (Some("sk-secret5ecretsecret5ecret"), "OpenAI"),
         (Some("sk-ant-"), "sk-ant-"),
     ] {
         for args in [&["check", "fleet.toml"][..], &["run", "fleet.toml", "--tasks", "tasks.jsonl"]]

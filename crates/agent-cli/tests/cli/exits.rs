@@ -54,6 +54,7 @@ fn a_reader_that_has_read_enough_is_no_error_of_any_command() {
         &["usage", "--format", "csv"],
         &["usage", "export", "--format", "csv"],
         &["audit"],
+        &["store", "export"],
     ] {
         let mut command = place.impresario(args);
         let (reader, writer) = std::io::pipe().unwrap();
@@ -84,16 +85,70 @@ fn a_run_whose_summary_nobody_reads_still_tells_by_its_code_that_tasks_failed() 
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_told_as_that_of_stdout() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(2);
+    let mock = place.mock("");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    for args in [
+        &["check", "fleet.toml"][..],
+        &["usage"],
+        &["usage", "--format", "csv"],
+        &["usage", "export"],
+        &["audit"],
+        &["store", "verify"],
+        &["store", "export"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = place.impresario(args).args(["--store", "store"]).stdout(full).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let message = stderr(&output);
+        let told = message.contains("to stdout") || message.contains("the export cannot");
+        assert!(told && message.contains("No space left"), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn no_cause_is_told_twice() {
+    let place = Place::new();
+    let keyed = "kind = \"anthropic\"\napi_key_file = \"no-such-key\"";
+    place.write("fleet.toml", &FLEET.replace("kind = \"anthropic\"", keyed));
+    let output = place.output(&["check", "fleet.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("no-such-key"), "{message}");
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+}
+
+#[test]
 fn what_cannot_be_started_with_is_refused_by_name_and_with_what_would_be_right() {
     let place = Place::new();
     place.write("fleet.toml", FLEET);
+    place.tasks(1);
     for (args, told) in [
+        (&["run", "fleet.toml", "--format", "csv"][..], "[possible values: table, json]"),
         (
-            &["run", "fleet.toml", "--format", "csv"][..],
+            &["--format", "csv", "run", "fleet.toml"],
             "`run` does not write csv; it writes table, json",
         ),
-        (&["check", "fleet.toml", "--format", "jsonl"], "`check` does not write jsonl"),
-        (&["usage", "export", "--format", "table"], "it writes csv, jsonl"),
+        (&["check", "fleet.toml", "--format", "jsonl"], "[possible values: table, json]"),
+        (&["usage", "export", "--format", "table"], "[possible values: csv, jsonl, json]"),
+        (
+            &[
+                "run",
+                "fleet.toml",
+                "--tasks",
+                "tasks.jsonl",
+                "--provider-url",
+                "http://example.com",
+            ],
+            "--provider-url is refused",
+        ),
         (&["run", "fleet.toml", "--tasks", "."], "task file . cannot be read; name a file"),
     ] {
         let output = place.output(args);

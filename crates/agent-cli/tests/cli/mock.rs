@@ -15,6 +15,24 @@ fn a_wrong_scenario_is_told_with_its_file_place_and_remedy() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_written_is_an_error_of_the_provider_and_said_on_stderr() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(1);
+    let mut mock = place.mock_with("/dev/full");
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let error = place.outcomes()[0]["error"].clone();
+    assert_eq!(error["code"], "PROVIDER_ERROR", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("ledger cannot be written"), "{error}");
+    let message = mock.ends_saying();
+    assert!(message.contains("ledger") && message.contains("No space left"), "{message}");
+}
+
+#[test]
 fn it_ends_with_0_at_a_signal_even_while_a_call_hangs_and_keeps_the_ledger() {
     for signal in ["-INT", "-TERM"] {
         let place = Place::new();

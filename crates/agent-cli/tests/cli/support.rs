@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -91,12 +91,18 @@ impl Place {
 
     pub(crate) fn mock(&self, scenario: &str) -> Mock {
         let scenario = self.write("scenario.toml", scenario);
-        let mut child = self
-            .impresario(&["mock-provider", "--ledger", "ledger.jsonl", "--scenario"])
-            .arg(scenario)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.impresario(&["mock-provider", "--ledger", "ledger.jsonl"]);
+        Place::serving(command.arg("--scenario").arg(scenario))
+    }
+
+    /// A mock provider that bills to the file `ledger`; its stderr is kept.
+    pub(crate) fn mock_with(&self, ledger: &str) -> Mock {
+        let mut command = self.impresario(&["mock-provider", "--ledger", ledger]);
+        Place::serving(command.stderr(Stdio::piped()))
+    }
+
+    fn serving(command: &mut Command) -> Mock {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
@@ -116,6 +122,17 @@ impl Mock {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         self.child.wait().unwrap()
+    }
+}
+
+impl Mock {
+    /// Ends it; what it said on stderr.
+    pub(crate) fn ends_saying(&mut self) -> String {
+        self.end("-TERM");
+        let mut said = String::new();
+        let stderr = self.child.stderr.as_mut();
+        stderr.map(|stderr| stderr.read_to_string(&mut said).unwrap());
+        said
     }
 }
 
