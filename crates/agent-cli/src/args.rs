@@ -183,10 +183,10 @@ pub(crate) struct Usage {
     #[arg(long, global = true)]
     pub(crate) model: Option<String>,
     /// Only calls at this time or later: a date, a time, or a duration before now
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(long, global = true, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// Only calls before this time
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(long, global = true, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
 }
 
@@ -210,7 +210,7 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "NAME")]
     pub(crate) event: Option<String>,
     /// Only events at this time or later: a date, a time, or a duration before now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// Go on with the events of a run under way as they come
     #[arg(long)]
@@ -245,7 +245,7 @@ pub(crate) enum StoreCommand {
                       whole days.")]
     Retain {
         /// Keep what is of this day (UTC) or later: a date, a time, or a duration before now
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         since: String,
     },
 }

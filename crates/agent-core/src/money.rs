@@ -107,7 +107,7 @@ pub enum MoneyError {
     #[error("more than {0} decimal places")]
     TooPrecise(u32),
     /// Larger than can be held.
-    #[error("too large an amount")]
+    #[error("too large an amount; write a smaller one")]
     TooLarge,
 }
 

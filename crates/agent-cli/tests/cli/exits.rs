@@ -149,6 +149,7 @@ fn what_cannot_be_started_with_is_refused_by_name_and_with_what_would_be_right()
             ],
             "--provider-url is refused",
         ),
+        (&["usage", "--since", "-1s"], "--since: \"-1s\" is no time; write a date"),
         (&["run", "fleet.toml", "--tasks", "."], "task file . cannot be read; name a file"),
     ] {
         let output = place.output(args);

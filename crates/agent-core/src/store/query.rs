@@ -1,5 +1,7 @@
 //! Totals of what was used, by project, agent, model, user and day.
 
+mod asked;
+
 use std::collections::BTreeMap;
 
 use serde::ser::SerializeMap;
@@ -10,8 +12,8 @@ use super::codec;
 use super::error::StoreError;
 use super::rollup::{self, ALL_DAYS, FOR_EVER, FULL, Names, Totals};
 use crate::clock::Timestamp;
-use crate::pricing::Catalogue;
 use crate::record::UsageRecord;
+use asked::Asked;
 
 /// What rows can be grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,55 +137,6 @@ impl UsageQuery {
         };
         self.by.iter().map(name).collect()
     }
-}
-
-/// A query, with what the names in it turned out to name.
-struct Asked<'q> {
-    query: &'q UsageQuery,
-    /// What `agent` names where that is no agent.
-    worker: Option<&'q str>,
-    /// The one name of the model.
-    model: Option<String>,
-}
-
-impl<'q> Asked<'q> {
-    fn of(backend: &dyn Backend, query: &'q UsageQuery) -> Result<Asked<'q>, StoreError> {
-        let mut worker = query.agent.as_deref();
-        if let (Some(name), Some(index)) = (worker, Dimension::Agent.index()) {
-            let mut names = Names::default();
-            names[index] = Some(name.into());
-            if backend.get(&rollup::key(1 << index, ALL_DAYS, &names)?)?.is_some() {
-                worker = None;
-            }
-        }
-        Ok(Asked { query, worker, model: query.model.as_deref().map(one_name) })
-    }
-
-    /// Whether the names of a row are those that are asked for, the worker's aside.
-    fn matches(&self, names: &Names) -> bool {
-        let [project, agent, model, user] = self.query.filters();
-        let agent = agent.filter(|_| self.worker.is_none());
-        let is = |wanted: Option<&str>, dimension: Dimension| {
-            let name = dimension.index().and_then(|index| names[index].as_deref());
-            wanted.is_none() || wanted == name
-        };
-        let is_model = is(model, Dimension::Model)
-            || names[Dimension::Model as usize].as_deref().map(one_name) == self.model;
-        is(project, Dimension::Project)
-            && is(agent, Dimension::Agent)
-            && is(user, Dimension::User)
-            && is_model
-    }
-
-    fn wants(&self, record: &UsageRecord) -> bool {
-        let is_its = self.worker.is_none() || self.worker == record.subject.agent_id.as_deref();
-        is_its && self.matches(&rollup::names(record))
-    }
-}
-
-/// The name that a model is kept under now; records of old may have any other.
-fn one_name(model: &str) -> String {
-    Catalogue::builtin().resolve(model).map_or(model, |known| known.name()).to_owned()
 }
 
 /// `2026-11-24`.
