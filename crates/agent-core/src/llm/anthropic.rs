@@ -207,7 +207,8 @@ impl LlmClient for Anthropic {
 
     fn rotate(&self) -> Option<String> {
         self.config.keys.reload().unwrap_or_else(|error| {
-            tracing::warn!(%error, "key not read again, the old one stays in use");
+            let cause = error.source().map(tracing::field::display);
+            tracing::warn!(%error, cause, "key not read again, the old one stays in use");
             None
         })
     }

@@ -278,6 +278,9 @@ fn spending_is_fine_from_its_day_on_and_summed_up_before() {
                 &mut |spending| {
                     sum += spending.spent.nanos();
                     single += usize::from(spending.at.day() >= fine_day);
+                    // A sum leaves no rolling window before the last of what it sums up.
+                    let is_sum = spending.at.day() < fine_day;
+                    assert!(!is_sum || spending.at.millis() % DAY == DAY - 1, "{spending:?}");
                     let scopes: Vec<_> = spending.scopes.iter().map(|s| s.to_string()).collect();
                     assert!(scopes.contains(&"key:sk-ant-***abcd".to_owned()));
                     assert!(!scopes.iter().any(|scope| scope.starts_with("task:")), "{scopes:?}");
