@@ -26,7 +26,7 @@ fn refusal(text: &str) -> String {
 }
 
 fn refused(read: Result<Trace, TraceError>) -> String {
-    let error = read.expect_err("it is to be refused");
+    let Err(error) = read else { panic!("it is to be refused") };
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
 }
@@ -236,6 +236,14 @@ fn a_bomb_without_line_ends_is_refused_after_a_mebibyte() {
     assert!(bomb.len() < 1 << 18);
     let refused = refused(Trace::read("t", &*bomb, None));
     assert_eq!(refused, "t:1: there are more than 1 MiB in a line; cut the file into smaller ones");
+}
+
+#[test]
+fn a_bomb_of_good_rows_is_refused_before_it_fills_the_memory() {
+    let rows = "arrival_s,input_tokens,output_tokens\n".to_owned() + &"0,1,1\n".repeat(400_000);
+    let refused = refused(Trace::read("t", &*packed(rows.as_bytes()), None));
+    assert!(refused.contains("more than 100 times the bytes of the packed file"), "{refused}");
+    assert!(Trace::read("t", rows.as_bytes(), None).is_ok());
 }
 
 #[test]
