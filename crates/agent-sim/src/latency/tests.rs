@@ -1,7 +1,10 @@
 //! Latency models: what is known, what is drawn of it, and how the load wanders.
 
+use std::path::Path;
+
 use super::*;
 use crate::draws::{Draw, Stream};
+use crate::trace::Trace;
 
 const TEST: Stream = Stream::named("test");
 const SECOND: u64 = 1_000_000_000;
@@ -32,6 +35,25 @@ fn the_median_call_lies_on_its_line_and_load_multiplies_it() {
             assert!(usual.first_ns <= usual.total_ns);
         }
     }
+}
+
+#[test]
+fn nine_measured_calls_of_ten_lie_between_the_tables_ends_of_ninety_percent() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/traces/claude_code.csv.gz");
+    let catalogue = Catalogue::builtin();
+    let model = catalogue.find("claude-opus-4-7").unwrap().model;
+    let Spread::Measured(table) = &model.total_spread else { panic!("it was measured") };
+    let (mut inside, mut all) = (0.0, 0.0);
+    for request in Trace::open(&sample, None).unwrap().requests {
+        if request.model.as_deref() == Some("claude-opus-4-7") {
+            let (input, output) = (request.input.unwrap(), request.output);
+            let line = model.total.seconds(u64::from(input), u64::from(output));
+            let residual = request.total_ns.unwrap() as f64 / 1e9 / line;
+            all += 1.0;
+            inside += f64::from((table.at(0.05)..table.at(0.95)).contains(&residual));
+        }
+    }
+    assert!(all > 700.0 && (0.85..0.95).contains(&(inside / all)), "{inside} of {all}");
 }
 
 #[test]
