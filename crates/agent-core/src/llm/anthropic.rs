@@ -248,7 +248,7 @@ fn checked(base_url: &str) -> Result<Url, &'static str> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_here => Ok(url),
-        "http" => Err("would send the key unencrypted"),
+        "http" => Err("would send the key unencrypted, as plain http may on loopback only"),
         _ => Err("is neither https nor http"),
     }
 }

@@ -21,7 +21,8 @@ pub enum KeySource {
         /// Such as `dev`.
         environment: Option<String>,
     },
-    /// From a file that holds the key alone; white space around it is trimmed.
+    /// From a file that holds the key alone; white space around it, and a byte order mark, are
+    /// trimmed.
     File(PathBuf),
 }
 
@@ -63,7 +64,8 @@ impl KeySource {
             let shown = || PathBuf::from(redact(&path.display().to_string()));
             let text = read_file(path, again)
                 .map_err(|source| KeyError::Unreadable { path: shown(), source })?;
-            return ApiKey::parse(text.trim())
+            // Some editors begin a file with a byte order mark.
+            return ApiKey::parse(text.trim_start_matches('\u{feff}').trim())
                 .map_err(|fault| KeyError::InFile { path: shown(), fault });
         }
         let variables = self.variables();
@@ -179,7 +181,7 @@ mod tests {
         let error = KeyRing::load(source(None), env).unwrap_err().to_string();
         assert!(error.contains("white space") && !error.contains("abcdefgh"), "{error}");
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), " sk-ant-abcdefgh\r\n").unwrap();
+        std::fs::write(file.path(), "\u{feff} sk-ant-abcdefgh\r\n").unwrap();
         assert!(KeyRing::load(KeySource::File(file.path().to_owned()), |_| None).is_ok());
     }
 
