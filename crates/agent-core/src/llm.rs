@@ -56,6 +56,12 @@ pub trait LlmClient: fmt::Debug + Send + Sync {
         None
     }
 
+    /// `text` with every key masked that was in use; `None` where it holds none. Nothing that is kept
+    /// may hold one, whatever an answer says.
+    fn mask(&self, _text: &str) -> Option<String> {
+        None
+    }
+
     /// Counts the input tokens of `request` at the provider, free of charge; `None` where the
     /// provider cannot.
     fn count_tokens<'a>(

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{Coordinator, Ended, FeedAll, Intake, Lifecycle, PAUSE, State};
 use crate::budget::Forget;
 use crate::ledger::{Scope, ScopeKind};
+use crate::llm::LlmClient;
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
@@ -57,6 +58,7 @@ impl Coordinator {
             _ => return,
         }
         self.endings += 1;
+        let outcome = masked(&*self.services.client, outcome);
         let run_id = Arc::clone(&self.plan.run_id);
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
         let coordinator = ctx.address();
@@ -132,12 +134,33 @@ impl Coordinator {
 
     /// Stops giving out tasks; what is in flight goes on.
     pub(super) fn close(&mut self, how: Ended) {
-        if self.intake == Intake::Open {
-            self.intake = Intake::Closed(how);
-            self.tell(|| Lifecycle::RunStopping { how });
-            self.subscribers.retain(|subscriber| !subscriber.is_closed());
+        match self.intake {
+            Intake::Open => {
+                self.intake = Intake::Closed(how);
+                self.tell(|| Lifecycle::RunStopping { how });
+                self.subscribers.retain(|subscriber| !subscriber.is_closed());
+            }
+            // Who knows that nothing is left to submit finishes what another had ended.
+            Intake::Closed(_) if how == Ended::Finished && self.tasks.is_empty() => {
+                self.intake = Intake::Closed(how);
+            }
+            Intake::Closed(_) => {}
         }
     }
+}
+
+/// The outcome without the key, which a provider may have written into its answer.
+fn masked(client: &dyn LlmClient, mut outcome: Arc<Outcome>) -> Arc<Outcome> {
+    if let Some(output) = outcome.output.as_deref().and_then(|text| client.mask(text)) {
+        Arc::make_mut(&mut outcome).output = Some(output);
+    }
+    if let Some(error) = &outcome.error
+        && let Some(message) = client.mask(&error.message)
+    {
+        let error = TaskError { message, ..error.clone() };
+        Arc::make_mut(&mut outcome).error = Some(error);
+    }
+    outcome
 }
 
 // === Tell ===

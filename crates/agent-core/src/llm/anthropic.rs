@@ -217,6 +217,10 @@ impl LlmClient for Anthropic {
         Some(self.config.keys.source().to_string())
     }
 
+    fn mask(&self, text: &str) -> Option<String> {
+        self.config.keys.mask(text)
+    }
+
     fn count_tokens<'a>(
         &'a self,
         request: &'a Request,

@@ -90,6 +90,12 @@ impl ApiKey {
         self.header.clone()
     }
 
+    /// `text` with the key masked wherever it stands; `None` where it does not.
+    fn mask(&self, text: &str) -> Option<String> {
+        let secret = self.secret.expose_secret();
+        text.contains(secret).then(|| text.replace(secret, &self.masked))
+    }
+
     fn is_same(&self, other: &ApiKey) -> bool {
         self.secret.expose_secret() == other.secret.expose_secret()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ApiKey, KeyError, redact};
 
@@ -105,7 +105,13 @@ pub struct KeyRing(Arc<Ring>);
 struct Ring {
     source: KeySource,
     env: Box<EnvReader>,
-    current: Mutex<Arc<ApiKey>>,
+    keys: Mutex<Keys>,
+}
+
+struct Keys {
+    current: Arc<ApiKey>,
+    /// The one before: a call that was made with it may still be answered.
+    previous: Option<Arc<ApiKey>>,
 }
 
 impl KeyRing {
@@ -118,13 +124,30 @@ impl KeyRing {
         source: KeySource,
         env: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Result<KeyRing, KeyError> {
-        let current = Mutex::new(Arc::new(source.read(&env, false)?));
-        Ok(KeyRing(Arc::new(Ring { source, env: Box::new(env), current })))
+        let current = Arc::new(source.read(&env, false)?);
+        let keys = Mutex::new(Keys { current, previous: None });
+        Ok(KeyRing(Arc::new(Ring { source, env: Box::new(env), keys })))
     }
 
     /// The key to use for the next attempt.
     pub fn current(&self) -> Arc<ApiKey> {
-        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Arc::clone(&self.keys().current)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `text` with the key in use and the one before it masked wherever they stand; `None` where
+    /// they do not.
+    pub fn mask(&self, text: &str) -> Option<String> {
+        let (current, previous) = {
+            let keys = self.keys();
+            (Arc::clone(&keys.current), keys.previous.clone())
+        };
+        let masked = current.mask(text);
+        let text = masked.as_deref().unwrap_or(text);
+        previous.and_then(|previous| previous.mask(text)).or(masked)
     }
 
     /// Reads the source again; the masked key where it changed.
@@ -134,12 +157,13 @@ impl KeyRing {
     /// [`KeyError`] as at the load; the old key stays in use.
     pub fn reload(&self) -> Result<Option<String>, KeyError> {
         let fresh = self.0.source.read(&*self.0.env, true)?;
-        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh.is_same(&current) {
+        let mut keys = self.keys();
+        if fresh.is_same(&keys.current) {
             return Ok(None);
         }
-        *current = Arc::new(fresh);
-        Ok(Some(current.masked().to_owned()))
+        let masked = fresh.masked().to_owned();
+        keys.previous = Some(std::mem::replace(&mut keys.current, Arc::new(fresh)));
+        Ok(Some(masked))
     }
 
     /// Where the key comes from.
@@ -196,5 +220,18 @@ mod tests {
         std::fs::write(file.path(), "sk-ant-admin01-x").unwrap();
         assert!(ring.reload().is_err());
         assert_eq!(ring.clone().current().masked(), "sk-ant-***5678");
+    }
+
+    #[test]
+    fn the_key_in_use_and_the_one_before_it_are_masked_and_nothing_else_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sk-ant-abcdefgh").unwrap();
+        let ring = KeyRing::load(KeySource::File(file.path().to_owned()), |_| None).unwrap();
+        std::fs::write(file.path(), "sk-ant-12345678").unwrap();
+        ring.reload().unwrap();
+        let text = "sk-ant-abcdefgh, sk-ant-12345678,sk-ant-12345678 and sk-ant-abcdefg";
+        let masked = "sk-ant-***efgh, sk-ant-***5678,sk-ant-***5678 and sk-ant-abcdefg";
+        assert_eq!(ring.mask(text).as_deref(), Some(masked));
+        assert_eq!(ring.mask("a key begins sk-ant-"), None);
     }
 }
