@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::{output, when};
 
 pub(crate) use follow::Live;
+use follow::Tail;
 
 /// Prints the events that are wanted, and with `--follow` those to come.
 pub(crate) async fn run(args: &args::Audit, common: &Common) -> Result<Exit, Failure> {
@@ -25,14 +26,20 @@ pub(crate) async fn run(args: &args::Audit, common: &Common) -> Result<Exit, Fai
         since: when::parse("--since", args.since.as_deref(), Clock::real().now())?,
     };
     let format = output::format(common.format);
-    match Reader::open(&common.store) {
-        Ok(reader) => stored(&reader, &filter, format)?,
+    let tail = match Reader::open(&common.store) {
+        Ok(reader) => {
+            stored(&reader, &filter, format)?;
+            // While no run can begin: what is in the live file by now was in the store.
+            Tail::from_end(&common.store)
+        }
         // A run holds the store: what it has written so far stands in its live file.
-        Err(StoreError::InUse { .. } | StoreError::Missing { .. }) if args.follow => {}
+        Err(StoreError::InUse { .. } | StoreError::Missing { .. }) if args.follow => {
+            Tail::from_start(&common.store)
+        }
         Err(error) => return Err(error.into()),
-    }
+    };
     if args.follow {
-        follow::run(&common.store, &filter, format).await?;
+        follow::run(tail?, &filter, format).await?;
     }
     Ok(Exit::Done)
 }

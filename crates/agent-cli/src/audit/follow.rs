@@ -1,7 +1,8 @@
 //! Following a run under way: it holds its store, so it also appends its events to a live file.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -22,14 +23,14 @@ use crate::signals::Signals;
 /// How often the live file is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The file beside the database; it is begun anew by each run and is no record.
+/// The file beside the database; each run makes a new one, and it is no record.
 fn path(store: &Path) -> PathBuf {
     store.join("audit-live.jsonl")
 }
 
 /// Appends the events of this process to the live file.
 ///
-/// The file is begun anew with the first event: that comes after the store was opened, so a
+/// The file is made anew with the first event: that comes after the store was opened, so a
 /// process that is refused the store leaves the file of the one that has it alone.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -45,7 +46,9 @@ impl Live {
 
     fn begin(&self) -> Option<Mutex<File>> {
         // Without it nobody can follow; the store says what is wrong with its folder.
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path);
+        // Another file, not the same one emptied: who reads the old one can tell them apart.
+        _ = fs::remove_file(&self.path);
+        let file = OpenOptions::new().create_new(true).write(true).open(&self.path);
         file.ok().map(Mutex::new)
     }
 }
@@ -71,10 +74,13 @@ impl<S: Subscriber> Layer<S> for Live {
 }
 
 /// Prints events of the live file as they come, until Ctrl-C.
-pub(crate) async fn run(store: &Path, filter: &AuditFilter, format: Format) -> Result<(), Failure> {
+pub(super) async fn run(
+    mut tail: Tail,
+    filter: &AuditFilter,
+    format: Format,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let clock = Clock::real();
-    let mut tail = Tail { path: path(store), file: None, read: 0, line: Vec::new() };
     loop {
         let mut out = io::stdout().lock();
         for event in tail.next()? {
@@ -92,31 +98,59 @@ pub(crate) async fn run(store: &Path, filter: &AuditFilter, format: Format) -> R
     }
 }
 
-/// Reads a growing file, from the start again where it was begun anew.
-struct Tail {
+/// Reads a growing file, and after it the one that took its place.
+pub(super) struct Tail {
     path: PathBuf,
-    file: Option<BufReader<File>>,
-    read: u64,
+    /// The file at hand, and its number.
+    file: Option<(BufReader<File>, u64)>,
     line: Vec<u8>,
 }
 
 impl Tail {
-    fn next(&mut self) -> io::Result<Vec<Map<String, Value>>> {
-        let length = std::fs::metadata(&self.path).map_or(0, |meta| meta.len());
-        if length < self.read {
-            (self.file, self.read) = (None, 0);
+    /// Reads all that is in the live file.
+    pub(super) fn from_start(store: &Path) -> io::Result<Tail> {
+        let mut tail = Tail { path: path(store), file: None, line: Vec::new() };
+        tail.open()?;
+        Ok(tail)
+    }
+
+    /// Reads what comes after what is in the live file.
+    pub(super) fn from_end(store: &Path) -> io::Result<Tail> {
+        let mut tail = Tail::from_start(store)?;
+        if let Some((file, _)) = &mut tail.file {
+            file.seek(SeekFrom::End(0))?;
+        }
+        Ok(tail)
+    }
+
+    /// Opens the live file, where there is one.
+    fn open(&mut self) -> io::Result<()> {
+        if let Ok(file) = File::open(&self.path) {
+            let number = file.metadata()?.ino();
+            self.file = Some((BufReader::new(file), number));
             self.line.clear();
         }
-        if self.file.is_none() {
-            self.file = File::open(&self.path).ok().map(BufReader::new);
-        }
-        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
+        Ok(())
+    }
+
+    /// The events since the last time: those of the file at hand, then those of a new one.
+    fn next(&mut self) -> io::Result<Vec<Map<String, Value>>> {
         let mut events = Vec::new();
+        let now = fs::metadata(&self.path).ok().map(|meta| meta.ino());
+        self.read(&mut events)?;
+        if now.is_some() && now != self.file.as_ref().map(|(_, number)| *number) {
+            self.open()?;
+            self.read(&mut events)?;
+        }
+        Ok(events)
+    }
+
+    fn read(&mut self, events: &mut Vec<Map<String, Value>>) -> io::Result<()> {
+        let Some((file, _)) = &mut self.file else { return Ok(()) };
         loop {
-            let read = file.read_until(b'\n', &mut self.line)?;
-            self.read += read as u64;
+            file.read_until(b'\n', &mut self.line)?;
             if !self.line.ends_with(b"\n") {
-                return Ok(events);
+                return Ok(());
             }
             events.extend(serde_json::from_slice(&self.line).ok());
             self.line.clear();

@@ -1,0 +1,56 @@
+//! `audit --follow`: every event once, whichever run it is of.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::Child;
+
+use crate::support::{FLEET, Place, signal, sleep, stdout};
+
+/// Who follows ends with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        signal(&self.0, "-INT");
+        self.0.wait().unwrap();
+    }
+}
+
+/// Waits, not for ever.
+fn wait_for(holds: &dyn Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        sleep(20);
+    }
+}
+
+#[test]
+fn who_follows_sees_each_event_of_the_last_run_and_of_the_next_once() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(3);
+    let mock = place.mock("");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    let events = || stdout(&place.output(&["audit", "--store", "store"])).lines().count();
+    let expected = events();
+    let mut follow = place.impresario(&["audit", "--follow", "--store", "store"]);
+    let follow = follow.stdout(File::create(place.path("seen.jsonl")).unwrap()).spawn().unwrap();
+    let follow = Ended(follow);
+    let seen = || place.read("seen.jsonl").lines().count();
+    wait_for(&|| seen() >= expected);
+    // Time enough to see them again.
+    sleep(400);
+    assert_eq!(seen(), expected, "{}", place.read("seen.jsonl"));
+    // The next run writes more than the last one had.
+    place.tasks(12);
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    let expected = events();
+    wait_for(&|| seen() >= expected);
+    sleep(400);
+    drop(follow);
+    let all = place.read("seen.jsonl");
+    assert_eq!(all.lines().count(), expected);
+    assert_eq!(all.lines().collect::<BTreeSet<_>>().len(), expected);
+}
