@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_core::llm::LlmErrorKind;
+use agent_core::permits::ProviderLimits;
 use agent_core::task::{ErrorCode, Outcome};
 
 use crate::support::{Act, GOOD, Scripted, agent, run, system, task};
@@ -79,6 +80,87 @@ fn a_provider_that_never_answers_costs_three_timeouts_and_no_more() {
     let (least, most) =
         (Duration::from_millis(94_500 + 6_000), Duration::from_millis(94_500 + 12_000));
     assert!(took >= least && took <= most, "{took:?}");
+}
+
+#[test]
+fn a_deadline_that_passes_says_how_many_attempts_were_made() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![Act::Fail(LlmErrorKind::Server), Act::Hang], GOOD);
+        let system = system(&clock, &client).agent(agent(1)).start().await.unwrap();
+        let mut late = task(1);
+        late.deadline = Some("20s".parse().unwrap());
+        let outcome = system.run(late).await.unwrap();
+        assert_eq!((code(&outcome), outcome.attempts), (Some(ErrorCode::DeadlineExceeded), 2));
+        let message = outcome.error.clone().unwrap().message;
+        assert!(
+            message.contains("2026-11-24T12:00:20") && message.contains("2 attempts"),
+            "{message}"
+        );
+    });
+}
+
+#[test]
+fn a_task_put_back_after_its_deadline_is_not_said_to_have_had_no_attempt() {
+    crate::support::expect_panics();
+    run(|clock| async move {
+        let script = vec![Act::Panic(Duration::from_millis(900))];
+        let client = Scripted::new(&clock, script, GOOD);
+        let system = system(&clock, &client).agent(agent(1)).start().await.unwrap();
+        let mut late = task(1);
+        late.deadline = Some("1s".parse().unwrap());
+        let outcome = system.run(late).await.unwrap();
+        assert_eq!((code(&outcome), outcome.attempts), (Some(ErrorCode::DeadlineExceeded), 1));
+        let message = outcome.error.clone().unwrap().message;
+        assert!(!message.contains("before"), "{message}");
+    });
+}
+
+#[test]
+fn a_wait_that_is_given_up_says_what_held_it_up() {
+    use LlmErrorKind::RateLimited;
+    let slow = Act::Answer { input: 10, output: 10, after: Duration::from_secs(20) };
+    let refused = Act::FailUntil(RateLimited, Duration::from_secs(200));
+    let (most, pause) =
+        ("1 calls are in flight, the most allowed at once", "paused by the provider until");
+    for (first, says, knows_when) in [(slow, most, false), (refused, pause, true)] {
+        run(|clock| async move {
+            let client = Scripted::new(&clock, vec![first], GOOD);
+            let limits = ProviderLimits {
+                max_concurrent: 1.try_into().unwrap(),
+                max_wait: Duration::from_secs(5),
+                ..ProviderLimits::default()
+            };
+            let system =
+                system(&clock, &client).agent(agent(2)).limits(limits).start().await.unwrap();
+            let first = system.submit(task(1)).await.unwrap();
+            clock.sleep(Duration::from_secs(1)).await;
+            let error = system.run(task(2)).await.unwrap().error.clone().unwrap();
+            assert_eq!(error.code, ErrorCode::RateLimitWaitExceeded);
+            assert!(error.message.contains(says), "{}", error.message);
+            assert!(!error.message.contains("18446744073709551615"), "{}", error.message);
+            assert_eq!(error.retry_after_ms.is_some(), knows_when, "{error:?}");
+            assert!(error.retry_after_ms != Some(0), "{error:?}");
+            first.outcome().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_call_above_a_minutes_whole_limit_is_refused_for_good_as_a_permit_that_is_not_to_be_had() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let limits = ProviderLimits {
+            output_tokens_per_minute: 99.try_into().ok(),
+            ..ProviderLimits::default()
+        };
+        let system = system(&clock, &client).agent(agent(1)).limits(limits).start().await.unwrap();
+        let error = system.run(task(1)).await.unwrap().error.clone().unwrap();
+        assert_eq!((error.code, error.retryable), (ErrorCode::RateLimitWaitExceeded, false));
+        for part in ["100 output tokens", "99 in 60s"] {
+            assert!(error.message.contains(part), "{part}: {}", error.message);
+        }
+        assert_eq!(client.sent(), []);
+    });
 }
 
 #[test]

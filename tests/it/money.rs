@@ -130,6 +130,22 @@ fn a_budget_that_stops_the_run_keeps_its_tasks() {
 }
 
 #[test]
+fn a_refusal_is_worth_trying_again_where_the_window_turns_and_not_where_it_never_does() {
+    run(|clock| async move {
+        for (window, turns) in [(Window::Hour, true), (Window::Total, false)] {
+            let client = Scripted::new(&clock, Vec::new(), GOOD);
+            let small = BudgetSpec { window, ..budget("global", "0.0010") };
+            let system =
+                system(&clock, &client).agent(agent(1)).budget(small).start().await.unwrap();
+            assert!(system.run(task(1)).await.unwrap().error.is_none());
+            let error = system.run(task(2)).await.unwrap().error.clone().unwrap();
+            assert_eq!(error.code, ErrorCode::BudgetExceeded);
+            assert_eq!((error.retryable, error.retry_after_ms.is_some()), (turns, turns));
+        }
+    });
+}
+
+#[test]
 fn a_call_is_clamped_to_what_fits_where_its_agent_allows_it() {
     run(|clock| async move {
         let client = Scripted::new(&clock, Vec::new(), GOOD);

@@ -117,18 +117,16 @@ pub enum PermitError {
         retry_after: Duration,
     },
     /// No permit was to be had in time.
-    #[error("no permit of {scope} after {}", humantime::format_duration(*.waited))]
+    #[error("no permit of {scope} after {}: {hold}", humantime::format_duration(*.waited))]
     WaitExceeded {
         /// Whose limit: `model:claude-sonnet-4-5` or `agent:backend-3`.
         scope: String,
-        /// How many in `window`: requests, tokens or attempts at once.
-        limit: u64,
-        /// The length of the window.
-        window: Duration,
+        /// What it waited for.
+        hold: Hold,
         /// How long the caller waited.
         waited: Duration,
-        /// Until a permit may be had, as far as is known.
-        retry_after: Duration,
+        /// Until a permit may be had, where that is known.
+        retry_after: Option<Duration>,
     },
     /// The provider reported that the key's credit or spend limit is used up.
     #[error("key {account} is out of service until {until}")]
@@ -156,6 +154,37 @@ pub enum PermitError {
         /// Whose limit.
         scope: String,
     },
+}
+
+/// What held up a call that waited for a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Hold {
+    /// A limit in any time of length `window` is used up.
+    #[error("its limit of {limit} {what} in {} is used up", humantime::format_duration(*.window))]
+    Used {
+        /// Of what: `requests`, `input tokens`, `output tokens` or `calls`.
+        what: &'static str,
+        /// How many.
+        limit: u64,
+        /// The length of the window.
+        window: Duration,
+    },
+    /// As many calls are in flight as may be.
+    #[error("{most} calls are in flight, the most allowed at once")]
+    InFlight {
+        /// How many may be; adapts to the provider.
+        most: u32,
+    },
+    /// The provider has refused calls, and is left alone.
+    #[error("paused by the provider until {until}")]
+    Paused {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// Others came before.
+    #[error("others that came before it are waiting too")]
+    InLine,
 }
 
 /// What a provider said of its limits with an answer.

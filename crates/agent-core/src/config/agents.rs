@@ -1,7 +1,7 @@
 //! The `[[agent]]` tables of a fleet file.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::groups::known;
 use super::read::{Field, Section};
@@ -9,7 +9,7 @@ use super::{ConfigError, ModelName};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
 use crate::ledger::AGENT_SEPARATOR;
-use crate::permits::{AgentRateLimit, LimitMode};
+use crate::permits::{AgentRateLimit, LimitMode, ProviderLimits};
 use crate::supervision::{GroupSpec, Restart};
 use crate::wording::shown;
 
@@ -21,6 +21,7 @@ pub(super) fn agents(
     top: &Section<'_>,
     calls: Option<NonZeroU32>,
     groups: &[GroupSpec],
+    limits: &ProviderLimits,
 ) -> Result<(Vec<AgentSpec>, Vec<ModelName>), ConfigError> {
     let form = "an [[agent]] with a name and a model";
     let mut models = Vec::new();
@@ -31,7 +32,7 @@ pub(super) fn agents(
             return Err(field.wrong(format_args!("is empty; write {form}")));
         }
         let mut read = |item: &Field<'_>| {
-            let spec = agent(item, calls, groups, &mut models)?;
+            let spec = agent(item, calls, groups, limits, &mut models)?;
             if !names.insert(spec.name.clone()) {
                 let problem = format!(
                     "is the second agent named \"{}\"; give each its own name, or raise count",
@@ -57,6 +58,7 @@ fn agent(
     field: &Field<'_>,
     calls: Option<NonZeroU32>,
     groups: &[GroupSpec],
+    limits: &ProviderLimits,
     models: &mut Vec<ModelName>,
 ) -> Result<AgentSpec, ConfigError> {
     let table = field.section(&[
@@ -100,7 +102,7 @@ fn agent(
         Ok(model)
     })?;
     let default = AgentSpec::new(name.clone(), model.clone());
-    let max_tokens = table.or("max_tokens", default.max_tokens, Field::count)?;
+    let max_tokens = max_tokens(&table, default.max_tokens, limits)?;
     if let Some(asks) = table.field("max_tokens").or_else(|| table.field("model")) {
         models.push(ModelName { max_tokens: Some(max_tokens.get()), ..asks.model(&model) });
     }
@@ -125,6 +127,25 @@ fn agent(
         bounding: table.or("bounding", default.bounding, |it| it.one_of(&bounds))?,
         behaviour: default.behaviour,
     })
+}
+
+/// Most output of a call, which must fit into the provider's limit, or none would ever leave.
+fn max_tokens(
+    agent: &Section<'_>,
+    default: NonZeroU32,
+    limits: &ProviderLimits,
+) -> Result<NonZeroU32, ConfigError> {
+    let max_tokens = agent.or("max_tokens", default, Field::count)?;
+    match limits.output_tokens_per_minute {
+        Some(limit) if NonZeroU64::from(max_tokens) > limit => {
+            let problem = format_args!(
+                "is {max_tokens}, above limits.output_tokens_per_minute ({limit}), so that no call \
+                 would ever be let go; lower it, or raise the limit"
+            );
+            Err(agent.wrong("max_tokens", problem))
+        }
+        _ => Ok(max_tokens),
+    }
 }
 
 fn rate_limit(

@@ -50,7 +50,8 @@ pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError
     let provider = top.or("provider", ProviderConfig::default(), provider)?;
     let supervision = top.or("supervision", Supervision::default(), supervision)?;
     let group = groups::groups(top, &supervision)?;
-    let (agent, mut models) = agents(top, calls, &group)?;
+    let limits = top.or("limits", ProviderLimits::default(), limits)?;
+    let (agent, mut models) = agents(top, calls, &group, &limits)?;
     groups::check(top, &group, &agent)?;
     let (budget, limited) = budgets(top, &agent)?;
     models.extend(limited);
@@ -59,7 +60,7 @@ pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError
         provider,
         timeouts: top.or("timeouts", AttemptTimeout::default(), timeouts)?,
         retry: top.or("retry", RetryPolicy::default(), retry)?,
-        limits: top.or("limits", ProviderLimits::default(), limits)?,
+        limits,
         guards: guards(top, cost)?,
         budget,
         supervision,
@@ -273,8 +274,8 @@ fn task(
         id: id.into(),
         title: table.maybe("title", string)?,
         description: table.maybe("description", string)?,
-        project_id: table.maybe("project_id", Field::text)?,
-        user_id: table.maybe("user_id", Field::text)?,
+        project_id: table.maybe("project_id", string)?.and_then(crate::task::name),
+        user_id: table.maybe("user_id", string)?.and_then(crate::task::name),
         model: table.maybe("model", |it| {
             let model = it.text()?;
             models.push(it.model(&model));

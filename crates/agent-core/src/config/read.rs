@@ -152,12 +152,20 @@ impl<'a> Section<'a> {
         form: &str,
         read: impl FnOnce(&Field<'a>) -> Result<T, ConfigError>,
     ) -> Result<T, ConfigError> {
-        let missing = || ConfigError::Invalid {
-            at: self.source.place(self.start),
-            key: self.path_of(key),
-            problem: format!("is missing; write {form}"),
-        };
+        let missing = || self.wrong(key, format_args!("is missing; write {form}"));
         self.maybe(key, read)?.ok_or_else(missing)
+    }
+
+    /// What is wrong with a key, which may be absent.
+    pub(super) fn wrong(&self, key: &str, problem: impl fmt::Display) -> ConfigError {
+        self.field(key).map_or_else(
+            || ConfigError::Invalid {
+                at: self.source.place(self.start),
+                key: self.path_of(key),
+                problem: problem.to_string(),
+            },
+            |field| field.wrong(&problem),
+        )
     }
 }
 

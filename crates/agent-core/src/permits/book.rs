@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::pair::{Blocked, Limit, MINUTE, Pair};
 use super::queue::{Waiter, Waiters};
 use super::window::{Amounts, CallLog, EntryKey};
-use super::{Ask, LimitMode, PermitError, ProviderLimits};
+use super::{Ask, Hold, LimitMode, PermitError, ProviderLimits};
 use crate::clock::Timestamp;
 use crate::lookup::Lookup;
 
@@ -263,25 +263,30 @@ impl Permits {
     fn too_late(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> PermitError {
         let ask = &waiter.ask;
         let waited = now.since(waiter.since);
-        let (calls, per) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
-        let free_at = self.logs[waiter.worker].free_at(now, calls, per);
+        let (calls, window) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
+        let free_at = self.logs[waiter.worker].free_at(now, calls, window);
         if free_at > now {
             let scope = format!("agent:{}", ask.worker);
-            let (limit, retry_after) = (u64::from(calls), free_at.since(now));
-            return PermitError::WaitExceeded { scope, limit, window: per, waited, retry_after };
+            let hold = Hold::Used { what: "calls", limit: u64::from(calls), window };
+            let retry_after = Some(free_at.since(now));
+            return PermitError::WaitExceeded { scope, hold, waited, retry_after };
         }
         let pair = &mut self.places[place].pair;
-        let in_line = Blocked { until: None, by: Limit::Concurrency };
-        let Blocked { until, by } = pair.admits(now, amounts(ask)).err().unwrap_or(in_line);
-        let limit = match by {
-            Limit::Requests | Limit::Pause => pair.limit().requests,
-            Limit::Input => pair.limit().input,
-            Limit::Output => pair.limit().output,
-            Limit::Concurrency => u64::from(pair.concurrency()),
-        };
-        let retry_after = until.map_or(Duration::ZERO, |until| until.since(now));
         let scope = format!("model:{}", ask.model);
-        PermitError::WaitExceeded { scope, limit, window: MINUTE, waited, retry_after }
+        let Err(Blocked { until, by }) = pair.admits(now, amounts(ask)) else {
+            let hold = Hold::InLine;
+            return PermitError::WaitExceeded { scope, hold, waited, retry_after: None };
+        };
+        let used = |what, limit| Hold::Used { what, limit, window: MINUTE };
+        let hold = match by {
+            Limit::Requests => used("requests", pair.limit().requests),
+            Limit::Input => used("input tokens", pair.limit().input),
+            Limit::Output => used("output tokens", pair.limit().output),
+            Limit::Concurrency => Hold::InFlight { most: pair.concurrency() },
+            Limit::Pause => Hold::Paused { until: until.unwrap_or(now) },
+        };
+        let retry_after = until.map(|until| until.since(now));
+        PermitError::WaitExceeded { scope, hold, waited, retry_after }
     }
 
     /// The next moment at which [`admit`](Permits::admit) may have something to tell, other than

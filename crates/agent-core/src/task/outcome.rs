@@ -146,6 +146,12 @@ impl TaskError {
         TaskError { code, message: message.into(), retryable, retry_after_ms: None }
     }
 
+    /// The same, whether or not it is as retryable as its code.
+    pub fn retryable(mut self, retryable: bool) -> TaskError {
+        self.retryable = retryable;
+        self
+    }
+
     /// The same, worth trying again after `wait` (rounded up to a millisecond).
     pub fn retry_after(mut self, wait: Duration) -> TaskError {
         let millis = wait.as_nanos().div_ceil(1_000_000);

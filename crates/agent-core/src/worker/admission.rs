@@ -63,13 +63,18 @@ impl Call<'_> {
         }
     }
 
+    /// The input to expect, in tokens: by what earlier calls have taught, and within its bound.
+    pub(super) fn estimated_input(&self) -> u64 {
+        let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
+        estimated.min(self.input_bound)
+    }
+
     async fn permit(
         &mut self,
         request: &Request,
         account: &Arc<str>,
         deadline: Timestamp,
     ) -> Result<Permit, Ending> {
-        let estimated = self.services.estimator().estimate(&self.job.model, None, self.bytes);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let acquire = Acquire(Ask {
             account: Arc::clone(account),
@@ -77,7 +82,7 @@ impl Call<'_> {
             worker: Arc::clone(&self.job.worker),
             worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
             priority: self.job.task().priority,
-            input_tokens: estimated.min(self.input_bound),
+            input_tokens: self.estimated_input(),
             output_tokens: u64::from(request.max_tokens),
             deadline,
         });
@@ -169,7 +174,8 @@ impl Call<'_> {
         }
         let mut error = refusal::budget(no_room);
         if let When::Turns(at) = no_room.when {
-            error = error.retry_after(at.since(self.services.clock.now()));
+            let wait = at.since(self.services.clock.now());
+            error = error.retryable(true).retry_after(wait);
         }
         error.into()
     }

@@ -64,6 +64,12 @@ impl<'a> Attempt<'a> {
         &self.open.account
     }
 
+    /// What its task will be charged for it where it ends with `error`.
+    pub(super) fn takes(&self, error: &LlmError) -> NanoUsd {
+        let Charge { cost, presumed, .. } = self.charge(error);
+        cost.saturating_add(presumed)
+    }
+
     /// Records an answer, and settles it.
     pub(super) fn answered(mut self, answer: &Answer) {
         let now = self.services.clock.now();

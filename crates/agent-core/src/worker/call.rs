@@ -81,6 +81,8 @@ impl<'a> Call<'a> {
             let wait = match attempted {
                 Ok(answer) => return Ok(answer),
                 Err(Failed { next: Next::After(wait), .. }) => wait,
+                // The guard, which is next, says why there is no other.
+                Err(Failed { next: Next::TooDear, .. }) => Duration::ZERO,
                 Err(Failed { next: Next::GiveUp, error }) => {
                     return Err(refusal::provider(&error, attempt).into());
                 }
@@ -91,7 +93,6 @@ impl<'a> Call<'a> {
             drop(held);
             let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
             wait.await;
-            self.job.add(self.services, |tally| tally.retried += 1);
             attempt += 1;
         }
     }
@@ -118,9 +119,9 @@ impl<'a> Call<'a> {
             return Ok(None);
         };
         let (services, timeout) = (self.services, self.timeout(request));
-        let deadline = self.job.assignment.deadline.min(services.clock.now() + timeout);
+        let (deadline, ends) = (self.job.assignment.deadline, services.clock.now() + timeout);
         let answer = Contained::new(services.client.complete(request));
-        let answer = services.clock.timeout(deadline, answer);
+        let answer = services.clock.timeout(deadline.min(ends), answer);
         let error = match answer.await {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();
@@ -129,9 +130,13 @@ impl<'a> Call<'a> {
                 return Ok(Some(Ok(answer)));
             }
             Ok(Err(error)) => error,
+            Err(_) if deadline < ends => refusal::cut_off(deadline),
             Err(_) => refusal::timed_out(timeout),
         };
-        let (next, pause) = self.next(number, attempt.account(), &error);
+        let (mut next, pause) = self.next(number, attempt.account(), &error);
+        if matches!(next, Next::After(_)) && !self.may_cost(request, attempt.takes(&error)) {
+            next = Next::TooDear;
+        }
         let out_of_service = (error.kind == LlmErrorKind::Billing)
             .then(|| refusal::month_turn(services.clock.now()));
         let will_retry = matches!(next, Next::After(_));
@@ -186,7 +191,10 @@ impl<'a> Call<'a> {
             }
         }
         opening.answered();
-        self.job.add(services, |tally| tally.attempts += 1);
+        self.job.add(services, |tally| {
+            tally.attempts += 1;
+            tally.retried += u32::from(number > 1);
+        });
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
         Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
@@ -197,7 +205,7 @@ impl<'a> Call<'a> {
             task_title: redact(self.job.task().title()),
             max_tokens: request.max_tokens,
             attempt: open.attempt,
-            estimated_input_tokens: self.input_bound,
+            estimated_input_tokens: self.estimated_input(),
             reserved: open.bound,
             timeout_ms: millis(self.timeout(request)),
         };
@@ -259,6 +267,8 @@ struct Failed {
 /// What follows a failed attempt.
 enum Next {
     After(Duration),
+    /// Another attempt could cost the task more than it may.
+    TooDear,
     GiveUp,
     /// The task's own deadline passed.
     Deadline,

@@ -18,6 +18,14 @@ impl Call<'_> {
         self.guard(self.bound(self.full_input_bound, request)?)
     }
 
+    /// Whether another attempt passes the guard, once `more` is charged than was so far.
+    pub(super) fn may_cost(&self, request: &Request, more: NanoUsd) -> bool {
+        self.bound(self.full_input_bound, request).is_ok_and(|bound| {
+            let estimated = bound.saturating_add(self.charged()).saturating_add(more);
+            estimated <= self.services.rules.max_cost_per_task
+        })
+    }
+
     fn guard(&self, bound: NanoUsd) -> Result<(), TaskError> {
         let estimated = bound.saturating_add(self.charged());
         if estimated <= self.services.rules.max_cost_per_task {

@@ -7,6 +7,7 @@ use crate::prompt::{self, InjectionPolicy, Rendered};
 use crate::task::{ErrorCode, Task, TaskError};
 use crate::worker::call::{Call, Ending};
 use crate::worker::job::Job;
+use crate::worker::refusal;
 use crate::worker::services::Services;
 
 pub(super) async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
@@ -23,8 +24,7 @@ pub(super) fn check_deadline(services: &Services, job: &Job) -> Result<(), TaskE
     if deadline > services.clock.now() {
         return Ok(());
     }
-    let message = format!("the task's deadline {deadline} passed before its work began");
-    Err(TaskError::new(ErrorCode::DeadlineExceeded, message))
+    Err(refusal::deadline(job))
 }
 
 /// The request that sends `task` as data, and how many bytes were cut from it. Those were not

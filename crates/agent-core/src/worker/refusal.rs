@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::ledger::NoRoom;
 use crate::llm::{LlmError, LlmErrorKind};
 use crate::money::NanoUsd;
-use crate::permits::PermitError;
+use crate::permits::{Hold, PermitError};
 use crate::pricing::PricingError;
 use crate::task::{ErrorCode, TaskError};
 use crate::worker::job::{Job, millis};
@@ -34,7 +34,11 @@ pub(super) fn budget(no_room: &NoRoom) -> TaskError {
 }
 
 pub(super) fn deadline(job: &Job) -> TaskError {
-    let message = format!("the task's deadline {} passed", job.assignment.deadline);
+    let when = match job.tally(|tally| tally.attempts) {
+        0 => "before it was sent to a provider".to_owned(),
+        attempts => format!("after {}", counted(attempts)),
+    };
+    let message = format!("the task's deadline {} passed {when}", job.assignment.deadline);
     TaskError::new(ErrorCode::DeadlineExceeded, message)
 }
 
@@ -49,15 +53,12 @@ pub(super) fn permit(error: &PermitError, worker: &str) -> TaskError {
             ),
         )
         .retry_after(*retry_after),
-        PermitError::WaitExceeded { scope, limit, window, waited, retry_after } => TaskError::new(
-            ErrorCode::RateLimitWaitExceeded,
-            format!(
-                "no permit of {scope} ({limit} in {}) after {}",
-                humantime::format_duration(*window),
-                humantime::format_duration(whole_millis(*waited)),
-            ),
-        )
-        .retry_after(*retry_after),
+        PermitError::WaitExceeded { scope, hold, waited, retry_after } => {
+            let waited = humantime::format_duration(whole_millis(*waited));
+            let message = format!("no permit of {scope} after {waited}: {hold}");
+            let refused = TaskError::new(ErrorCode::RateLimitWaitExceeded, message);
+            retry_after.map_or(refused.clone(), |wait| refused.retry_after(wait))
+        }
         PermitError::OutOfService { account, until } => TaskError::new(
             ErrorCode::Billing,
             format!(
@@ -66,12 +67,13 @@ pub(super) fn permit(error: &PermitError, worker: &str) -> TaskError {
             ),
         ),
         PermitError::TooLarge { scope, what, limit, requested } => TaskError::new(
-            ErrorCode::InvalidTask,
+            ErrorCode::RateLimitWaitExceeded,
             format!(
                 "a call would ask for up to {requested} {what}, and {scope} has {limit} in 60s: it \
                  would never be admitted; shorten the task, lower max_tokens, or raise the limit"
             ),
-        ),
+        )
+        .retryable(false),
         error => TaskError::new(ErrorCode::RateLimitWaitExceeded, error.to_string()),
     }
 }
@@ -85,11 +87,18 @@ pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKin
             window_ms: millis(*per),
             waited_ms: 0,
         }),
-        PermitError::WaitExceeded { scope, limit, window, waited, .. } => {
+        PermitError::WaitExceeded { scope, hold, waited, retry_after } => {
+            let (limit, window) = match hold {
+                Hold::Used { limit, window, .. } => (*limit, *window),
+                Hold::InFlight { most } => (u64::from(*most), Duration::ZERO),
+                // None until it is over.
+                Hold::Paused { .. } => (0, retry_after.unwrap_or_default()),
+                Hold::InLine => (0, Duration::ZERO),
+            };
             Some(AuditKind::RateLimitExceeded {
                 scope: scope.clone(),
-                limit: *limit,
-                window_ms: millis(*window),
+                limit,
+                window_ms: millis(window),
                 waited_ms: millis(*waited),
             })
         }
@@ -104,13 +113,22 @@ pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKin
 }
 
 pub(super) fn provider(error: &LlmError, attempts: u32) -> TaskError {
-    let times = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    let task_error =
-        TaskError::new(error.kind.code(), format!("{} (after {times})", error.message));
+    let message = format!("{} (after {})", error.message, counted(attempts));
+    let task_error = TaskError::new(error.kind.code(), message);
     match error.retry_after {
         Some(wait) => task_error.retry_after(wait),
         None => task_error,
     }
+}
+
+fn counted(attempts: u32) -> String {
+    if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
+}
+
+/// An attempt that had not ended when its task's deadline came.
+pub(super) fn cut_off(deadline: Timestamp) -> LlmError {
+    let message = format!("no whole answer before the task's deadline {deadline}");
+    LlmError::new(LlmErrorKind::Timeout, message)
 }
 
 pub(super) fn timed_out(timeout: Duration) -> LlmError {
@@ -138,11 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_above_the_whole_limit_is_a_fault_of_the_task_and_is_audited() {
+    fn a_call_above_the_whole_limit_is_refused_for_good_and_is_audited() {
         let (scope, what) = ("model:m".to_owned(), "input tokens");
         let error = PermitError::TooLarge { scope, what, limit: 10, requested: 40 };
         let refused = permit(&error, "a-1");
-        assert_eq!((refused.code, refused.retryable), (ErrorCode::InvalidTask, false));
+        assert_eq!((refused.code, refused.retryable), (ErrorCode::RateLimitWaitExceeded, false));
         for part in ["40 input tokens", "model:m", "10 in 60s"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
