@@ -24,9 +24,9 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::provider;
 use crate::signals::{Signal, Signals};
-use out::OutFile;
+use out::Wanted;
 use progress::Progress;
-use summary::{Projects, Report};
+use summary::{Ends, Report};
 
 /// Submissions on their way to the disk at once; the store gathers them into batches.
 const SUBMITTING: usize = 4_096;
@@ -40,14 +40,13 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let fleet = provider::load_fleet(&args.fleet)?;
     let tasks = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
-    let mut out = args.out.as_deref().map(OutFile::open).transpose()?;
-    let given = tasks.0.iter().map(|task| task.id.clone()).collect();
+    let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
+    let given = tasks.iter().map(|task| task.id.clone()).collect();
     let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
     provider::audit_key(&system, &*client);
 
-    let mut projects = Projects::default();
-    let out = &mut out;
-    let played = to_the_end(args, common, &system, client, tasks, out, &mut projects);
+    let mut ends = Ends::default();
+    let played = to_the_end(args, common, &system, client, tasks, out, &mut ends);
     let status = match played.await {
         Ok(status) => status,
         Err(error) => {
@@ -57,12 +56,12 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
             system.interrupt().await
         }
     };
-    let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
-    let mut summary = system.snapshot().await?.summary;
-    tasks::count_rejected(&mut summary, projects.rejected);
+    let took = system.resumed().took + clock.now().since(began);
+    let wall_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let summary = system.snapshot().await?.summary;
     let failed = summary.tasks.failed;
     let run_id = summary.run_id.clone();
-    if let Err(error) = print(&Report { run_id, status, summary, wall_ms, projects }, common) {
+    if let Err(error) = print(&Report { run_id, status, summary, wall_ms, ends }, common) {
         // The exit code says how the tasks ended, whether or not the summary is read.
         if !output::nobody_reads(error.as_ref()) {
             crate::report(error.as_ref());
@@ -81,28 +80,22 @@ async fn to_the_end(
     common: &Common,
     system: &AgentSystem,
     client: Arc<dyn LlmClient>,
-    (tasks, twice): tasks::Loaded,
-    out: &mut Option<OutFile>,
-    projects: &mut Projects,
+    tasks: Vec<Task>,
+    out: Option<Wanted>,
+    ends: &mut Ends,
 ) -> Result<Ended, Failure> {
     let clock = Clock::real();
-    match out {
-        Some(out) if args.resume => out.repair(system.resumed().started_at)?,
-        Some(out) => out.append_to_end()?,
-        None => {}
-    }
+    let mut out = out.map(|out| out.begin(args.resume)).transpose()?;
     for outcome in &system.resumed().ended {
-        projects.count(outcome);
-        if let Some(out) = out {
+        ends.count(outcome);
+        if let Some(out) = &mut out {
             out.append(outcome)?;
         }
     }
     let known: BTreeSet<&TaskId> = known(system);
-    let rejected = twice.iter().map(|task| tasks::rejected_twice(task, clock.now()));
-    let rejected: Vec<Outcome> = rejected.collect();
     let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
     let open = system.resumed().open.len();
-    let total = tasks.len() + known.len() + rejected.len();
+    let total = tasks.len() + known.len();
 
     let work = Work {
         system: system.clone(),
@@ -113,22 +106,14 @@ async fn to_the_end(
         clock,
     };
     let mut ended = |outcome: &Outcome| {
-        projects.count(outcome);
-        match out {
+        ends.count(outcome);
+        match &mut out {
             Some(out) => out.append(outcome).and_then(|()| out.flush()),
             None => Ok(()),
         }
     };
     let status = work.play(tasks, &mut ended).await?;
-
-    projects.rejected = rejected.len() as u64;
-    for outcome in &rejected {
-        projects.count(outcome);
-        if let Some(out) = out {
-            out.append_again(outcome)?;
-        }
-    }
-    if let Some(out) = out {
+    if let Some(out) = &mut out {
         out.sync()?;
     }
     match status {
@@ -250,13 +235,15 @@ impl Work {
         self.drain(how, ended)
     }
 
-    /// Hands on the outcomes that have come.
+    /// Hands on the outcomes that have come. Where they were the last, the run has finished,
+    /// whatever ended it.
     fn drain(mut self, how: Ended, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
         while let Some(outcome) = self.outcomes.try_next() {
+            self.open -= 1;
             ended(&outcome)?;
         }
         self.progress.clear();
-        Ok(how)
+        Ok(if self.open == 0 { Ended::Finished } else { how })
     }
 }
 

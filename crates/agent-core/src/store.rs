@@ -32,7 +32,6 @@ mod tests;
 mod transfer;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -57,7 +56,7 @@ pub use error::StoreError;
 pub(crate) use messages::WriteThen;
 pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write, Written};
 pub use query::{Dimension, UsageQuery, UsageReport, UsageRow};
-pub use reader::{AuditFilter, Reader, Spending};
+pub use reader::{AuditFilter, Reader, Spending, Trail};
 pub use rollup::Totals;
 pub use transfer::Difference;
 
@@ -193,18 +192,19 @@ impl Store {
         Ok(records)
     }
 
-    /// How many events of a run that started at `since` a person should look at, by name; only
-    /// before the actor is started.
+    /// Whether there is a store in `dir`.
+    pub(crate) fn is_there(dir: &Path) -> bool {
+        reader::is_there(dir)
+    }
+
+    /// What the audit trail tells of a run that started at `since`; only before the actor is
+    /// started.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where they cannot be read.
-    pub fn warnings(
-        &self,
-        run_id: &str,
-        since: Timestamp,
-    ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
-        reader::warnings(&*self.book()?.backend, run_id, since)
+    /// [`StoreError`] where it cannot be read.
+    pub fn trail(&self, run_id: &str, since: Timestamp) -> Result<Trail, StoreError> {
+        reader::trail(&*self.book()?.backend, run_id, since)
     }
 
     /// Tells what was spent when, to rebuild budgets; only before the actor is started.

@@ -156,11 +156,11 @@ pub struct Task {
     /// The whole of what is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Who pays: the scope `project:…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Who pays: the scope `project:…`. Blank is absent where it is read.
+    #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// On whose behalf: the scope `user:…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// On whose behalf: the scope `user:…`. Blank is absent where it is read.
+    #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// A model other than the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +180,15 @@ pub struct Task {
     /// Whatever the submitter wants to find again; not sent to a provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A name; one that is blank is none.
+pub(crate) fn name(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(name))
 }
 
 impl Task {

@@ -58,6 +58,12 @@ pub enum LineError {
         /// What would be right.
         form: &'static str,
     },
+    /// An id that another task has.
+    #[error("`id` \"{id}\" is that of another task; give each its own")]
+    IdTwice {
+        /// The id.
+        id: String,
+    },
     /// A key that stands twice.
     #[error("a key stands twice; keep one")]
     Twice,
@@ -73,6 +79,13 @@ pub enum LineError {
     /// The file cannot be read on.
     #[error("cannot be read")]
     Io(#[from] io::Error),
+}
+
+impl LineError {
+    /// The fault of a task whose id another task has.
+    pub fn id_twice(task: &Task) -> LineError {
+        LineError::IdTwice { id: shown(task.id.as_str()).to_owned() }
+    }
 }
 
 fn form(key: &str) -> &'static str {

@@ -6,53 +6,100 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use agent_core::clock::Timestamp;
-use agent_core::task::{Outcome, TaskError, TaskId};
+use agent_core::task::{Outcome, TaskId};
+use rustix::fs::Access;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// The file could not be read, repaired or written.
+/// The file cannot be used, or could not be read, repaired or written.
 #[derive(Debug, Error)]
-#[error("outcome file {}: failed to {what}", .path.display())]
-pub(crate) struct OutError {
-    path: PathBuf,
-    what: &'static str,
-    #[source]
-    source: io::Error,
+pub(crate) enum OutError {
+    #[error("outcome file {}: failed to {what}", .path.display())]
+    Io {
+        path: PathBuf,
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "outcome file {} is a pipe or a device, which cannot be repaired as --resume would have it; \
+         name a regular file with --out, or leave it out",
+        .0.display()
+    )]
+    NotRepairable(PathBuf),
 }
 
-/// Appends outcomes to a file.
+/// A file of outcomes that can be opened, as far as can be seen before the store is ours.
+///
+/// Until then nothing is changed in it: another process may have the store, and be writing to it.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    path: PathBuf,
+    /// `None` where there is no such file yet.
+    file: Option<File>,
+    is_regular: bool,
+}
+
+/// Appends outcomes to a file, a pipe or a device.
 #[derive(Debug)]
 pub(crate) struct OutFile {
     path: PathBuf,
     file: BufWriter<File>,
-    lines: Lines,
-}
-
-/// What a file of outcomes holds.
-#[derive(Debug, Default)]
-struct Lines {
-    /// The length of the whole lines, in bytes.
-    length: u64,
-    /// Each outcome: other runs may have had tasks of the same ids.
+    is_regular: bool,
+    /// Each outcome that has a line: other runs may have had tasks of the same ids.
     present: BTreeSet<(TaskId, Timestamp)>,
-    /// Lines of tasks whose id was used before, by id and error.
-    rejected: BTreeSet<(TaskId, Option<String>)>,
 }
 
-impl OutFile {
-    /// Opens the file, creating it where it is absent. What it holds is left alone.
-    pub(crate) fn open(path: &Path) -> Result<OutFile, OutError> {
+impl Wanted {
+    /// Opens what is there, and sees whether a file can be made where nothing is; `resume` says
+    /// whether it will have to be repaired.
+    pub(crate) fn see(path: &Path, resume: bool) -> Result<Wanted, OutError> {
         let path = path.to_owned();
-        let opened =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        match opened {
-            Ok(file) => Ok(OutFile { path, file: BufWriter::new(file), lines: Lines::default() }),
-            Err(source) => Err(OutError { path, what: "open it for appending", source }),
+        let seen = match std::fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() && resume => return Err(OutError::NotRepairable(path)),
+            Ok(meta) => {
+                let is_regular = meta.is_file();
+                let opened = OpenOptions::new().read(is_regular).write(true).open(&path);
+                opened.map(|file| (Some(file), is_regular))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let may = Access::WRITE_OK | Access::EXEC_OK;
+                let may = rustix::fs::access(folder.unwrap_or(Path::new(".")), may);
+                may.map(|()| (None, true)).map_err(io::Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok((file, is_regular)) => Ok(Wanted { path, file, is_regular }),
+            Err(source) => Err(OutError::Io { path, what: "open it for appending", source }),
         }
     }
 
+    /// Makes it where it is absent, and goes to its end: where `resume`, after a repair.
+    pub(crate) fn begin(self, resume: bool) -> Result<OutFile, OutError> {
+        let Wanted { path, file, is_regular } = self;
+        let file = file.map_or_else(
+            || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path),
+            Ok,
+        );
+        let file = match file {
+            Ok(file) => BufWriter::new(file),
+            Err(source) => return Err(OutError::Io { path, what: "make it", source }),
+        };
+        let mut out = OutFile { path, file, is_regular, present: BTreeSet::new() };
+        if resume {
+            out.repair()?;
+        } else if is_regular {
+            out.go_to_end()?;
+        }
+        Ok(out)
+    }
+}
+
+impl OutFile {
     /// Goes to its end, and to a new line where its last one is torn.
-    pub(crate) fn append_to_end(&mut self) -> Result<(), OutError> {
+    fn go_to_end(&mut self) -> Result<(), OutError> {
         let file = self.file.get_mut();
         let torn = (|| {
             let mut last = [b'\n'];
@@ -69,15 +116,15 @@ impl OutFile {
         Ok(())
     }
 
-    /// Cuts a torn last line, and remembers the outcomes that have a line, and of this run, which
-    /// started at `since`, the tasks whose id was used before, so that none is written twice.
-    pub(crate) fn repair(&mut self, since: Timestamp) -> Result<(), OutError> {
+    /// Cuts a torn last line, and remembers the outcomes that have a line, so that none is written
+    /// twice.
+    fn repair(&mut self) -> Result<(), OutError> {
+        let read = read(self.file.get_mut());
+        let (length, present) = read.map_err(|source| self.failed("read it", source))?;
         let file = self.file.get_mut();
-        let lines = read(file, since).map_err(|source| self.failed("read it", source))?;
-        let file = self.file.get_mut();
-        let cut = file.set_len(lines.length).and_then(|()| file.seek(SeekFrom::End(0)));
+        let cut = file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0)));
         cut.map_err(|source| self.failed("cut its torn last line", source))?;
-        self.lines = lines;
+        self.present = present;
         Ok(())
     }
 
@@ -85,26 +132,13 @@ impl OutFile {
     pub(crate) fn append(&mut self, outcome: &Outcome) -> Result<(), OutError> {
         // As precise as a line is.
         let finished_at = Timestamp::from_millis(outcome.finished_at.millis());
-        if self.lines.present.contains(&(outcome.task_id.clone(), finished_at)) {
+        if self.present.contains(&(outcome.task_id.clone(), finished_at)) {
             return Ok(());
         }
-        self.write(outcome)
-    }
-
-    fn write(&mut self, outcome: &Outcome) -> Result<(), OutError> {
         serde_json::to_writer(&mut self.file, outcome)
             .map_err(io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
             .map_err(|source| self.failed("append to it", source))
-    }
-
-    /// Appends the outcome of a task whose id was used before, unless the file has the same line.
-    pub(crate) fn append_again(&mut self, outcome: &Outcome) -> Result<(), OutError> {
-        let error = outcome.error.as_ref().map(|error| error.message.clone());
-        if !self.lines.rejected.insert((outcome.task_id.clone(), error)) {
-            return Ok(());
-        }
-        self.write(outcome)
     }
 
     /// Hands what was appended to the operating system.
@@ -112,39 +146,38 @@ impl OutFile {
         self.file.flush().map_err(|source| self.failed("append to it", source))
     }
 
-    /// Makes what was appended durable.
+    /// Makes what was appended durable, where there is a disk under it.
     pub(crate) fn sync(&mut self) -> Result<(), OutError> {
         self.flush()?;
+        if !self.is_regular {
+            return Ok(());
+        }
         self.file.get_ref().sync_all().map_err(|source| self.failed("make it durable", source))
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> OutError {
-        OutError { path: self.path.clone(), what, source }
+        OutError::Io { path: self.path.clone(), what, source }
     }
 }
 
-fn read(file: &mut File, since: Timestamp) -> io::Result<Lines> {
+/// The length of the whole lines, in bytes, and the outcomes in them.
+fn read(file: &mut File) -> io::Result<(u64, BTreeSet<(TaskId, Timestamp)>)> {
     #[derive(Deserialize)]
     struct Line {
         task_id: TaskId,
-        error: Option<TaskError>,
         finished_at: Timestamp,
     }
     let mut reader = BufReader::new(file);
-    let (mut lines, mut line) = (Lines::default(), Vec::new());
+    let (mut length, mut present, mut line) = (0, BTreeSet::new(), Vec::new());
     loop {
         line.clear();
         let bytes = reader.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
-            return Ok(lines);
+            return Ok((length, present));
         }
-        lines.length += bytes as u64;
-        if let Ok(Line { task_id, error, finished_at }) = serde_json::from_slice(&line) {
-            if finished_at >= since {
-                lines.rejected.insert((task_id.clone(), error.map(|error| error.message)));
-            }
-            let finished_at = Timestamp::from_millis(finished_at.millis());
-            lines.present.insert((task_id, finished_at));
+        length += bytes as u64;
+        if let Ok(Line { task_id, finished_at }) = serde_json::from_slice(&line) {
+            present.insert((task_id, Timestamp::from_millis(finished_at.millis())));
         }
     }
 }
@@ -187,9 +220,14 @@ mod tests {
         fs::read_to_string(path).unwrap().lines().map(id).collect()
     }
 
+    /// The file, begun.
+    fn out(path: &Path, resume: bool) -> OutFile {
+        Wanted::see(path, resume).unwrap().begin(resume).unwrap()
+    }
+
     /// Two outcomes, the second without its last bytes.
     fn torn(path: &Path) {
-        let mut out = OutFile::open(path).unwrap();
+        let mut out = out(path, false);
         out.append(&outcome("1")).unwrap();
         out.append(&outcome("2")).unwrap();
         out.sync().unwrap();
@@ -203,8 +241,7 @@ mod tests {
         let path = folder.path().join("out.jsonl");
         torn(&path);
 
-        let mut out = OutFile::open(&path).unwrap();
-        out.repair(Timestamp::EPOCH).unwrap();
+        let mut out = out(&path, true);
         for id in ["1", "2", "3"] {
             out.append(&outcome(id)).unwrap();
         }
@@ -219,8 +256,7 @@ mod tests {
         torn(&path);
         let before = fs::read_to_string(&path).unwrap();
 
-        let mut out = OutFile::open(&path).unwrap();
-        out.append_to_end().unwrap();
+        let mut out = out(&path, false);
         out.append(&outcome("3")).unwrap();
         out.sync().unwrap();
         assert!(fs::read_to_string(&path).unwrap().starts_with(&before));
@@ -232,19 +268,33 @@ mod tests {
     fn an_outcome_of_an_earlier_run_does_not_stand_in_for_one_of_the_same_id() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let mut out = OutFile::open(&path).unwrap();
-        out.append(&outcome("1")).unwrap();
-        out.sync().unwrap();
+        let mut first = out(&path, false);
+        first.append(&outcome("1")).unwrap();
+        first.sync().unwrap();
 
         let later = Outcome { finished_at: Timestamp::from_millis(86_400_000), ..outcome("1") };
         for _ in 0..2 {
-            let mut out = OutFile::open(&path).unwrap();
-            out.repair(Timestamp::from_millis(80_000_000)).unwrap();
+            let mut out = out(&path, true);
             out.append(&later).unwrap();
-            out.append_again(&later).unwrap();
             out.sync().unwrap();
         }
-        assert_eq!(ids(&path), ["1", "1", "1"][..ids(&path).len()]);
-        assert_eq!(ids(&path).len(), 3, "one of the earlier run, and two of this one");
+        assert_eq!(ids(&path), ["1", "1"], "one of the earlier run, and one of this");
+    }
+
+    #[test]
+    fn a_file_that_is_only_wanted_is_not_made_nor_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        for resume in [false, true] {
+            drop(Wanted::see(&path, resume).unwrap());
+            assert!(!path.exists());
+        }
+        torn(&path);
+        let before = fs::read_to_string(&path).unwrap();
+        for resume in [false, true] {
+            drop(Wanted::see(&path, resume).unwrap());
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        assert!(Wanted::see(&folder.path().join("no/such/file"), false).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_core::coordinator::Summary;
+use agent_core::llm::redact;
 use agent_core::money::NanoUsd;
 use agent_core::system::Ended;
 use agent_core::task::{Outcome, Status};
@@ -19,15 +20,19 @@ pub(crate) struct Report {
     pub(crate) summary: Summary,
     pub(crate) wall_ms: u64,
     #[serde(skip)]
-    pub(crate) projects: Projects,
+    pub(crate) ends: Ends,
 }
 
-/// What the tasks of each project came to.
+/// Failed tasks that are named in a table.
+const NAMED: usize = 10;
+
+/// What the tasks came to: by project, and which failed first.
 #[derive(Debug, Default)]
-pub(crate) struct Projects {
-    by_name: BTreeMap<Option<String>, Project>,
-    /// Tasks that never reached the runtime.
-    pub(crate) rejected: u64,
+pub(crate) struct Ends {
+    by_project: BTreeMap<Option<String>, Project>,
+    /// The first failed tasks: id, code and message.
+    failures: Vec<[String; 3]>,
+    failed: usize,
 }
 
 #[derive(Debug, Default)]
@@ -39,9 +44,9 @@ struct Project {
     presumed: NanoUsd,
 }
 
-impl Projects {
+impl Ends {
     pub(crate) fn count(&mut self, outcome: &Outcome) {
-        let project = self.by_name.entry(outcome.project_id.clone()).or_default();
+        let project = self.by_project.entry(outcome.project_id.clone()).or_default();
         match outcome.status {
             Status::Completed => project.completed += 1,
             Status::Failed => project.failed += 1,
@@ -49,12 +54,35 @@ impl Projects {
         project.tokens = project.tokens.saturating_add(outcome.usage.total());
         project.cost = project.cost.saturating_add(outcome.cost_usd);
         project.presumed = project.presumed.saturating_add(outcome.presumed_cost_usd);
+        let Some(error) = &outcome.error else { return };
+        self.failed += 1;
+        if self.failures.len() < NAMED {
+            // Ids and messages hold what others wrote: one line each, and nothing that acts.
+            let (id, message) = (redact(outcome.task_id.as_str()), redact(&error.message));
+            self.failures.push([id, error.code.to_string(), message]);
+        }
     }
 
-    fn table(&self) -> Table {
+    /// Which tasks failed and why; nothing where none did.
+    fn failed(&self) -> String {
+        if self.failures.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new(&["failed task", "code", "why"]);
+        for failure in &self.failures {
+            table.row(failure);
+        }
+        let more = match self.failed - self.failures.len() {
+            0 => String::new(),
+            more => format!("\n … and {more} more: their outcomes say why"),
+        };
+        format!("\n\n{table}{more}")
+    }
+
+    fn projects(&self) -> Table {
         let mut table =
             Table::new(&["project", "completed", "failed", "tokens", "cost $", "presumed $"]);
-        for (name, project) in &self.by_name {
+        for (name, project) in &self.by_project {
             table.row(&[
                 name.clone().unwrap_or_else(|| "(none)".to_owned()),
                 project.completed.to_string(),
@@ -119,6 +147,6 @@ impl Report {
         for (event, count) in audit_warnings {
             row("warnings", format!("{count} × {event}"));
         }
-        format!("{rows}\n\n{}", self.projects.table())
+        format!("{rows}\n\n{}{}", self.ends.projects(), self.ends.failed())
     }
 }

@@ -49,7 +49,6 @@ fn what_is_wrong_with_a_task_fails_that_task_alone() {
     place.write("fleet.toml", &format!("{FLEET}{budget}"));
     let lines = [
         r#"{"id":"good","title":"t","project_id":"p"}"#,
-        r#"{"id":"good","title":"again","project_id":"p"}"#,
         r#"{"id":"blank","project_id":"p"}"#,
         r#"{"id":"nobody pays","title":"t"}"#,
         r#"{"id":"unknown agent","title":"t","project_id":"p","agent":"poet"}"#,
@@ -61,10 +60,10 @@ fn what_is_wrong_with_a_task_fails_that_task_alone() {
     let output = place.run(&mock.url, &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let errors = &json(&output)["errors"];
-    assert_eq!(errors, &json!({"INVALID_TASK": 5, "COST_LIMIT_EXCEEDED": 1}));
+    assert_eq!(errors, &json!({"INVALID_TASK": 4, "COST_LIMIT_EXCEEDED": 1}));
     // Nothing was asked of the provider but the one good task.
     assert_eq!(place.read("ledger.jsonl").lines().count(), 1);
-    assert_eq!(place.outcomes().len(), 7);
+    assert_eq!(place.outcomes().len(), 6);
 }
 
 #[test]
@@ -82,6 +81,65 @@ fn a_bad_line_fails_the_command_before_anything_runs_unless_it_is_skipped() {
     let output = place.run(&mock.url, &["--skip-bad-tasks"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(place.outcomes().len(), 1);
+}
+
+#[test]
+fn an_id_that_stands_twice_is_a_bad_line_wherever_it_stood_first() {
+    let place = Place::new();
+    let task = "[[task]]\nid = \"fleet\"\ntitle = \"t\"\n";
+    place.write("fleet.toml", &format!("{FLEET}{task}"));
+    let mock = place.mock("");
+    for lines in [
+        ["{\"id\":1,\"title\":\"a\"}", "{\"id\":\"1\",\"title\":\"b\"}"],
+        ["{\"id\":1,\"title\":\"a\"}", "{\"id\":\"fleet\",\"title\":\"b\"}"],
+    ] {
+        place.write("tasks.jsonl", &lines.join("\n"));
+        let output = place.run(&mock.url, &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        for word in ["tasks.jsonl", "line 2", "`id`", "--skip-bad-tasks"] {
+            assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+        }
+        assert!(!place.path("store").join("db").exists());
+    }
+    let output = place.run(&mock.url, &["--skip-bad-tasks"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("line 2"), "{}", stderr(&output));
+    assert_eq!(json(&output)["tasks"]["total"], 2);
+}
+
+#[test]
+fn a_project_or_user_without_a_name_is_none_in_a_fleet_as_in_a_task_file() {
+    let place = Place::new();
+    let task = "[[task]]\nid = \"a\"\ntitle = \"t\"\nproject_id = \"\"\nuser_id = \" \"\n";
+    place.write("fleet.toml", &format!("{FLEET}{task}"));
+    place.write("tasks.jsonl", r#"{"id":"b","title":"t","project_id":"","user_id":" "}"#);
+    let mock = place.mock("");
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let outcomes = place.outcomes();
+    assert!(outcomes.iter().all(|outcome| outcome["project_id"].is_null()), "{outcomes:?}");
+    let audit = place.output(&["audit", "--event", "llm_call_start", "--store", "store"]);
+    for line in stdout(&audit).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert!(event["project_id"].is_null() && event["user_id"].is_null(), "{event}");
+    }
+}
+
+#[test]
+fn an_agent_that_asks_for_more_than_a_minutes_output_is_refused_with_its_place() {
+    let place = Place::new();
+    let fleet = FLEET.replace("[[budget]]", "[limits]\noutput_tokens_per_minute = 99\n[[budget]]");
+    place.write("fleet.toml", &fleet);
+    place.tasks(1);
+    let line = 1 + fleet.lines().position(|line| line.starts_with("max_tokens")).unwrap();
+    for args in [&["check", "fleet.toml"][..], &["run", "fleet.toml", "--tasks", "tasks.jsonl"]] {
+        let output = place.output(args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let place = format!("fleet.toml:{line}");
+        for word in [&place, "agent[0].max_tokens", "100", "output_tokens_per_minute", "99"] {
+            assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+        }
+    }
 }
 
 #[test]

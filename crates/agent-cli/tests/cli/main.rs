@@ -4,12 +4,16 @@
 mod contract;
 mod disk;
 mod exits;
+mod follow;
 mod kill;
 mod mock;
+mod out;
+mod parts;
 mod python;
 mod resume;
 mod secrets;
 mod store;
 mod support;
 mod tables;
+mod told;
 mod usage;

@@ -173,6 +173,11 @@ pub(crate) fn sleep(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
+pub(crate) fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+}
+
 pub(crate) fn nanos(value: &Value) -> u64 {
     value.as_str().unwrap().parse::<agent_core::money::NanoUsd>().unwrap().nanos()
 }

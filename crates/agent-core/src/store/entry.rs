@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,10 @@ pub struct UnfinishedRun {
     pub run_id: Arc<str>,
     /// When it first started.
     pub started_at: Timestamp,
+    /// How long its parts took, each up to its last line in the journal.
+    pub took: Duration,
+    /// That of the last part.
+    pub seen_at: Timestamp,
     /// The fleet file that it was started with.
     pub fleet: Option<String>,
     /// `None` where the process was killed.

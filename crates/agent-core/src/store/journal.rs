@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,11 +128,49 @@ pub(crate) struct Fold {
 struct Run {
     id: Arc<str>,
     started_at: Timestamp,
+    /// How long the parts before the last one took.
+    took_before: Duration,
+    /// When the last part began.
+    began_at: Timestamp,
+    /// The last sign of life.
+    seen_at: Timestamp,
     fleet: Option<String>,
     status: Option<RunStatus>,
     tasks: BTreeMap<TaskId, LeftTask>,
     ended: BTreeMap<TaskId, Arc<Outcome>>,
     calls: CallStats,
+}
+
+impl Run {
+    fn new(id: Arc<str>, at: Timestamp, fleet: Option<String>) -> Run {
+        Run {
+            id,
+            started_at: at,
+            took_before: Duration::ZERO,
+            began_at: at,
+            seen_at: at,
+            fleet,
+            status: None,
+            tasks: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            calls: CallStats::default(),
+        }
+    }
+
+    fn took(&self) -> Duration {
+        self.took_before + self.seen_at.since(self.began_at)
+    }
+
+    fn seen(&mut self, at: Timestamp) {
+        self.seen_at = self.seen_at.max(at);
+    }
+
+    /// It goes on.
+    fn resumed(&mut self, at: Timestamp) {
+        self.took_before = self.took();
+        (self.began_at, self.seen_at) = (at, at);
+        self.status = None;
+    }
 }
 
 impl Fold {
@@ -152,27 +191,19 @@ impl Fold {
     fn line(&mut self, line: Line) -> Result<(), StoreError> {
         match line {
             Line::RunStarted { run_id, at, fleet } => match self.run(&run_id) {
-                Some(run) => run.status = None,
-                None => {
-                    self.run = Some(Run {
-                        id: run_id,
-                        started_at: at,
-                        fleet,
-                        status: None,
-                        tasks: BTreeMap::new(),
-                        ended: BTreeMap::new(),
-                        calls: CallStats::default(),
-                    });
-                }
+                Some(run) => run.resumed(at),
+                None => self.run = Some(Run::new(run_id, at, fleet)),
             },
-            Line::RunFinished { run_id, status, .. } => {
+            Line::RunFinished { run_id, at, status } => {
                 if let Some(run) = self.run(&run_id) {
+                    run.seen(at);
                     run.status = Some(status);
                 }
             }
             Line::TaskAccepted { run_id, at, seq, json } => {
                 let task: Arc<Task> = parse(&json)?;
                 if let Some(run) = self.run(&run_id) {
+                    run.seen(at);
                     let spent = CallStats::default();
                     let id = task.id.clone();
                     run.tasks.insert(id, LeftTask { seq, accepted_at: at, task, spent });
@@ -181,11 +212,15 @@ impl Fold {
             Line::TaskEnded { run_id, json } => {
                 let outcome: Arc<Outcome> = parse(&json)?;
                 if let Some(run) = self.run(&run_id) {
+                    run.seen(outcome.finished_at);
                     run.tasks.remove(&outcome.task_id);
                     run.ended.insert(outcome.task_id.clone(), outcome);
                 }
             }
             Line::Opened(open) => {
+                if let Some(run) = self.run(&open.subject.run_id) {
+                    run.seen(open.at);
+                }
                 self.open.insert((open.call_id, open.attempt), open);
             }
             Line::Closed(closed) => {
@@ -232,11 +267,14 @@ impl Fold {
         let mut open_attempts: Vec<_> = self.open.into_values().collect();
         open_attempts.sort_by_key(|open| (open.at, open.call_id, open.attempt));
         let last = self.run.map(|run| {
+            let took = run.took();
             let mut tasks: Vec<_> = run.tasks.into_values().collect();
             tasks.sort_by_key(|task| task.seq);
             UnfinishedRun {
                 run_id: run.id,
                 started_at: run.started_at,
+                took,
+                seen_at: run.seen_at,
                 fleet: run.fleet,
                 status: run.status,
                 tasks,
@@ -263,4 +301,36 @@ pub(crate) struct Live {
     pub(crate) run: Option<Arc<str>>,
     pub(crate) open: Lookup<(CallId, u32), OpenAttempt>,
     pub(crate) tasks: Lookup<TaskId, ()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_took_what_its_parts_took_each_up_to_its_end_or_its_last_sign_of_life() {
+        let at = |seconds| Timestamp::from_millis(1_000 * seconds);
+        let run_id: Arc<str> = "r".into();
+        let started =
+            |seconds| Line::RunStarted { run_id: run_id.clone(), at: at(seconds), fleet: None };
+        let finished =
+            |seconds, status| Line::RunFinished { run_id: run_id.clone(), at: at(seconds), status };
+        let accepted = |seconds| Line::TaskAccepted {
+            run_id: run_id.clone(),
+            at: at(seconds),
+            seq: seconds,
+            json: format!("{{\"id\":{seconds}}}"),
+        };
+        let mut fold = Fold::default();
+        let mut lines = vec![started(10), accepted(11), finished(15, RunStatus::Interrupted)];
+        // Killed at some time after 103.
+        lines.extend([started(100), accepted(103)]);
+        lines.extend([started(200), finished(206, RunStatus::Interrupted)]);
+        lines.push(finished(207, RunStatus::Finished));
+        for line in lines {
+            fold.line(line).unwrap();
+        }
+        let run = fold.recovered().finished.unwrap();
+        assert_eq!((run.took, run.seen_at), (Duration::from_secs(5 + 3 + 7), at(207)));
+    }
 }

@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::logged::Logged;
 use super::query::{self, UsageQuery, UsageReport};
 use super::rollup::{self, FULL, Names};
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::Timestamp;
 use crate::ledger::Scope;
 use crate::money::NanoUsd;
@@ -66,7 +66,7 @@ impl Reader {
         if dir.exists() && !dir.is_dir() {
             return Err(StoreError::NotAFolder { dir: dir.to_owned() });
         }
-        if !dir.join("db").exists() {
+        if !is_there(dir) {
             return Err(StoreError::Missing { dir: dir.to_owned() });
         }
         Reader::create(dir)
@@ -171,21 +171,40 @@ impl Reader {
     }
 }
 
-/// How many events of a run that started at `since` a person should look at, by name.
-pub(crate) fn warnings(
+/// Whether there is a store in `dir`.
+pub(crate) fn is_there(dir: &Path) -> bool {
+    dir.join("db").exists()
+}
+
+/// What the audit trail tells of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trail {
+    /// How many events a person should look at, by name.
+    pub warnings: BTreeMap<&'static str, u64>,
+    /// The last event of the run's own, not of a later start that settled what it had left open.
+    pub last: Timestamp,
+}
+
+/// What the trail tells of a run that started at `since`.
+pub(crate) fn trail(
     backend: &dyn Backend,
     run_id: &str,
     since: Timestamp,
-) -> Result<BTreeMap<&'static str, u64>, StoreError> {
-    let mut counts = BTreeMap::new();
+) -> Result<Trail, StoreError> {
+    let mut trail = Trail::default();
     let range = (codec::bucket(since, 1), u64::MAX);
     codec::read_items(backend, codec::AUDIT, range, &mut |_, _, event: AuditEvent| {
-        if event.kind.is_warning() && *event.subject.run_id == *run_id {
-            *counts.entry(event.kind.name()).or_default() += 1;
+        if *event.subject.run_id == *run_id {
+            if event.kind.is_warning() {
+                *trail.warnings.entry(event.kind.name()).or_default() += 1;
+            }
+            if !matches!(event.kind, AuditKind::UsagePresumed { .. }) {
+                trail.last = trail.last.max(event.timestamp);
+            }
         }
         Ok(true)
     })?;
-    Ok(counts)
+    Ok(trail)
 }
 
 /// Money spent at a time, and on whose account.

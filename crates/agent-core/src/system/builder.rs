@@ -28,7 +28,8 @@ pub enum Unfinished {
     /// The system does not start: [`StartError::Unfinished`].
     #[default]
     Refuse,
-    /// That run goes on.
+    /// That run goes on; where the store has no run at all, the system does not start:
+    /// [`StartError::NothingToResume`].
     Resume,
     /// Its open tasks are given up; what they spent stays on the books.
     Discard,

@@ -65,6 +65,8 @@ impl Drop for Life {
 pub struct Resumed {
     /// When the run first started; [`Timestamp::EPOCH`] where it was not resumed.
     pub started_at: Timestamp,
+    /// How long its parts took so far; one that was killed counts up to its last sign of life.
+    pub took: Duration,
     /// Outcomes of the tasks that had ended.
     pub ended: Vec<Outcome>,
     /// Ids of the tasks that had been accepted and had not ended; they go on by themselves.
@@ -257,7 +259,8 @@ impl AgentSystem {
     }
 
     /// Ends the run as finished, or as interrupted where accepted tasks have not ended: see
-    /// [`interrupt`](AgentSystem::interrupt) for what happens to those.
+    /// [`interrupt`](AgentSystem::interrupt) for what happens to those. A run that was interrupted or
+    /// has stopped finishes too, where all that was accepted has ended.
     pub async fn finish(&self) -> Ended {
         self.shutdown(Ended::Finished, self.grace).await
     }

@@ -1,6 +1,7 @@
 //! Starting a system: check, open the store, rebuild what was spent, start the actors.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use actix::Actor;
@@ -76,6 +77,15 @@ pub enum StartError {
         run_id: String,
         /// Its tasks, ten at most.
         tasks: String,
+    },
+    /// There is no run that could go on.
+    #[error(
+        "the store {dir} has no run, so there is nothing to resume; name that of the run with \
+         --store, or start one without --resume"
+    )]
+    NothingToResume {
+        /// The folder of the store.
+        dir: PathBuf,
     },
     /// The thread for the actors could not be started.
     #[error("the thread for the actors could not be started")]
@@ -171,40 +181,51 @@ fn tree(builder: &AgentSystemBuilder) -> Result<Tree, TreeError> {
     Tree::new(&builder.groups, &members.collect::<Vec<_>>(), &builder.supervision)
 }
 
+/// Opens the store, with what it left, unless its last run forbids it: nothing was written then.
+fn open(builder: &AgentSystemBuilder) -> Result<(Store, Recovered), StartError> {
+    let folder = match &builder.keeping {
+        Keeping::Folder(folder) => folder,
+        Keeping::Memory => return Ok((Store::memory(), Recovered::default())),
+        Keeping::Observed(observer) => {
+            let observer = lock(observer).take();
+            return Ok((observer.map_or_else(Store::memory, Store::observed), Recovered::default()));
+        }
+    };
+    let nothing = || StartError::NothingToResume { dir: folder.clone() };
+    if builder.unfinished == Unfinished::Resume && !Store::is_there(folder) {
+        return Err(nothing());
+    }
+    let (store, recovered) =
+        Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?;
+    match (&recovered.run, builder.unfinished) {
+        (Some(run), Unfinished::Refuse) => {
+            let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
+            Err(StartError::Unfinished { run_id, open })
+        }
+        (Some(run), Unfinished::Resume) => {
+            check_agents(builder, run)?;
+            Ok((store, recovered))
+        }
+        (None, Unfinished::Resume) if recovered.finished.is_none() => Err(nothing()),
+        _ => Ok((store, recovered)),
+    }
+}
+
 async fn start_here(
     builder: AgentSystemBuilder,
     thread: Option<Arc<Thread>>,
 ) -> Result<AgentSystem, StartError> {
     let clock = builder.clock.clone();
-    let (mut store, mut recovered) = match &builder.keeping {
-        Keeping::Folder(folder) => {
-            Store::sled_with(folder, &StoreOptions::default(), builder.sync.clone())?
-        }
-        Keeping::Memory => (Store::memory(), Recovered::default()),
-        Keeping::Observed(observer) => {
-            let observer = lock(observer).take();
-            (observer.map_or_else(Store::memory, Store::observed), Recovered::default())
-        }
-    };
-    if builder.unfinished == Unfinished::Refuse
-        && let Some(run) = &recovered.run
-    {
-        // Before anything is written: nothing was started.
-        let (run_id, open) = (run.run_id.to_string(), run.tasks.len());
-        return Err(StartError::Unfinished { run_id, open });
-    }
-    if let (Unfinished::Resume, Some(run)) = (builder.unfinished, &recovered.run) {
-        check_agents(&builder, run)?;
-    }
+    let (mut store, mut recovered) = open(&builder)?;
+    let resumes = builder.unfinished == Unfinished::Resume;
     store.settle_left_open(&mut recovered, clock.now())?;
     let finished = recovered.finished.take().filter(|run| {
         let given = builder.already_given.as_ref();
         let all_ended = given.is_some_and(|ids| ids.iter().all(|id| run.ended.contains_key(id)));
-        builder.unfinished == Unfinished::Resume && all_ended
+        resumes && all_ended
     });
     let unfinished = recovered.run.take().or(finished);
-    let resumes = builder.unfinished == Unfinished::Resume;
-    let (goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
+    let (mut goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
     let tasks = goes_on.iter().flat_map(|run| &run.tasks);
     let budgets = (&*builder.budgets, &*builder.catalogue);
     let ledger = ledger(budgets, &store.charges()?, tasks, clock.now())?;
@@ -212,10 +233,19 @@ async fn start_here(
         Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),
     };
-    let warnings = match &goes_on {
-        Some(run) => store.warnings(&run.run_id, run.started_at)?,
-        None => BTreeMap::new(),
-    };
+    let mut warnings = Warnings::default();
+    let mut cut_off = None;
+    if let Some(run) = &mut goes_on {
+        let trail = store.trail(&run.run_id, run.started_at)?;
+        warnings = trail.warnings;
+        if run.status.is_none() {
+            // It was killed: its last part ended with its last sign of life.
+            let at = run.seen_at.max(trail.last);
+            run.took += at.since(run.seen_at);
+            let run_id = Arc::clone(&run.run_id);
+            cut_off = Some(Entry::RunFinished { run_id, at, status: RunStatus::Interrupted });
+        }
+    }
     let store = store.start();
     let at = clock.now();
     let discarded = given_up.map(|run| Entry::RunFinished {
@@ -224,7 +254,7 @@ async fn start_here(
         status: RunStatus::Discarded,
     });
     let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
-    let entries = discarded.into_iter().chain([started]).collect();
+    let entries = discarded.into_iter().chain(cut_off).chain([started]).collect();
     store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
     let tree = tree(&builder)?;
     let goes_on = goes_on.map(|run| (run, warnings));

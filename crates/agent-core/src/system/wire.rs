@@ -177,7 +177,7 @@ fn resume(run: Option<(UnfinishedRun, Warnings)>, coordinator: &Addr<Coordinator
         calls: tally(&run.calls, Some(&of_open)),
         restarts: warnings.get("worker_restarted").copied().unwrap_or_default(),
     });
-    Resumed { started_at: run.started_at, ended, open }
+    Resumed { started_at: run.started_at, took: run.took, ended, open }
 }
 
 /// What was taken, less what is counted elsewhere.

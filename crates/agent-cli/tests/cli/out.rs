@@ -1,0 +1,82 @@
+//! The file of outcomes that is no file, and the one of a process that is refused the store.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{FLEET, Place, json, sleep, stderr, stdout};
+
+fn place_with(tasks: usize) -> Place {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(tasks);
+    place
+}
+
+fn out_to(place: &Place, url: &str, out: &str, more: &[&str]) -> Command {
+    let args = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--store", "store", "--out", out];
+    let mut command = place.impresario(&args);
+    command.args(["--provider-url", url]).args(more);
+    command
+}
+
+/// Outcomes and, after them, the summary.
+fn assert_outcomes_and_summary(output: &Output, tasks: usize) {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    let text = stdout(output);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), tasks + 1, "{text}");
+    assert!(lines[..tasks].iter().all(|line| line["status"] == "completed"), "{text}");
+    assert_eq!(lines[tasks]["status"], "finished");
+}
+
+#[test]
+fn outcomes_that_go_into_a_pipe_end_the_run_as_those_in_a_file_do() {
+    let place = place_with(3);
+    let mock = place.mock("");
+    for _ in 0..2 {
+        // The second is not refused: the first is not left unfinished.
+        let output = out_to(&place, &mock.url, "/dev/stdout", &[]).output().unwrap();
+        assert_outcomes_and_summary(&output, 3);
+    }
+
+    let fifo = place.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = Command::new("cat").arg(&fifo).stdout(Stdio::piped()).spawn().unwrap();
+    let output = out_to(&place, &mock.url, "fifo", &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&reader.wait_with_output().unwrap()).lines().count(), 3);
+}
+
+#[test]
+fn resume_refuses_a_pipe_for_outcomes_since_it_cannot_be_repaired() {
+    let place = place_with(3);
+    let mock = place.mock("");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    let output = out_to(&place, &mock.url, "/dev/stdout", &["--resume"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    for word in ["/dev/stdout", "--resume", "repaired"] {
+        assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+    }
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_process_that_is_refused_the_store_leaves_files_of_outcomes_as_they_were() {
+    let place = place_with(4);
+    let mock = place.mock("[latency]\nbase = \"900ms\"\n");
+    let first = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    while !place.read("store/audit-live.jsonl").contains("llm_call_start") {
+        sleep(5);
+    }
+    place.write("torn.jsonl", "{\"task_id\":\"1\"");
+    for (out, more) in [("new.jsonl", &[][..]), ("torn.jsonl", &[]), ("torn.jsonl", &["--resume"])]
+    {
+        let second = out_to(&place, &mock.url, out, more).output().unwrap();
+        assert_eq!(second.status.code(), Some(2), "{}", stderr(&second));
+        assert!(stderr(&second).contains("in use"), "{}", stderr(&second));
+    }
+    assert!(!place.path("new.jsonl").exists());
+    assert_eq!(place.read("torn.jsonl"), "{\"task_id\":\"1\"");
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(json(&first)["tasks"]["completed"], 4);
+}
