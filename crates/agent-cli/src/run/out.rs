@@ -65,7 +65,7 @@ impl Wanted {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let may = Access::WRITE_OK | Access::EXEC_OK;
-                let may = rustix::fs::access(folder.unwrap_or(Path::new(".")), may);
+                let may = rustix::fs::access(folder.unwrap_or_else(|| Path::new(".")), may);
                 may.map(|()| (None, true)).map_err(io::Error::from)
             }
             Err(error) => Err(error),

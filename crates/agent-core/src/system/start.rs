@@ -188,7 +188,10 @@ fn open(builder: &AgentSystemBuilder) -> Result<(Store, Recovered), StartError> 
         Keeping::Memory => return Ok((Store::memory(), Recovered::default())),
         Keeping::Observed(observer) => {
             let observer = lock(observer).take();
-            return Ok((observer.map_or_else(Store::memory, Store::observed), Recovered::default()));
+            return Ok((
+                observer.map_or_else(Store::memory, Store::observed),
+                Recovered::default(),
+            ));
         }
     };
     let nothing = || StartError::NothingToResume { dir: folder.clone() };
