@@ -105,6 +105,15 @@ pub struct LatencyModel {
 }
 
 impl LatencyModel {
+    /// Has every call take `factor` times as long.
+    pub fn scale(&mut self, factor: f64) {
+        for line in [&mut self.total, &mut self.first] {
+            line.base_s *= factor;
+            line.per_1k_context_s *= factor;
+            line.per_output_token_s *= factor;
+        }
+    }
+
     /// The times of a call with `context` input tokens, cached ones among them, and `output`
     /// output tokens, while the provider is `load` times as slow as usual. Takes two numbers of
     /// `draw`, whatever is asked for.

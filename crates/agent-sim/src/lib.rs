@@ -1,7 +1,10 @@
 //! The simulated provider, and what a simulation is fed with.
 
 pub mod draws;
+pub mod engine;
 pub mod latency;
 pub mod mock;
+pub mod report;
+pub mod scenario;
 pub mod simulated;
 pub mod trace;

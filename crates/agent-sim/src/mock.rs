@@ -29,7 +29,7 @@ mod bill;
 mod call;
 mod charge;
 mod fault;
-mod limiter;
+pub(crate) mod limiter;
 mod models;
 mod quota;
 mod reply;

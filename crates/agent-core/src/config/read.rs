@@ -207,6 +207,11 @@ impl<'a> Field<'a> {
         self.wrong(format_args!("is {found}; write {form}"))
     }
 
+    /// Whether it is a table.
+    pub fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
     /// A string, empty ones too; `form` says what to write.
     ///
     /// # Errors

@@ -134,6 +134,11 @@ impl Catalogue {
         self
     }
 
+    /// Has every call of every model take `factor` times as long.
+    pub fn scale(&mut self, factor: f64) {
+        self.models.iter_mut().for_each(|model| model.scale(factor));
+    }
+
     /// All models.
     pub fn models(&self) -> &[LatencyModel] {
         &self.models

@@ -13,50 +13,50 @@ use super::quota::Quota;
 const KEPT: usize = 4096;
 
 /// What a request takes of each limit: requests, input tokens, output tokens.
-pub(super) type Amounts = [u64; 3];
+pub(crate) type Amounts = [u64; 3];
 
 /// The names of the limits, as the headers have them.
-pub(super) const NAMES: [&str; 3] = ["requests", "input-tokens", "output-tokens"];
+pub(crate) const NAMES: [&str; 3] = ["requests", "input-tokens", "output-tokens"];
 
 /// The output tokens among [`Amounts`].
 const OUTPUT: usize = 2;
 
 /// How one limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) limit: u64,
-    pub(super) remaining: u64,
+pub(crate) struct Standing {
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
     /// When all of it is there again.
-    pub(super) reset: Timestamp,
+    pub(crate) reset: Timestamp,
 }
 
 /// How each limit stands that is set.
-pub(super) type Standings = [Option<Standing>; 3];
+pub(crate) type Standings = [Option<Standing>; 3];
 
 /// Which limit has no room, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// Of [`NAMES`].
-    pub(super) name: &'static str,
-    pub(super) limit: u64,
-    pub(super) wait: Duration,
+    pub(crate) name: &'static str,
+    pub(crate) limit: u64,
+    pub(crate) wait: Duration,
 }
 
 /// Whether a request is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Admission {
-    pub(super) refusal: Option<Refusal>,
+pub(crate) struct Admission {
+    pub(crate) refusal: Option<Refusal>,
     /// How the limits stand after it.
-    pub(super) standings: Standings,
+    pub(crate) standings: Standings,
     /// When that was decided.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 type Meter = [Option<Quota>; 3];
 
 /// The limits of every key and model. Every method takes `now`, which never goes back.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     limits: Limits,
     meters: BTreeMap<String, BTreeMap<String, Meter>>,
     count: usize,
@@ -65,7 +65,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(limits: Limits) -> Limiter {
+    pub(crate) fn new(limits: Limits) -> Limiter {
         Limiter { limits, meters: BTreeMap::new(), count: 0, prune_at: KEPT }
     }
 
@@ -77,7 +77,7 @@ impl Limiter {
     }
 
     /// Takes all of `amounts` or nothing, and tells how the limits stand then.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         key: &str,
         model: &str,
@@ -110,7 +110,7 @@ impl Limiter {
     }
 
     /// Gives back output tokens of what was admitted at `at` and not used.
-    pub(super) fn give_back(&mut self, key: &str, model: &str, output_tokens: u64, at: Timestamp) {
+    pub(crate) fn give_back(&mut self, key: &str, model: &str, output_tokens: u64, at: Timestamp) {
         let model = one_name(model);
         let meter = self.meters.get_mut(key).and_then(|models| models.get_mut(&model));
         if let Some(quota) = meter.and_then(|meter| meter[OUTPUT].as_mut()) {

@@ -1,0 +1,96 @@
+//! What a simulated call asks for, written into the first words of its request: so a provider in
+//! the process and one behind HTTP can give the same answer.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use agent_core::llm::{Block, Message, Request, Role};
+
+/// The first word of every simulated request.
+const MARK: &str = "simulated";
+
+/// Bytes of text for a token, in sevenths and halves: Claude's tokenizers make about one token of
+/// 3.5 bytes of English.
+const BYTES: (u64, u64) = (7, 2);
+
+/// The longest piece of filler: 2 to this power, in bytes.
+const LONGEST: usize = 22;
+
+/// One call of a simulated task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Which workload.
+    pub workload: u32,
+    /// Which task of it.
+    pub task: u64,
+    /// Which call of the task, from 0.
+    pub turn: u32,
+    /// Input tokens, cached ones among them.
+    pub input: u64,
+    /// Those that are read from the cache.
+    pub cached: u64,
+    /// Output tokens that the model wants to write.
+    pub output: u64,
+    /// Who asks: a hash of the worker's name.
+    pub worker: u64,
+}
+
+impl Ask {
+    /// The request: the numbers, and as much filler as makes the input as long as it should be.
+    pub fn request(&self) -> Request {
+        let Ask { workload, task, turn, input, cached, output, worker } = self;
+        let mut head = String::with_capacity(64);
+        // Writing to a string cannot fail.
+        _ = write!(head, "{MARK} {workload} {task} {turn} {input} {cached} {output} {worker}\n");
+        let bytes = input.saturating_mul(BYTES.0) / BYTES.1;
+        let filler = bytes.saturating_sub(head.len() as u64);
+        let mut content = vec![Block::Text { text: head.into() }];
+        content.extend(pieces(filler).map(|text| Block::Text { text }));
+        Request { messages: vec![Message { role: Role::User, content }], ..Request::default() }
+    }
+
+    /// Reads the numbers of a request; `None` where it is no simulated one.
+    pub fn of(request: &Request) -> Option<Ask> {
+        let text = request.messages.first()?.content.first()?.as_text()?;
+        let mut words = text.lines().next()?.strip_prefix(MARK)?.split_ascii_whitespace();
+        let mut number = || words.next()?.parse::<u64>().ok();
+        Some(Ask {
+            workload: number()?.try_into().ok()?,
+            task: number()?,
+            turn: number()?.try_into().ok()?,
+            input: number()?,
+            cached: number()?,
+            output: number()?,
+            worker: number()?,
+        })
+    }
+}
+
+/// Shared texts that are `bytes` long together, in powers of two.
+fn pieces(bytes: u64) -> impl Iterator<Item = Arc<str>> {
+    static FILLER: [OnceLock<Arc<str>>; LONGEST + 1] = [const { OnceLock::new() }; LONGEST + 1];
+    let piece = |power: usize| {
+        let text = FILLER[power].get_or_init(|| "agent ".repeat(1 << power)[..1 << power].into());
+        Arc::clone(text)
+    };
+    // At most 64 of the longest: 256 MiB, far beyond any context window.
+    let longest = usize::try_from(bytes >> LONGEST).unwrap_or(usize::MAX).min(64);
+    let rest = (0..LONGEST).rev().filter(move |power| bytes >> power & 1 == 1);
+    std::iter::repeat_n(LONGEST, longest).chain(rest).map(piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_as_long_as_its_input_and_holds_its_numbers() {
+        for input in [60, 1_000, 6_909, 817_000, 2_500_000] {
+            let ask = Ask { workload: 1, task: 99, turn: 3, input, cached: 7, output: 9, worker: 5 };
+            let request = ask.request();
+            assert_eq!(Ask::of(&request), Some(ask));
+            assert_eq!(request.text_bytes(), input * 7 / 2);
+        }
+        assert_eq!(Ask::of(&Request::default()), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Which fault a call meets: exact times, random episodes, the first calls of each worker.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::ask::Ask;
+use crate::draws::{Draw, Stream, nanos};
+use crate::scenario::{Effect, Fault, When};
+
+const EPISODES: Stream = Stream::named("episodes");
+const HITS: Stream = Stream::named("fault hits");
+
+/// The faults of one run. Times never go back.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    seed: u64,
+    faults: Vec<(Fault, State)>,
+}
+
+#[derive(Debug)]
+enum State {
+    None,
+    /// The episode that is under way or comes next, in nanoseconds since the start.
+    Episode { number: u64, from: u64, until: u64 },
+    /// Calls of each worker so far.
+    Calls(BTreeMap<u64, u32>),
+}
+
+impl Faults {
+    pub(crate) fn new(faults: &[Fault], seed: u64) -> Faults {
+        let state = |fault: &Fault| match fault.when {
+            When::At { .. } => State::None,
+            When::Episodes { .. } => State::Episode { number: 0, from: 0, until: 0 },
+            When::FirstCalls(_) => State::Calls(BTreeMap::new()),
+        };
+        Faults { seed, faults: faults.iter().map(|fault| (fault.clone(), state(fault))).collect() }
+    }
+
+    /// What hits an attempt of a call at `at`; the effects on limits are in [`Faults::limits`].
+    pub(crate) fn hit(&mut self, ask: &Ask, attempt: u32, at: Duration) -> Option<Effect> {
+        let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        let seed = self.seed;
+        let mut hit = None;
+        for (place, (fault, state)) in self.faults.iter_mut().enumerate() {
+            // Each counts every call, whether or not an earlier one hits it.
+            let is_there = is_there(seed, place as u64, fault.when, state, at, Some(ask.worker));
+            let is_limit = matches!(fault.effect, Effect::Limits(_));
+            if hit.is_some() || is_limit || !is_there {
+                continue;
+            }
+            let whom = [
+                (place as u64) << 32 | u64::from(ask.workload),
+                ask.task,
+                u64::from(ask.turn) << 32 | u64::from(attempt),
+            ];
+            if fault.share >= 1.0 || Draw::new(seed, HITS, whom).happens(fault.share) {
+                hit = Some(fault.effect);
+            }
+        }
+        hit
+    }
+
+    /// The share of its limits that the provider admits at `at`.
+    pub(crate) fn limits(&mut self, at: Duration) -> f64 {
+        let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        let seed = self.seed;
+        let mut share = 1.0;
+        for (place, (fault, state)) in self.faults.iter_mut().enumerate() {
+            if let Effect::Limits(factor) = fault.effect
+                && is_there(seed, place as u64, fault.when, state, at, None)
+            {
+                share *= factor;
+            }
+        }
+        share
+    }
+}
+
+/// Whether a fault is there at `at`, for a call of `worker` where there is one.
+fn is_there(
+    seed: u64,
+    place: u64,
+    when: When,
+    state: &mut State,
+    at: u64,
+    worker: Option<u64>,
+) -> bool {
+    match (when, state) {
+        (When::At { from, length }, _) => {
+            let at = Duration::from_nanos(at);
+            at >= from && at < from.saturating_add(length)
+        }
+        (When::Episodes { mean_gap, mean_length }, State::Episode { number, from, until }) => {
+            while at >= *until {
+                let mut draw = Draw::new(seed, EPISODES, [place, *number, 0]);
+                let mut next = |mean: Duration| nanos(mean.as_secs_f64() * draw.exponential());
+                *from = until.saturating_add(next(mean_gap));
+                *until = from.saturating_add(next(mean_length).max(1));
+                *number += 1;
+            }
+            at >= *from
+        }
+        (When::FirstCalls(first), State::Calls(calls)) => worker.is_some_and(|worker| {
+            let calls = calls.entry(worker).or_default();
+            *calls = calls.saturating_add(1);
+            *calls <= first.get()
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(when: When, effect: Effect) -> Fault {
+        Fault { when, effect, share: 1.0 }
+    }
+
+    fn ask(worker: u64) -> Ask {
+        Ask { workload: 0, task: 0, turn: 0, input: 1, cached: 0, output: 1, worker }
+    }
+
+    #[test]
+    fn a_script_hits_from_its_beginning_until_just_before_its_end() {
+        let at = When::At { from: Duration::from_secs(10), length: Duration::from_secs(5) };
+        let mut faults = Faults::new(&[fault(at, Effect::Hang)], 1);
+        let hits = |faults: &mut Faults, ms| faults.hit(&ask(0), 1, Duration::from_millis(ms));
+        assert_eq!(hits(&mut faults, 9_999), None);
+        assert_eq!(hits(&mut faults, 10_000), Some(Effect::Hang));
+        assert_eq!(hits(&mut faults, 14_999), Some(Effect::Hang));
+        assert_eq!(hits(&mut faults, 15_000), None);
+    }
+
+    #[test]
+    fn each_workers_first_calls_are_hit_and_no_later_one() {
+        let first = When::FirstCalls(2.try_into().unwrap());
+        let mut faults = Faults::new(&[fault(first, Effect::Outage)], 1);
+        let hits = [1, 1, 2, 1, 2, 2].map(|w| faults.hit(&ask(w), 1, Duration::ZERO).is_some());
+        assert_eq!(hits, [true, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn episodes_take_their_share_of_the_time() {
+        let when = When::Episodes {
+            mean_gap: Duration::from_secs(90),
+            mean_length: Duration::from_secs(10),
+        };
+        let mut faults = Faults::new(&[fault(when, Effect::Limits(0.5))], 3);
+        let low = (0..1_000_000).filter(|s| faults.limits(Duration::from_secs(*s)) < 1.0).count();
+        assert!((90_000..110_000).contains(&low), "{low} of 1000000 seconds");
+    }
+}

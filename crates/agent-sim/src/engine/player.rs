@@ -1,0 +1,30 @@
+//! What a simulated worker does with a task: call after call, with its tools in between.
+
+use agent_core::agent::{Behaviour, Output, Scene};
+use agent_core::task::{ErrorCode, Task, TaskError};
+
+use super::hash::hash;
+use super::script::Shared;
+
+/// Plays the tasks of a script.
+#[derive(Debug)]
+pub(crate) struct Player(pub(crate) Shared);
+
+impl Behaviour for Player {
+    async fn perform(&mut self, scene: &Scene, task: &Task) -> Result<Output, TaskError> {
+        let Some(place) = self.0.place(&task.id) else {
+            let message = format!("task {} is none of the scenario's", task.id);
+            return Err(TaskError::new(ErrorCode::InvalidTask, message));
+        };
+        let (mut plan, worker) = (self.0.plan(place), hash(scene.name().as_bytes()));
+        let mut turn = 0;
+        while let Some(step) = self.0.next(&mut plan) {
+            if !step.gap.is_zero() {
+                scene.clock().sleep(step.gap).await;
+            }
+            scene.complete(step.ask(place, turn, worker).request()).await?;
+            turn += 1;
+        }
+        Ok(Output::default())
+    }
+}

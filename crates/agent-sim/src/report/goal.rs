@@ -1,0 +1,59 @@
+//! Whether a goal is met, and how sure that is.
+
+use agent_core::money::NanoUsd;
+
+use crate::engine::{End, Replica};
+use crate::scenario::{Goal, Scenario};
+
+/// A goal is met where at least this share of the replicas meets it.
+pub const PROBABILITY: f64 = 0.9;
+
+/// What became of the goal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Whether it is met.
+    pub met: bool,
+    /// The share of the replicas that meets it, 0 to 1.
+    pub probability: f64,
+    /// What the first replica that fails it lacks, as half-sentences.
+    pub why_not: Vec<String>,
+}
+
+impl Verdict {
+    pub(super) fn of(scenario: &Scenario, replicas: &[Replica]) -> Verdict {
+        let lacks: Vec<Vec<String>> =
+            replicas.iter().map(|run| lacks(&scenario.goal, run)).collect();
+        let met = lacks.iter().filter(|lacks| lacks.is_empty()).count();
+        let probability = met as f64 / replicas.len() as f64;
+        let why_not = lacks.into_iter().find(|lacks| !lacks.is_empty()).unwrap_or_default();
+        Verdict { met: probability >= PROBABILITY, probability, why_not }
+    }
+}
+
+/// What a run lacks; all tasks must complete where the goal does not say how many.
+fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
+    let mut lacks = Vec::new();
+    let (charged, success) = (run.charged(), run.success());
+    if let Some(deadline) = goal.deadline.filter(|deadline| run.makespan > *deadline) {
+        let [took, deadline] = [run.makespan, deadline].map(super::text::span);
+        lacks.push(format!("it takes {took}, longer than {deadline}"));
+    } else if goal.deadline.is_some() && run.end != End::AllDone {
+        lacks.push("it does not come to its end".to_owned());
+    }
+    if let Some(most) = goal.max_cost.filter(|most| charged > *most) {
+        let [charged, most] = [charged, most].map(dollars);
+        lacks.push(format!("it costs ${charged}, more than ${most}"));
+    }
+    let least = goal.min_success.unwrap_or(1.0);
+    if success < least {
+        let [success, least] = [success, least].map(|share| super::rounded(share * 100.0));
+        lacks.push(format!("{success} % of its tasks complete, fewer than {least} %"));
+    }
+    lacks
+}
+
+/// Dollars to the cent.
+pub(super) fn dollars(amount: NanoUsd) -> String {
+    let cents = (amount.nanos() + 5_000_000) / 10_000_000;
+    format!("{}.{:02}", cents / 100, cents % 100)
+}

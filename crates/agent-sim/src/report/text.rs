@@ -1,0 +1,140 @@
+//! The report for a terminal: fifteen lines.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::json::cents;
+use super::{Report, levers};
+use crate::engine::{Replica, Stage, Sums};
+
+impl Report {
+    /// The report in at most fifteen lines.
+    pub fn text(&self) -> String {
+        let run = self.first();
+        let mut out = String::new();
+        let mut line = |text: String| {
+            // Writing to a string cannot fail.
+            _ = writeln!(out, "{text}");
+        };
+        line(self.headline());
+        for why in self.verdict.why_not.iter().take(2) {
+            line(format!("            {why}"));
+        }
+        line(format!(
+            "tasks       {} of {} complete, {} fail{}",
+            run.completed,
+            run.arrived,
+            run.failed,
+            first_error(run)
+        ));
+        let [shortest, median, longest] = self.interval(|run| run.makespan).map(span);
+        let several = self.replicas.len() > 1;
+        let range = |from: &str, to: &str| match several {
+            true => format!("  ({from} to {to} in 9 of 10 runs)"),
+            false => String::new(),
+        };
+        line(format!("time        {median}{}", range(&shortest, &longest)));
+        let [least, cost, most] = self.interval(Replica::charged).map(cents);
+        let presumed = match run.presumed.is_zero() {
+            true => String::new(),
+            false => format!(", ${} of it presumed", cents(run.presumed)),
+        };
+        line(format!("cost        ${cost}{presumed}{}", range(&format!("${least}"), &format!("${most}"))));
+        line(format!(
+            "calls       {} attempts, {} retried, {} refused with 429",
+            run.attempts, run.retried, run.rate_limited
+        ));
+        let percentile = |percent: f64| {
+            span(Duration::from_micros(run.latency.value_at_percentile(percent)))
+        };
+        line(format!(
+            "a task      p50 {}, p95 {}, p99 {}",
+            percentile(50.0),
+            percentile(95.0),
+            percentile(99.0)
+        ));
+        line(format!("spent on    {}", stages(run)));
+        line(format!("in the way  {}", self.in_the_way()));
+        for effect in levers::suggestions(&self.effects).into_iter().take(3) {
+            line(format!(
+                "  +20 % {:<25} time {:+.0} %, a task {:+.0} %, cost {:+.0} %, complete {:+.1} points",
+                effect.lever.name(),
+                effect.makespan * 100.0,
+                effect.latency * 100.0,
+                effect.cost * 100.0,
+                effect.success * 100.0
+            ));
+        }
+        line(format!("ended       {}", sparkline(&run.series.sums)));
+        out.truncate(out.trim_end().len());
+        out
+    }
+
+    fn headline(&self) -> String {
+        let verdict = if self.verdict.met { "GOAL MET" } else { "GOAL NOT MET" };
+        let sure = match self.replicas.len() {
+            1 => "in 1 run".to_owned(),
+            runs => format!("in {:.0} % of {runs} runs", self.verdict.probability * 100.0),
+        };
+        let calibrated = if self.is_calibrated() { "" } else { ", UNCALIBRATED" };
+        format!("{verdict}  {}, {sure}, seed {}{calibrated}", self.scenario, self.first().seed)
+    }
+
+    fn in_the_way(&self) -> String {
+        let bottleneck = &self.bottleneck;
+        if bottleneck.lever.is_none() {
+            return match self.effects.is_empty() {
+                true => "not asked (run.sensitivity = false)".to_owned(),
+                false => "nothing: no limit would help if it were higher".to_owned(),
+            };
+        }
+        let use_of = self.uses.iter().find(|it| it.name == bottleneck.name());
+        let used = use_of.map(|it| format!(", {:.0} % used", it.share * 100.0));
+        format!(
+            "{}: {:.0} % of the time is waited for it{}",
+            bottleneck.name(),
+            bottleneck.share * 100.0,
+            used.unwrap_or_default()
+        )
+    }
+}
+
+fn first_error(run: &Replica) -> String {
+    let most = run.errors.iter().max_by_key(|(_, count)| **count);
+    most.map_or_else(String::new, |(code, count)| format!(" ({count} with {code})"))
+}
+
+fn stages(run: &Replica) -> String {
+    let all: u128 = run.waits.iter().map(|ns| u128::from(*ns)).sum();
+    let share = |stage: Stage| {
+        let ns = u128::from(run.waits[stage as usize]);
+        let percent = (ns * 100 + all / 2) / all.max(1);
+        (percent > 0).then(|| format!("{} {percent} %", stage.name()))
+    };
+    Stage::ALL.into_iter().filter_map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// Tasks ended over time, in 60 bars.
+fn sparkline(sums: &[Sums]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let width = sums.len().div_ceil(60).max(1);
+    let ended: Vec<u64> = sums
+        .chunks(width)
+        .map(|chunk| chunk.iter().map(|sum| sum.completed + sum.failed).sum())
+        .collect();
+    let most = ended.iter().copied().max().unwrap_or_default().max(1);
+    let bar = |count: &u64| if *count == 0 { ' ' } else { BARS[(count * 7 / most) as usize] };
+    ended.iter().map(bar).collect()
+}
+
+/// A duration to three digits or so: `42.3s`, `1h 3m`.
+pub(super) fn span(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..100_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        100_000..3_600_000 => format!("{}m {}s", ms / 60_000, ms % 60_000 / 1_000),
+        3_600_000..86_400_000 => format!("{}h {}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+        _ => format!("{}d {}h", ms / 86_400_000, ms % 86_400_000 / 3_600_000),
+    }
+}

@@ -1,0 +1,136 @@
+//! Changes to a scenario from outside: `--set run.seed=7`, `--sweep agent.0.count=50,100`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+use toml_edit::{DocumentMut, Item, Value};
+
+use super::read::is_own;
+
+/// One value of a scenario or of its fleet that is replaced, or added where it is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Keys and, in lists, places from 0: `agent.0.count`.
+    path: Vec<String>,
+    /// The value as TOML; what is no TOML is a string.
+    value: String,
+}
+
+/// Why a change cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// It has no `=`, or nothing on one side of it.
+    #[error("\"{0}\" is no change; write PATH=VALUE, such as agent.0.count=50")]
+    Form(String),
+    /// Something on the way to the value is not there.
+    #[error("{path}: {problem}")]
+    Path {
+        /// Where.
+        path: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The file is not TOML, so nothing can be changed in it.
+    #[error("{file}: not valid TOML")]
+    Syntax {
+        /// The file.
+        file: String,
+    },
+}
+
+impl Change {
+    /// Sets the value at `path`, such as `agent.0.count`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Form`] where a part of the path is empty.
+    pub fn new(path: &str, value: &str) -> Result<Change, ChangeError> {
+        let parts: Vec<String> = path.split('.').map(|part| part.trim().to_owned()).collect();
+        if parts.iter().any(String::is_empty) || value.trim().is_empty() {
+            return Err(ChangeError::Form(format!("{path}={value}")));
+        }
+        Ok(Change { path: parts, value: value.trim().to_owned() })
+    }
+
+    /// The path, as it was written.
+    pub fn path(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// The value, as it was written.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    fn toml(&self) -> Value {
+        self.value.parse().unwrap_or_else(|_| Value::from(self.value.as_str()))
+    }
+
+    fn wrong(&self, problem: impl fmt::Display) -> ChangeError {
+        ChangeError::Path { path: self.path(), problem: problem.to_string() }
+    }
+
+    fn make(&self, document: &mut DocumentMut) -> Result<(), ChangeError> {
+        let (last, way) = self.path.split_last().ok_or_else(|| ChangeError::Form(self.path()))?;
+        let mut at = document.as_item_mut();
+        for part in way {
+            at = self.step(at, part)?;
+        }
+        *self.step(at, last)? = Item::Value(self.toml());
+        Ok(())
+    }
+
+    fn step<'a>(&self, at: &'a mut Item, part: &str) -> Result<&'a mut Item, ChangeError> {
+        if at.is_none() {
+            *at = Item::Table(toml_edit::Table::new());
+        }
+        let tables = at.as_array_of_tables().map(toml_edit::ArrayOfTables::len);
+        let values = at.as_array().map(toml_edit::Array::len);
+        if let Some(length) = tables.or(values) {
+            let index = part.parse::<usize>().ok().filter(|index| *index < length);
+            let index = index.ok_or_else(|| {
+                self.wrong(format_args!("there is no `{part}`; write a place from 0 to below {length}"))
+            })?;
+            return Ok(&mut at[index]);
+        }
+        if !at.is_table_like() {
+            return Err(self.wrong(format_args!("`{part}` stands under a single value")));
+        }
+        Ok(&mut at[part])
+    }
+}
+
+impl FromStr for Change {
+    type Err = ChangeError;
+
+    fn from_str(text: &str) -> Result<Change, ChangeError> {
+        let form = || ChangeError::Form(text.to_owned());
+        let (path, value) = text.split_once('=').ok_or_else(form)?;
+        Change::new(path, value)
+    }
+}
+
+/// The changes of the scenario itself, and those of the fleet file that it names.
+pub(super) fn split(text: &str, changes: &[Change]) -> Result<(Vec<Change>, Vec<Change>), ChangeError> {
+    let document: Option<DocumentMut> = text.parse().ok();
+    if document.is_none_or(|document| !document.contains_key("fleet")) {
+        return Ok((changes.to_vec(), Vec::new()));
+    }
+    Ok(changes.iter().cloned().partition(|change| change.path.first().is_some_and(|it| is_own(it))))
+}
+
+/// `text` with `changes` made to it; all else stays where it stands.
+pub(super) fn apply(text: &str, file: &str, changes: &[Change]) -> Result<String, ChangeError> {
+    if changes.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let syntax = |_| ChangeError::Syntax { file: file.to_owned() };
+    let mut document: DocumentMut = text.parse().map_err(syntax)?;
+    for change in changes {
+        change.make(&mut document)?;
+    }
+    Ok(document.to_string())
+}

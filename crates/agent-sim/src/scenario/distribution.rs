@@ -1,0 +1,136 @@
+//! Distributions as a scenario writes them: a number, a duration, or a table with a `kind`.
+
+use std::path::Path;
+
+use agent_core::config::ConfigError;
+use agent_core::config::read::{Field, Section};
+
+use super::read::beside;
+use crate::draws::{Distribution, OutOfRange, PROBABILITIES, QuantileTable};
+use crate::trace::{Request, Trace};
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Tokens or calls.
+    Number,
+    /// Seconds, written as durations such as `"1.8s"`.
+    Seconds,
+}
+
+pub(super) fn out_of_range(field: &Field<'_>) -> impl Fn(OutOfRange) -> ConfigError {
+    |error| field.wrong(format_args!("cannot be used: {error}"))
+}
+
+/// Reads a distribution: a number or a duration alone is always that.
+pub(super) fn distribution(
+    field: &Field<'_>,
+    unit: Unit,
+    folder: Option<&Path>,
+) -> Result<Distribution, ConfigError> {
+    if !field.is_table() {
+        return Distribution::constant(size(field, unit)?).map_err(out_of_range(field));
+    }
+    let kinds: [(&str, &[&str]); 9] = [
+        ("constant", &["kind", "value"]),
+        ("uniform", &["kind", "min", "max"]),
+        ("exponential", &["kind", "mean", "min", "max"]),
+        ("lognormal", &["kind", "median", "sigma", "min", "max"]),
+        ("gamma", &["kind", "mean", "cv", "min", "max"]),
+        ("weibull", &["kind", "mean", "shape", "min", "max"]),
+        ("quantiles", &["kind", "values"]),
+        ("samples", &["kind", "values"]),
+        ("trace", &["kind", "file", "of"]),
+    ];
+    let all: Vec<&str> = kinds.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+    let form = "which kind, such as \"lognormal\"";
+    let whole = field.section(&all)?;
+    let known = whole.need("kind", form, |it| it.one_of(&kinds))?;
+    let kind = whole.need("kind", form, Field::text)?;
+    let table = field.section(known)?;
+    let sized = |key: &str| table.need(key, &unit.form(), |it| size(it, unit));
+    let number = |key: &str| table.need(key, "a number such as 0.8", Field::float);
+    let drawn = match kind.as_str() {
+        "constant" => Distribution::constant(sized("value")?),
+        "uniform" => return Distribution::uniform(sized("min")?, sized("max")?).map_err(out_of_range(field)),
+        "exponential" => Distribution::exponential(sized("mean")?),
+        "lognormal" => Distribution::log_normal(sized("median")?, number("sigma")?),
+        "gamma" => Distribution::gamma(sized("mean")?, number("cv")?),
+        "weibull" => Distribution::weibull(sized("mean")?, number("shape")?),
+        "quantiles" | "samples" => return measured(&table, &kind, unit),
+        _ => return of_trace(&table, unit, folder),
+    };
+    let drawn = drawn.map_err(out_of_range(field))?;
+    let bound = |key: &str, default| table.or(key, default, |it| size(it, unit));
+    drawn.within(bound("min", 0.0)?, bound("max", 1e18)?).map_err(out_of_range(field))
+}
+
+impl Unit {
+    fn form(self) -> String {
+        match self {
+            Unit::Number => "a number such as 250".to_owned(),
+            Unit::Seconds => "a duration such as \"1.8s\"".to_owned(),
+        }
+    }
+}
+
+/// A number of tokens, or a duration in seconds.
+fn size(field: &Field<'_>, unit: Unit) -> Result<f64, ConfigError> {
+    match unit {
+        Unit::Number => field.float(),
+        Unit::Seconds => seconds(field),
+    }
+}
+
+/// A duration in seconds: as in a fleet file, or one with a point, such as `"1.8s"`.
+pub(super) fn seconds(field: &Field<'_>) -> Result<f64, ConfigError> {
+    let form = "a duration in quotes, such as \"1.8s\" or \"1h 30m\"";
+    let text = field.str(form)?.trim();
+    if let Ok(duration) = humantime::parse_duration(text) {
+        return Ok(duration.as_secs_f64());
+    }
+    let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
+    let parsed = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.trim_end();
+        let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let number: f64 = number.parse().ok().filter(|_| plain)?;
+        Some(number * seconds)
+    });
+    parsed.ok_or_else(|| field.wrong(format_args!("is not a duration; write {form}")))
+}
+
+fn measured(table: &Section<'_>, kind: &str, unit: Unit) -> Result<Distribution, ConfigError> {
+    table.need("values", "a list of values", |it| {
+        let values = it.items("a list of values")?;
+        let values: Vec<f64> = values.iter().map(|it| size(it, unit)).collect::<Result<_, _>>()?;
+        let table = match kind {
+            "quantiles" => QuantileTable::new(&PROBABILITIES, &values),
+            _ => QuantileTable::of(values),
+        };
+        let table = table.map_err(|error| it.wrong(format_args!("cannot be used: {error}")))?;
+        Ok(Distribution::empirical(table))
+    })
+}
+
+fn of_trace(
+    table: &Section<'_>,
+    unit: Unit,
+    folder: Option<&Path>,
+) -> Result<Distribution, ConfigError> {
+    type Column = fn(&Request) -> Option<f64>;
+    let columns: &[(&str, Column)] = match unit {
+        Unit::Number => &[
+            ("input", |request| request.input.map(f64::from)),
+            ("output", |request| Some(f64::from(request.output))),
+        ],
+        Unit::Seconds => &[("gap", |request| request.gap_ns.map(|ns| ns as f64 / 1e9))],
+    };
+    let column = table.need("of", "which column", |it| it.one_of(columns))?;
+    table.need("file", "the trace's file in quotes", |it| {
+        let path = beside(it, folder)?;
+        let wrong = |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
+        let trace = Trace::open(&path, None).map_err(|error| wrong(&error))?;
+        let samples = trace.requests.iter().filter_map(column).collect();
+        QuantileTable::of(samples).map(Distribution::empirical).map_err(|error| wrong(&error))
+    })
+}

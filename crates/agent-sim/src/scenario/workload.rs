@@ -1,0 +1,341 @@
+//! The `[[workload]]` tables: which tasks come when, and what each of them asks of the provider.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::agent::AgentSpec;
+use agent_core::config::ConfigError;
+use agent_core::config::read::{Field, Section};
+use agent_core::task::{Deadline, Priority, Task};
+
+use super::distribution::{Unit, distribution, out_of_range};
+use super::read::beside;
+use crate::draws::{Distribution, Process, Step};
+use crate::trace::{Format, Replay, Request, Trace};
+
+/// Most tasks of one workload.
+const MAX_TASKS: u64 = 100_000_000;
+
+/// Tasks of one kind.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Names it in reports and begins the ids of its tasks.
+    pub name: String,
+    /// The agent that plays it; none: any.
+    pub agent: Option<String>,
+    /// How many tasks at most; none: as many as arrive.
+    pub count: Option<u64>,
+    /// When they come.
+    pub arrival: Arrival,
+    /// When they stop coming, since the start.
+    pub lasts: Option<Duration>,
+    /// Calls of a task, at least 1.
+    pub turns: Distribution,
+    /// Input of its first call, in tokens.
+    pub input: Distribution,
+    /// Tokens that its context gains before each further call, the previous answer among them.
+    pub growth: Distribution,
+    /// Output of each call, in tokens; cut at the agent's `max_tokens`.
+    pub output: Distribution,
+    /// The share of what was sent before that is read from the cache, 0 to 1.
+    pub cached_share: f64,
+    /// Seconds between an answer and the next call: tools.
+    pub tool_gap: Distribution,
+    /// What its tasks have in common: project, user, priority, deadline, model.
+    pub like: Task,
+    /// Tasks that are written out in the fleet.
+    pub given: Vec<Task>,
+}
+
+/// When the tasks of a workload come.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// Whether or not earlier ones have ended.
+    Open(Process),
+    /// From so many users, each of whom sends the next a while after the last has ended.
+    Closed {
+        /// How many.
+        users: u64,
+        /// Seconds that each thinks.
+        think: Distribution,
+    },
+    /// As they were recorded.
+    Trace(Arc<[Recorded]>),
+}
+
+/// A task of a trace: a session, or a single call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it came, in nanoseconds since the start.
+    pub at_ns: u64,
+    /// Its calls, one at least.
+    pub turns: Vec<Turn>,
+}
+
+/// A call of a recorded task; what is not known is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Input tokens, cached ones among them.
+    pub input: Option<u64>,
+    /// Those that were cached.
+    pub cached: Option<u64>,
+    /// Output tokens.
+    pub output: u64,
+    /// Nanoseconds between the answer before and this call.
+    pub gap_ns: Option<u64>,
+}
+
+/// The workloads of a scenario, those of the fleet's own tasks first.
+pub(super) fn workloads(
+    top: &Section<'_>,
+    agents: &[AgentSpec],
+    given: Vec<Task>,
+    folder: Option<&Path>,
+) -> Result<Vec<Workload>, ConfigError> {
+    let mut all = Vec::new();
+    if !given.is_empty() {
+        all.push(Workload::written(given)?);
+    }
+    if let Some(field) = top.field("workload") {
+        for item in field.items("[[workload]] tables")? {
+            let workload = workload(&item, agents, folder)?;
+            if all.iter().any(|other: &Workload| other.name == workload.name) {
+                return Err(item.wrong(format_args!(
+                    "is the second workload named \"{}\"; give each its own name",
+                    workload.name
+                )));
+            }
+            all.push(workload);
+        }
+    }
+    if all.is_empty() {
+        top.need("workload", "a [[workload]] with a name and a count, or a [[task]]", |_| Ok(()))?;
+    }
+    Ok(all)
+}
+
+impl Workload {
+    /// Tasks that a fleet file has, as a batch.
+    fn written(given: Vec<Task>) -> Result<Workload, ConfigError> {
+        Ok(Workload {
+            name: "tasks".to_owned(),
+            count: Some(given.len() as u64),
+            given,
+            ..Workload::default()
+        })
+    }
+}
+
+impl Default for Workload {
+    /// One call of a thousand tokens and a quarter as many back, as agents' calls are; a batch.
+    fn default() -> Workload {
+        let log_normal = |median, sigma| {
+            Distribution::log_normal(median, sigma).expect("the parameters are in range")
+        };
+        let constant = |value| Distribution::constant(value).expect("the value is in range");
+        Workload {
+            name: String::new(),
+            agent: None,
+            count: None,
+            arrival: Arrival::Open(Process::batch()),
+            lasts: None,
+            turns: constant(1.0),
+            input: log_normal(1_000.0, 0.8),
+            growth: constant(0.0),
+            output: log_normal(250.0, 0.8),
+            cached_share: 0.0,
+            tool_gap: constant(0.0),
+            like: Task::new("", ""),
+            given: Vec::new(),
+        }
+    }
+}
+
+const KEYS: [&str; 15] = [
+    "name",
+    "agent",
+    "count",
+    "arrival",
+    "for",
+    "turns",
+    "input",
+    "growth",
+    "output",
+    "cached_share",
+    "tool_gap",
+    "project_id",
+    "user_id",
+    "priority",
+    "deadline",
+];
+
+fn workload(
+    field: &Field<'_>,
+    agents: &[AgentSpec],
+    folder: Option<&Path>,
+) -> Result<Workload, ConfigError> {
+    let table = field.section(&KEYS)?;
+    let default = Workload::default();
+    let priorities =
+        [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
+    let name = table.need("name", "a name in quotes, such as \"coder\"", Field::text)?;
+    let arrival = table.or("arrival", default.arrival, |it| arrival(it, folder))?;
+    let count = table.maybe("count", |it| {
+        let count = it.count::<NonZeroU64>()?.get();
+        if count > MAX_TASKS {
+            return Err(it.wrong(format_args!("is too large; write at most {MAX_TASKS}")));
+        }
+        Ok(count)
+    })?;
+    let lasts = table.maybe("for", Field::duration)?;
+    if count.is_none() && lasts.is_none() && !matches!(arrival, Arrival::Trace(_)) {
+        table.need("count", "how many tasks, or for = \"1h\"", |_| Ok(()))?;
+    }
+    let tokens = |key: &str, default| {
+        table.or(key, default, |it| distribution(it, Unit::Number, folder))
+    };
+    let mut like = Task::new("", "");
+    like.project_id = table.maybe("project_id", Field::text)?;
+    like.user_id = table.maybe("user_id", Field::text)?;
+    like.priority = table.or("priority", Priority::default(), |it| it.one_of(&priorities))?;
+    like.deadline = table.maybe("deadline", |it| it.duration().map(Deadline::After))?;
+    let agent = table.maybe("agent", |it| known_agent(it, agents))?;
+    like.agent.clone_from(&agent);
+    Ok(Workload {
+        name,
+        agent,
+        count,
+        arrival,
+        lasts,
+        turns: tokens("turns", default.turns)?,
+        input: tokens("input", default.input)?,
+        growth: tokens("growth", default.growth)?,
+        output: tokens("output", default.output)?,
+        cached_share: table.or("cached_share", 0.0, share)?,
+        tool_gap: table.or("tool_gap", default.tool_gap, |it| {
+            distribution(it, Unit::Seconds, folder)
+        })?,
+        like,
+        given: Vec::new(),
+    })
+}
+
+fn known_agent(field: &Field<'_>, agents: &[AgentSpec]) -> Result<String, ConfigError> {
+    let name = field.text()?;
+    if agents.iter().any(|agent| agent.name == name) {
+        return Ok(name);
+    }
+    let names: Vec<_> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    Err(field.wrong(format_args!("names no agent of the fleet; write one of {}", names.join(", "))))
+}
+
+/// A number from 0 to 1.
+pub(super) fn share(field: &Field<'_>) -> Result<f64, ConfigError> {
+    let share = field.float()?;
+    if (0.0..=1.0).contains(&share) {
+        return Ok(share);
+    }
+    Err(field.wrong("is out of range; write a number from 0 to 1"))
+}
+
+fn arrival(field: &Field<'_>, folder: Option<&Path>) -> Result<Arrival, ConfigError> {
+    let keys: [(&str, &[&str]); 7] = [
+        ("batch", &["kind"]),
+        ("poisson", &["kind", "rate"]),
+        ("gamma", &["kind", "rate", "cv"]),
+        ("weibull", &["kind", "rate", "shape"]),
+        ("profile", &["kind", "steps", "cv", "repeat"]),
+        ("closed", &["kind", "users", "think"]),
+        ("trace", &["kind", "file", "format", "speed", "scale", "limit"]),
+    ];
+    let all: Vec<&str> = keys.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+    let words: Vec<(&str, &[&str])> = keys.to_vec();
+    let form = "which kind, such as \"poisson\"";
+    let known = field.section(&all)?.need("kind", form, |it| it.one_of(&words))?;
+    let kind = field.section(&all)?.need("kind", form, Field::text)?;
+    let table = field.section(known)?;
+    let form = "tasks a second, such as 2.5";
+    let number = |key: &str, form: &str| table.need(key, form, Field::float);
+    let process = match kind.as_str() {
+        "batch" => Process::batch(),
+        "poisson" => Process::poisson(number("rate", form)?).map_err(out_of_range(field))?,
+        "gamma" => Process::gamma(number("rate", form)?, number("cv", "its spread, such as 4.0")?)
+            .map_err(out_of_range(field))?,
+        "weibull" => {
+            let shape = number("shape", "its shape, such as 0.5")?;
+            Process::weibull(number("rate", form)?, shape).map_err(out_of_range(field))?
+        }
+        "profile" => profile(field, &table)?,
+        "closed" => {
+            let users = table.need("users", "how many, such as 50", Field::count::<NonZeroU64>)?;
+            let think = table.or("think", Workload::default().tool_gap, |it| {
+                distribution(it, Unit::Seconds, folder)
+            })?;
+            return Ok(Arrival::Closed { users: users.get(), think });
+        }
+        _ => return recorded(field, &table, folder).map(Arrival::Trace),
+    };
+    Ok(Arrival::Open(process))
+}
+
+fn profile(field: &Field<'_>, table: &Section<'_>) -> Result<Process, ConfigError> {
+    let steps = table.need("steps", "a list such as [{ for = \"1h\", rate = 2.0 }]", |it| {
+        let step = |it: &Field<'_>| {
+            let step = it.section(&["for", "rate"])?;
+            let lasts = step.need("for", "how long, such as \"1h\"", Field::duration)?;
+            let for_ns = u64::try_from(lasts.as_nanos()).unwrap_or(u64::MAX);
+            Ok(Step { for_ns, per_second: step.need("rate", "tasks a second", Field::float)? })
+        };
+        it.items("a list of steps")?.iter().map(step).collect::<Result<Vec<_>, ConfigError>>()
+    })?;
+    let (cv, repeats) = (table.or("cv", 1.0, Field::float)?, table.or("repeat", false, Field::boolean)?);
+    Process::profile(&steps, cv, repeats).map_err(out_of_range(field))
+}
+
+fn recorded(
+    at: &Field<'_>,
+    table: &Section<'_>,
+    folder: Option<&Path>,
+) -> Result<Arc<[Recorded]>, ConfigError> {
+    let file = table.need("file", "the trace's file in quotes", |it| {
+        Ok((beside(it, folder)?, it.text()?))
+    })?;
+    let format = table.maybe("format", |it| {
+        let known: Vec<_> = Format::ALL.iter().map(|it| (it.name(), *it)).collect();
+        it.one_of(&known)
+    })?;
+    let replay = Replay {
+        speed: table.or("speed", 1.0, Field::float)?,
+        scale: table.or("scale", 1.0, Field::float)?,
+        limit: table.maybe("limit", Field::count::<NonZeroU64>)?.map(|it| it.get() as usize),
+        ..Replay::default()
+    };
+    let wrong = |error: &dyn std::fmt::Display| at.wrong(format_args!("cannot be used: {error}"));
+    let (path, _) = file;
+    let trace = Trace::open(&path, format).map_err(|error| wrong(&error))?;
+    let trace = replay.apply(trace).map_err(|error| wrong(&error))?;
+    Ok(tasks(&trace).into())
+}
+
+/// A task for each session of a trace, and for each request that belongs to none.
+fn tasks(trace: &Trace) -> Vec<Recorded> {
+    let turn = |request: &Request| Turn {
+        input: request.input.map(u64::from),
+        cached: request.cached.map(u64::from),
+        output: u64::from(request.output),
+        gap_ns: request.gap_ns,
+    };
+    let sessions = trace.sessions().into_values();
+    let mut tasks: Vec<Recorded> = sessions
+        .map(|requests| Recorded {
+            at_ns: requests.iter().map(|request| request.at_ns).min().unwrap_or_default(),
+            turns: requests.into_iter().map(turn).collect(),
+        })
+        .collect();
+    let alone = trace.requests.iter().filter(|request| request.session.is_none());
+    tasks.extend(alone.map(|request| Recorded { at_ns: request.at_ns, turns: vec![turn(request)] }));
+    tasks.sort_by_key(|task| task.at_ns);
+    tasks
+}
