@@ -57,6 +57,7 @@ fn command() -> clap::Command {
         .mut_subcommand("check", |check| offers(check, SUMMARY))
         .mut_subcommand("audit", |audit| offers(audit, EVENTS))
         .mut_subcommand("store", |store| offers(store, SUMMARY))
+        .mut_subcommand("simulate", |simulate| offers(simulate, SUMMARY))
         .mut_subcommand("usage", |usage| {
             offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
         })
@@ -108,6 +109,7 @@ impl Command {
             Command::Usage(Usage { export: Some(_), .. }) => ("usage export", RECORDS),
             Command::Usage(_) => ("usage", TOTALS),
             Command::Store(_) => ("store", SUMMARY),
+            Command::Simulate(_) => ("simulate", SUMMARY),
             Command::MockProvider(_) => ("mock-provider", Format::value_variants()),
         }
     }
@@ -120,6 +122,14 @@ pub(crate) enum Command {
         after_help = "Example:\n  impresario run fleet.toml --tasks tasks.jsonl --out outcomes.jsonl"
     )]
     Run(Run),
+    /// Rehearses a workload in virtual time: how long it takes, what it costs, what is in the way
+    #[command(after_help = "Example:\n  impresario simulate examples/scenarios/batch.toml\n  \
+                      impresario simulate examples/scenarios/batch.toml --set agent.0.count=50 \
+                      --report report\n  \
+                      impresario simulate examples/scenarios/batch.toml \
+                      --sweep agent.0.count=25,50,100\n\n\
+                      Exit codes: 0 the goal is met, 1 it is not, 2 nothing was simulated.")]
+    Simulate(Simulate),
     /// Shows what was spent: by project, agent, model, user, day
     #[command(after_help = "Example:\n  impresario usage --by project,day --since 2026-11-01")]
     Usage(Usage),
@@ -163,6 +173,26 @@ pub(crate) struct Run {
     /// Speak to the provider at this address instead of the fleet's; plain http only on loopback
     #[arg(long, value_name = "URL")]
     pub(crate) provider_url: Option<String>,
+}
+
+/// The arguments of `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Simulate {
+    /// The scenario file, or a fleet file with tasks
+    #[arg(value_name = "SCENARIO.toml")]
+    pub(crate) scenario: PathBuf,
+    /// The seed, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Change one value, such as agent.0.count=50; may be given several times
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<agent_sim::scenario::Change>,
+    /// Simulate each value, and each combination where given several times
+    #[arg(long, value_name = "PATH=V1,V2,…")]
+    pub(crate) sweep: Vec<agent_sim::sweep::Axis>,
+    /// Write report.html and report.json into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// The arguments of `usage`.

@@ -10,6 +10,7 @@ mod output;
 mod provider;
 mod run;
 mod signals;
+mod simulate;
 mod store;
 mod usage;
 mod when;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(args, common)),
         Command::Check(args) => check::run(args, common).map(|()| Exit::Done).map_err(Into::into),
         Command::MockProvider(args) => block_on(mock::run(args)),
+        Command::Simulate(args) => simulate::run(args, common),
         Command::Usage(args) => usage::run(args, common),
         Command::Audit(args) => block_on(audit::run(args, common)),
         Command::Store(args) => store::run(&args.command, common),

@@ -7,4 +7,5 @@ pub mod mock;
 pub mod report;
 pub mod scenario;
 pub mod simulated;
+pub mod sweep;
 pub mod trace;

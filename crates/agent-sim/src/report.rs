@@ -65,9 +65,13 @@ impl Report {
         let mut runs = simulate_all(&jobs)?;
         let raised = runs.split_off(seeds.len());
         let effects = levers.into_iter().zip(&raised);
-        let effects: Vec<Effect> =
-            effects.map(|(lever, run)| Effect::between(lever, &runs[0], run)).collect();
-        Ok(Report {
+        let effects = effects.map(|(lever, run)| Effect::between(lever, &runs[0], run)).collect();
+        Ok(Report::new(scenario, runs, effects))
+    }
+
+    /// What `runs` of a scenario came to, one at least, and what a fifth more of its limits does.
+    pub(crate) fn new(scenario: &Scenario, runs: Vec<Replica>, effects: Vec<Effect>) -> Report {
+        Report {
             scenario: scenario.name.clone(),
             verdict: Verdict::of(scenario, &runs),
             bottleneck: Bottleneck::of(&effects, &runs[0]),
@@ -75,7 +79,7 @@ impl Report {
             assumptions: assumptions(scenario),
             replicas: runs,
             effects,
-        })
+        }
     }
 
     /// The run of the scenario's own seed.

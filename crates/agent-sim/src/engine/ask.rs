@@ -41,7 +41,7 @@ impl Ask {
         let Ask { workload, task, turn, input, cached, output, worker } = self;
         let mut head = String::with_capacity(64);
         // Writing to a string cannot fail.
-        _ = write!(head, "{MARK} {workload} {task} {turn} {input} {cached} {output} {worker}\n");
+        _ = writeln!(head, "{MARK} {workload} {task} {turn} {input} {cached} {output} {worker}");
         let bytes = input.saturating_mul(BYTES.0) / BYTES.1;
         let filler = bytes.saturating_sub(head.len() as u64);
         let mut content = vec![Block::Text { text: head.into() }];
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn a_request_is_as_long_as_its_input_and_holds_its_numbers() {
         for input in [60, 1_000, 6_909, 817_000, 2_500_000] {
-            let ask = Ask { workload: 1, task: 99, turn: 3, input, cached: 7, output: 9, worker: 5 };
+            let ask =
+                Ask { workload: 1, task: 99, turn: 3, input, cached: 7, output: 9, worker: 5 };
             let request = ask.request();
             assert_eq!(Ask::of(&request), Some(ask));
             assert_eq!(request.text_bytes(), input * 7 / 2);

@@ -21,7 +21,11 @@ pub(crate) struct Faults {
 enum State {
     None,
     /// The episode that is under way or comes next, in nanoseconds since the start.
-    Episode { number: u64, from: u64, until: u64 },
+    Episode {
+        number: u64,
+        from: u64,
+        until: u64,
+    },
     /// Calls of each worker so far.
     Calls(BTreeMap<u64, u32>),
 }

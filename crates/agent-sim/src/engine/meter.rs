@@ -40,14 +40,8 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of a task's life.
-    pub const ALL: [Stage; 6] = [
-        Stage::Queue,
-        Stage::Permit,
-        Stage::Money,
-        Stage::Backoff,
-        Stage::Provider,
-        Stage::Tools,
-    ];
+    pub const ALL: [Stage; 6] =
+        [Stage::Queue, Stage::Permit, Stage::Money, Stage::Backoff, Stage::Provider, Stage::Tools];
 
     /// Its name in reports: `queue`.
     pub fn name(self) -> &'static str {
@@ -221,7 +215,9 @@ impl Meter {
                 let place = record.subject.task_id.as_deref().and_then(place);
                 self.closed(record, place);
             }
-            Entry::TaskEnded { outcome, .. } => self.ended(outcome, place(outcome.task_id.as_str())),
+            Entry::TaskEnded { outcome, .. } => {
+                self.ended(outcome, place(outcome.task_id.as_str()));
+            }
             Entry::AttemptWithdrawn { call_id, .. } => self.note(3, 0, *call_id, 0, 0),
             Entry::Audit(event) => match &event.kind {
                 AuditKind::WorkerRestarted { .. } | AuditKind::WorkerGaveUp { .. } => {

@@ -136,19 +136,24 @@ impl ScriptedProvider {
         }
         let share = world.faults.limits(since);
         // A limit of half as much is one of which everything takes twice as much.
-        let scaled = |amount: u64| if share < 1.0 { (amount as f64 / share) as u64 } else { amount };
+        let scaled =
+            |amount: u64| if share < 1.0 { (amount as f64 / share) as u64 } else { amount };
         let reserved = u64::from(request.max_tokens);
         let amounts = [1, ask.input - ask.cached, reserved].map(scaled);
         let admitted = world.limiter.admit(ACCOUNT, &model.name, amounts, now);
         let limits = headers(&admitted.standings);
         if let Some(refusal) = admitted.refusal {
             world.refused += 1;
-            return Course::Fails(ERROR, refused(refusal.name, refusal.limit, refusal.wait, limits));
+            return Course::Fails(
+                ERROR,
+                refused(refusal.name, refusal.limit, refusal.wait, limits),
+            );
         }
         let output = ask.output.min(reserved);
-        let load = world.load.as_ref().map_or(1.0, |load| {
-            load.at(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-        });
+        let load = world
+            .load
+            .as_ref()
+            .map_or(1.0, |load| load.at(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
         let slower = if let Some(Effect::Slow(factor)) = effect { factor } else { 1.0 };
         let timing = self.timing(&model, &ask, attempt, output, load * slower);
         let served = Served { model, back: scaled(reserved - output), at: now };

@@ -64,7 +64,9 @@ impl Lever {
     pub(super) fn of(scenario: &Scenario) -> Vec<Lever> {
         let (ours, theirs) = (&scenario.fleet.limits, &scenario.provider.limits);
         let has = |lever: &Lever| match lever {
-            Lever::Workers | Lever::MaxConcurrent | Lever::ProviderLatency | Lever::RateLimit => true,
+            Lever::Workers | Lever::MaxConcurrent | Lever::ProviderLatency | Lever::RateLimit => {
+                true
+            }
             Lever::RequestsPerMinute => {
                 ours.requests_per_minute.is_some() || theirs.requests_per_minute.is_some()
             }

@@ -39,14 +39,16 @@ impl Report {
             true => String::new(),
             false => format!(", ${} of it presumed", cents(run.presumed)),
         };
-        line(format!("cost        ${cost}{presumed}{}", range(&format!("${least}"), &format!("${most}"))));
+        line(format!(
+            "cost        ${cost}{presumed}{}",
+            range(&format!("${least}"), &format!("${most}"))
+        ));
         line(format!(
             "calls       {} attempts, {} retried, {} refused with 429",
             run.attempts, run.retried, run.rate_limited
         ));
-        let percentile = |percent: f64| {
-            span(Duration::from_micros(run.latency.value_at_percentile(percent)))
-        };
+        let percentile =
+            |percent: f64| span(Duration::from_micros(run.latency.value_at_percentile(percent)));
         line(format!(
             "a task      p50 {}, p95 {}, p99 {}",
             percentile(50.0),
@@ -68,6 +70,20 @@ impl Report {
         line(format!("ended       {}", sparkline(&run.series.sums)));
         out.truncate(out.trim_end().len());
         out
+    }
+
+    /// The cells of a row for it: goal, time, cost, complete, p95 of a task, 429s.
+    pub fn cells(&self) -> [String; 6] {
+        let run = self.first();
+        let p95 = Duration::from_micros(run.latency.value_at_percentile(95.0));
+        [
+            if self.verdict.met { "met" } else { "not met" }.to_owned(),
+            span(self.interval(|run| run.makespan)[1]),
+            format!("${}", cents(self.interval(Replica::charged)[1])),
+            format!("{} of {}", run.completed, run.arrived),
+            span(p95),
+            run.rate_limited.to_string(),
+        ]
     }
 
     fn headline(&self) -> String {

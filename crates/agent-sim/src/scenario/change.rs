@@ -91,7 +91,9 @@ impl Change {
         if let Some(length) = tables.or(values) {
             let index = part.parse::<usize>().ok().filter(|index| *index < length);
             let index = index.ok_or_else(|| {
-                self.wrong(format_args!("there is no `{part}`; write a place from 0 to below {length}"))
+                self.wrong(format_args!(
+                    "there is no `{part}`; write a place from 0 to below {length}"
+                ))
             })?;
             return Ok(&mut at[index]);
         }
@@ -113,7 +115,10 @@ impl FromStr for Change {
 }
 
 /// The changes of the scenario itself, and those of the fleet file that it names.
-pub(super) fn split(text: &str, changes: &[Change]) -> Result<(Vec<Change>, Vec<Change>), ChangeError> {
+pub(super) fn split(
+    text: &str,
+    changes: &[Change],
+) -> Result<(Vec<Change>, Vec<Change>), ChangeError> {
     let document: Option<DocumentMut> = text.parse().ok();
     if document.is_none_or(|document| !document.contains_key("fleet")) {
         return Ok((changes.to_vec(), Vec::new()));

@@ -52,7 +52,9 @@ pub(super) fn distribution(
     let number = |key: &str| table.need(key, "a number such as 0.8", Field::float);
     let drawn = match kind.as_str() {
         "constant" => Distribution::constant(sized("value")?),
-        "uniform" => return Distribution::uniform(sized("min")?, sized("max")?).map_err(out_of_range(field)),
+        "uniform" => {
+            return Distribution::uniform(sized("min")?, sized("max")?).map_err(out_of_range(field));
+        }
         "exponential" => Distribution::exponential(sized("mean")?),
         "lognormal" => Distribution::log_normal(sized("median")?, number("sigma")?),
         "gamma" => Distribution::gamma(sized("mean")?, number("cv")?),
@@ -128,7 +130,8 @@ fn of_trace(
     let column = table.need("of", "which column", |it| it.one_of(columns))?;
     table.need("file", "the trace's file in quotes", |it| {
         let path = beside(it, folder)?;
-        let wrong = |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
         let trace = Trace::open(&path, None).map_err(|error| wrong(&error))?;
         let samples = trace.requests.iter().filter_map(column).collect();
         QuantileTable::of(samples).map(Distribution::empirical).map_err(|error| wrong(&error))

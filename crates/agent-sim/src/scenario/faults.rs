@@ -101,7 +101,10 @@ fn when(field: &Field<'_>, table: &Section<'_>) -> Result<When, ConfigError> {
         }
         (None, Some(mean_gap), None) => {
             let form = "how long it lasts on average, such as \"4m\"";
-            Ok(When::Episodes { mean_gap, mean_length: table.need("mean_length", form, Field::duration)? })
+            Ok(When::Episodes {
+                mean_gap,
+                mean_length: table.need("mean_length", form, Field::duration)?,
+            })
         }
         (None, None, Some(calls)) => Ok(When::FirstCalls(calls)),
         _ => Err(field.wrong(
@@ -119,7 +122,8 @@ fn effect(table: &Section<'_>) -> Result<Effect, ConfigError> {
         ("reset", Effect::Reset),
         ("limits", Effect::Limits(0.5)),
     ];
-    let effect = table.need("effect", "what happens, such as \"outage\"", |it| it.one_of(&effects))?;
+    let effect =
+        table.need("effect", "what happens, such as \"outage\"", |it| it.one_of(&effects))?;
     let of = |key: &str, whose: &str, fits: bool| match table.field(key) {
         Some(field) if !fits => Err(field.wrong(format_args!("is only for effect = {whose}"))),
         _ => Ok(()),
@@ -136,8 +140,12 @@ fn effect(table: &Section<'_>) -> Result<Effect, ConfigError> {
             })?,
             retry_after: table.maybe("retry_after", Field::pause)?,
         }),
-        Effect::Slow(factor) => table.or("factor", factor, |it| factor_of(it, 1.0, 1_000.0)).map(Effect::Slow),
-        Effect::Limits(factor) => table.or("factor", factor, |it| factor_of(it, 0.001, 1.0)).map(Effect::Limits),
+        Effect::Slow(factor) => {
+            table.or("factor", factor, |it| factor_of(it, 1.0, 1_000.0)).map(Effect::Slow)
+        }
+        Effect::Limits(factor) => {
+            table.or("factor", factor, |it| factor_of(it, 0.001, 1.0)).map(Effect::Limits)
+        }
         effect => Ok(effect),
     }
 }

@@ -87,7 +87,8 @@ pub(super) fn provider(
     let Some(field) = top.field("simulated") else { return Ok(default) };
     let table = field.section(&KEYS)?;
     let models = table.or("latency_file", default.models.clone(), |it| {
-        let wrong = |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
         let text = read::text(&beside(it, folder)?).map_err(|error| wrong(&error))?;
         let own = Catalogue::parse(&text).map_err(|error| wrong(&error))?;
         Ok(own.before(Catalogue::builtin()))
@@ -101,7 +102,8 @@ pub(super) fn provider(
 }
 
 fn as_fleet(fleet: &ProviderLimits) -> Limits {
-    let narrow = |tokens: std::num::NonZeroU64| NonZeroU32::try_from(tokens).unwrap_or(NonZeroU32::MAX);
+    let narrow =
+        |tokens: std::num::NonZeroU64| NonZeroU32::try_from(tokens).unwrap_or(NonZeroU32::MAX);
     Limits {
         requests_per_minute: fleet.requests_per_minute,
         input_tokens_per_minute: fleet.input_tokens_per_minute.map(narrow),

@@ -41,7 +41,7 @@ pub(super) fn scenario(
     path: Option<&Path>,
     changes: &[Change],
 ) -> Result<Scenario, ScenarioError> {
-    let folder = path.map(|path| path.parent().unwrap_or(Path::new("")));
+    let folder = path.map(|path| path.parent().unwrap_or_else(|| Path::new("")));
     let (own, of_fleet) = change::split(text, changes)?;
     let text = change::apply(text, file, &own)?;
     let known: Vec<&str> = KEYS.into_iter().chain(Fleet::KEYS).collect();
@@ -123,7 +123,8 @@ fn run(field: &Field<'_>) -> Result<RunSpec, ConfigError> {
     let default = RunSpec::default();
     Ok(RunSpec {
         seed: table.or("seed", default.seed, |it| {
-            u64::try_from(it.whole()?).map_err(|_| it.wrong("is below 0; write a whole number from 0"))
+            u64::try_from(it.whole()?)
+                .map_err(|_| it.wrong("is below 0; write a whole number from 0"))
         })?,
         replicas: table.or("replicas", default.replicas, |it| match it.count()? {
             replicas if std::num::NonZeroU32::get(replicas) <= 10_000 => Ok(replicas),

@@ -1,0 +1,67 @@
+use super::*;
+
+const FLEET: &str = "[[agent]]\nname = \"a\"\nmodel = \"claude-sonnet-4-5\"\n";
+
+fn error(more: &str) -> String {
+    Scenario::parse(&format!("{FLEET}{more}")).unwrap_err().to_string()
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+    let message = error("[[workload]]\nname = \"w\"\ncount = 1\nimput = 7\n");
+    assert_eq!(message, "scenario:7:1: unknown key `workload[0].imput`; did you mean `input`?");
+}
+
+#[test]
+fn a_fleet_with_its_own_tasks_is_a_scenario() {
+    let scenario = Scenario::parse(&format!("{FLEET}[[task]]\nid = 1\ntitle = \"t\"")).unwrap();
+    assert_eq!(scenario.workload[0].count, Some(1));
+}
+
+#[test]
+fn a_scenario_with_nothing_to_do_is_refused() {
+    assert!(error("").contains("`workload` is missing"), "{}", error(""));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused_where_it_stands() {
+    for (bad, says) in [
+        ("input = { kind = \"lognormal\", median = -1, sigma = 0.8 }", "median is -1"),
+        ("input = { kind = \"lognormal\", median = 1, sigma = nan }", "sigma"),
+        ("input = { kind = \"zipf\" }", "is not known; write one of \"constant\""),
+        ("tool_gap = \"5 parsecs\"", "is not a duration"),
+        ("arrival = { kind = \"poisson\", rate = 0 }", "rate"),
+        ("arrival = { kind = \"poisson\", rate = 1, cv = 2 }", "unknown key"),
+        ("cached_share = 1.1", "from 0 to 1"),
+        ("agent = \"b\"", "names no agent"),
+    ] {
+        let message = error(&format!("[[workload]]\nname = \"w\"\ncount = 1\n{bad}\n"));
+        assert!(message.starts_with("scenario:7:") && message.contains(says), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn changes_keep_the_lines_of_what_they_do_not_touch() {
+    let change: Change = "agent.0.count=0".parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    std::fs::write(&path, format!("{FLEET}count = 4\n[[task]]\nid = 1\n")).unwrap();
+    let message = Scenario::load(&path, &[change]).unwrap_err().to_string();
+    assert!(message.contains("s.toml:4:"), "{message}");
+}
+
+#[test]
+fn a_change_that_leads_nowhere_says_where_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    std::fs::write(&path, format!("{FLEET}[[task]]\nid = 1\n")).unwrap();
+    for (change, says) in [
+        ("agent.3.count=1", "write a place from 0 to below 1"),
+        ("agent.0.name.x=1", "under a single value"),
+        ("agent.0.cuont=1", "did you mean `count`?"),
+    ] {
+        let message = Scenario::load(&path, &[change.parse().unwrap()]).unwrap_err().to_string();
+        assert!(message.contains(says), "{change}: {message}");
+    }
+    assert!("agent.0.count".parse::<Change>().is_err() && "a..b=1".parse::<Change>().is_err());
+}

@@ -193,9 +193,8 @@ fn workload(
     if count.is_none() && lasts.is_none() && !matches!(arrival, Arrival::Trace(_)) {
         table.need("count", "how many tasks, or for = \"1h\"", |_| Ok(()))?;
     }
-    let tokens = |key: &str, default| {
-        table.or(key, default, |it| distribution(it, Unit::Number, folder))
-    };
+    let tokens =
+        |key: &str, default| table.or(key, default, |it| distribution(it, Unit::Number, folder));
     let mut like = Task::new("", "");
     like.project_id = table.maybe("project_id", Field::text)?;
     like.user_id = table.maybe("user_id", Field::text)?;
@@ -214,9 +213,8 @@ fn workload(
         growth: tokens("growth", default.growth)?,
         output: tokens("output", default.output)?,
         cached_share: table.or("cached_share", 0.0, share)?,
-        tool_gap: table.or("tool_gap", default.tool_gap, |it| {
-            distribution(it, Unit::Seconds, folder)
-        })?,
+        tool_gap: table
+            .or("tool_gap", default.tool_gap, |it| distribution(it, Unit::Seconds, folder))?,
         like,
         given: Vec::new(),
     })
@@ -290,7 +288,8 @@ fn profile(field: &Field<'_>, table: &Section<'_>) -> Result<Process, ConfigErro
         };
         it.items("a list of steps")?.iter().map(step).collect::<Result<Vec<_>, ConfigError>>()
     })?;
-    let (cv, repeats) = (table.or("cv", 1.0, Field::float)?, table.or("repeat", false, Field::boolean)?);
+    let (cv, repeats) =
+        (table.or("cv", 1.0, Field::float)?, table.or("repeat", false, Field::boolean)?);
     Process::profile(&steps, cv, repeats).map_err(out_of_range(field))
 }
 
@@ -299,9 +298,8 @@ fn recorded(
     table: &Section<'_>,
     folder: Option<&Path>,
 ) -> Result<Arc<[Recorded]>, ConfigError> {
-    let file = table.need("file", "the trace's file in quotes", |it| {
-        Ok((beside(it, folder)?, it.text()?))
-    })?;
+    let file = table
+        .need("file", "the trace's file in quotes", |it| Ok((beside(it, folder)?, it.text()?)))?;
     let format = table.maybe("format", |it| {
         let known: Vec<_> = Format::ALL.iter().map(|it| (it.name(), *it)).collect();
         it.one_of(&known)
@@ -335,7 +333,8 @@ fn tasks(trace: &Trace) -> Vec<Recorded> {
         })
         .collect();
     let alone = trace.requests.iter().filter(|request| request.session.is_none());
-    tasks.extend(alone.map(|request| Recorded { at_ns: request.at_ns, turns: vec![turn(request)] }));
+    tasks
+        .extend(alone.map(|request| Recorded { at_ns: request.at_ns, turns: vec![turn(request)] }));
     tasks.sort_by_key(|task| task.at_ns);
     tasks
 }

@@ -1,0 +1,83 @@
+//! The same scenario with other values: each combination of them, side by side.
+
+use crate::engine::SimulationError;
+use crate::report::{Report, seeds, simulate_all};
+use crate::scenario::{Change, ChangeError, Scenario};
+
+/// Values that one key is given, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Axis {
+    /// The changes, all of one path.
+    pub changes: Vec<Change>,
+}
+
+impl std::str::FromStr for Axis {
+    type Err = ChangeError;
+
+    /// Reads `agent.0.count=50,100`; numbers also as a range with a step, `50..400:50`.
+    fn from_str(text: &str) -> Result<Axis, ChangeError> {
+        let form = || ChangeError::Form(text.to_owned());
+        let (path, values) = text.split_once('=').ok_or_else(form)?;
+        let values = match range(values) {
+            Some(values) => values,
+            None => values.split(',').map(str::to_owned).collect(),
+        };
+        let changes =
+            values.iter().map(|value| Change::new(path, value)).collect::<Result<_, _>>()?;
+        Ok(Axis { changes })
+    }
+}
+
+/// Most values of a range.
+const MOST: u64 = 1_000;
+
+/// The values of `50..400:50`, both ends among them.
+fn range(text: &str) -> Option<Vec<String>> {
+    let (from, rest) = text.split_once("..")?;
+    let (to, step) = rest.split_once(':')?;
+    let [from, to, step] = [from, to, step].map(|number| number.trim().parse::<u64>().ok());
+    let (from, to, step) = (from?, to?, step.filter(|step| *step > 0)?);
+    let count = to.checked_sub(from)? / step + 1;
+    (count <= MOST).then(|| (0..count).map(|place| (from + place * step).to_string()).collect())
+}
+
+/// One combination, and what it came to.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Its changes, one of each axis.
+    pub changes: Vec<Change>,
+    /// What it came to; without sensitivities.
+    pub report: Report,
+}
+
+/// All combinations of the values of all axes, the last axis changing fastest.
+pub fn combinations(axes: &[Axis]) -> Vec<Vec<Change>> {
+    axes.iter().fold(vec![Vec::new()], |all, axis| {
+        let longer = |before: &Vec<Change>| {
+            let before = before.clone();
+            let with = move |change: &Change| [before.clone(), vec![change.clone()]].concat();
+            axis.changes.iter().map(with).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(longer).collect()
+    })
+}
+
+/// Simulates scenarios with all their replicas, on all processors at once.
+///
+/// # Errors
+///
+/// That of the first run that could not be simulated.
+pub fn sweep(scenarios: Vec<(Vec<Change>, Scenario)>) -> Result<Vec<Point>, SimulationError> {
+    let jobs: Vec<(&Scenario, u64)> = scenarios
+        .iter()
+        .flat_map(|(_, scenario)| seeds(scenario).map(move |seed| (scenario, seed)))
+        .collect();
+    let mut runs = simulate_all(&jobs)?.into_iter();
+    let of = |scenario: &Scenario, runs: &mut dyn Iterator<Item = _>| {
+        Report::new(scenario, runs.take(seeds(scenario).count()).collect(), Vec::new())
+    };
+    let reports: Vec<Report> =
+        scenarios.iter().map(|(_, scenario)| of(scenario, &mut runs)).collect();
+    let changes = scenarios.into_iter().map(|(changes, _)| changes);
+    Ok(changes.zip(reports).map(|(changes, report)| Point { changes, report }).collect())
+}
