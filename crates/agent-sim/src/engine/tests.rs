@@ -22,7 +22,6 @@ tool_gap = { kind = "lognormal", median = "1.8s", sigma = 1.0 }
 #[test]
 fn all_tasks_of_a_batch_are_done_and_their_time_is_accounted_for() {
     let run = simulate(&Scenario::parse(BATCH).unwrap(), 1).unwrap();
-    println!("{run:?}");
     assert_eq!((run.end, run.arrived, run.completed), (End::AllDone, 200, 200));
     assert!(run.attempts > 400, "{}", run.attempts);
     let waited: u128 = run.waits.iter().map(|ns| u128::from(*ns)).sum();
