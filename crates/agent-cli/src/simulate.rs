@@ -89,7 +89,7 @@ fn print(
     json: impl FnOnce() -> Value,
 ) -> Result<(), Failure> {
     let text = match output::format(common.format) {
-        Format::Table => text(),
+        Format::Table => text().lines().map(output::visible).collect::<Vec<_>>().join("\n"),
         Format::Json | Format::Jsonl | Format::Csv => serde_json::to_string_pretty(&json())?,
     };
     Ok(output::result(&text)?)
@@ -110,10 +110,10 @@ fn table(points: &[Point]) -> String {
         .unwrap_or_default();
     let fixed = ["goal", "time", "cost", "complete", "p95 of a task", "429s"];
     let header: Vec<&str> = keys.iter().map(String::as_str).chain(fixed).collect();
-    let mut table = output::table(&header);
+    let mut table = output::Table::new(&header);
     for point in points {
         let cells = point.changes.iter().map(|change| change.value().to_owned());
-        table.add_row(cells.chain(point.report.cells()));
+        table.row(&cells.chain(point.report.cells()).collect::<Vec<_>>());
     }
     table.to_string()
 }

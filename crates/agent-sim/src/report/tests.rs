@@ -16,7 +16,7 @@ count = 10
 rate_limit = { calls = 1000 }
 [[workload]]
 name = "w"
-count = 300
+count = 100
 "#;
 
 fn report(text: &str, more: &str) -> Report {
@@ -54,18 +54,18 @@ fn a_limit_is_in_the_way_where_workers_wait_for_it() {
 
 #[test]
 fn a_goal_is_met_or_it_is_said_what_is_missing() {
-    let met = report(QUEUE, "[goal]\ndeadline = \"2m\"\nmax_cost_usd = \"10\"").verdict;
+    let met = report(QUEUE, "[goal]\ndeadline = \"1m\"\nmax_cost_usd = \"10\"").verdict;
     assert!(met.met && met.why_not.is_empty(), "{met:?}");
     let late = report(QUEUE, "[goal]\ndeadline = \"10s\"").verdict;
-    assert!(!late.met && late.why_not[0].starts_with("it takes 1m"), "{late:?}");
+    assert!(!late.met && late.why_not[0].starts_with("it takes "), "{late:?}");
 }
 
 #[test]
 fn a_budget_that_runs_out_is_in_the_way_and_never_overspent() {
-    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"0.50\"";
+    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"0.20\"";
     let report = report(QUEUE, budget);
     let run = report.first();
-    assert!(run.failed > 0 && run.charged() <= "0.50".parse().unwrap(), "{run:?}");
+    assert!(run.failed > 0 && run.charged() <= "0.20".parse().unwrap(), "{run:?}");
     assert_eq!(report.bottleneck.name(), "budget");
 }
 

@@ -53,7 +53,8 @@ pub(super) fn distribution(
     let drawn = match kind.as_str() {
         "constant" => Distribution::constant(sized("value")?),
         "uniform" => {
-            return Distribution::uniform(sized("min")?, sized("max")?).map_err(out_of_range(field));
+            return Distribution::uniform(sized("min")?, sized("max")?)
+                .map_err(out_of_range(field));
         }
         "exponential" => Distribution::exponential(sized("mean")?),
         "lognormal" => Distribution::log_normal(sized("median")?, number("sigma")?),
