@@ -182,26 +182,6 @@ struct ModelName {
     at: Place,
     key: String,
     model: String,
-    /// Most tokens of an answer, where the place is that of an agent which asks for so many.
-    max_tokens: Option<u32>,
-}
-
-impl ModelName {
-    /// What is wrong with it, if anything.
-    fn problem(&self, catalogue: &Catalogue, max_cost: NanoUsd) -> Option<String> {
-        // The least that is sent: whether a longer prompt costs too much is told of its task.
-        let max_tokens = self.max_tokens.unwrap_or_default();
-        let least = BoundInput { input_tokens: 1, max_tokens, ..BoundInput::default() };
-        match catalogue.bound(&self.model, &least) {
-            Err(error) => Some(format!("cannot be used: {error}")),
-            Ok(bound) if self.max_tokens.is_some() && bound > max_cost => Some(format!(
-                "has answers of up to {max_tokens} tokens, which can cost ${bound}: more than \
-                 max_cost_per_task, ${max_cost}, so that no task of it could run; lower \
-                 max_tokens, or raise max_cost_per_task under [guards]"
-            )),
-            Ok(_) => None,
-        }
-    }
 }
 
 impl Fleet {
@@ -218,19 +198,19 @@ impl Fleet {
         Fleet::parse(&text, &path.display().to_string(), &env)
     }
 
-    /// Whether `catalogue` has a price for each model that an agent, a budget or a task names, and
-    /// each agent could make a call within `max_cost_per_task`.
+    /// Whether `catalogue` has a price for each model that an agent, a budget or a task names.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] for the first of which that is not so.
     pub fn check_models(&self, catalogue: &Catalogue) -> Result<(), ConfigError> {
-        let max_cost = self.guards.max_cost_per_task;
-        let mut problems =
-            self.models.iter().filter_map(|it| Some((it, it.problem(catalogue, max_cost)?)));
-        problems.next().map_or(Ok(()), |(ModelName { at, key, .. }, problem)| {
-            Err(ConfigError::Invalid { at: at.clone(), key: key.clone(), problem })
-        })
+        for ModelName { at, key, model } in &self.models {
+            catalogue.bound(model, &BoundInput::default()).map_err(|error| {
+                let (at, key) = (at.clone(), key.clone());
+                ConfigError::Invalid { at, key, problem: format!("cannot be used: {error}") }
+            })?;
+        }
+        Ok(())
     }
 
     /// Reads the text of a fleet file; where it is silent, `env`, then the defaults.

@@ -103,9 +103,6 @@ fn agent(
     })?;
     let default = AgentSpec::new(name.clone(), model.clone());
     let max_tokens = max_tokens(&table, default.max_tokens, limits)?;
-    if let Some(asks) = table.field("max_tokens").or_else(|| table.field("model")) {
-        models.push(ModelName { max_tokens: Some(max_tokens.get()), ..asks.model(&model) });
-    }
     Ok(AgentSpec {
         agent_type: table.or("type", name.clone(), Field::text)?,
         name,

@@ -181,7 +181,7 @@ impl<'a> Field<'a> {
     /// A model that is named here; its price is looked up later.
     pub(super) fn model(&self, model: &str) -> ModelName {
         let at = self.source.place(self.value.span().start);
-        ModelName { at, key: self.path.clone(), model: model.to_owned(), max_tokens: None }
+        ModelName { at, key: self.path.clone(), model: model.to_owned() }
     }
 
     /// The error that this value is not right; `problem` goes on from the key's name: what is wrong

@@ -1,3 +1,5 @@
+//! What the engine does with small scenarios.
+
 use super::*;
 
 const BATCH: &str = r#"

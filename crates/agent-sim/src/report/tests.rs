@@ -1,3 +1,5 @@
+//! Verdicts, bottlenecks and the JSON of small scenarios.
+
 use super::*;
 use crate::scenario::Change;
 

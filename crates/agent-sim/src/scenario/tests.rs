@@ -1,3 +1,5 @@
+//! What is read of a scenario, and how its errors say what is wrong.
+
 use super::*;
 
 const FLEET: &str = "[[agent]]\nname = \"a\"\nmodel = \"claude-sonnet-4-5\"\n";
