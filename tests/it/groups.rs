@@ -254,6 +254,38 @@ fn what_waits_for_a_temporary_worker_that_is_stopped_with_its_group_ends() {
 }
 
 #[test]
+fn a_worker_whose_group_was_restarted_by_its_parent_may_crash_as_often_as_before() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![Act::Panic(Duration::ZERO); 4], GOOD);
+        let often = Supervision { max_restarts: 9, ..Supervision::default() };
+        let system = system(&clock, &client)
+            .group(GroupSpec::new("outer", Strategy::OneForOne).policy(often.clone()))
+            .group(GroupSpec::new("inner", Strategy::OneForOne).policy(often).parent("outer"))
+            .agent(named("a", Some("inner")))
+            .agent(named("b", Some("outer")))
+            // Of each worker by itself.
+            .supervision(Supervision {
+                max_restarts: 1,
+                poison_limit: 9.try_into().unwrap(),
+                ..Supervision::default()
+            })
+            .start()
+            .await
+            .unwrap();
+        let mut lives = system.lifecycle();
+        assert!(system.run(of("a", 1)).await.unwrap().error.is_none());
+        let by: Vec<_> = std::iter::from_fn(|| lives.try_next())
+            .filter_map(|event| match event.what {
+                Lifecycle::GroupRestarts { group, .. } => Some(group.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(by, ["inner", "outer", "inner", "outer"]);
+    });
+}
+
+#[test]
 fn groups_that_make_no_tree_are_refused_at_the_start() {
     run(|clock| async move {
         let client = Scripted::new(&clock, Vec::new(), GOOD);

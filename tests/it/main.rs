@@ -17,3 +17,4 @@ mod seen;
 mod support;
 mod tidy;
 mod watchdog;
+mod wedged;

@@ -9,6 +9,7 @@
 mod endings;
 mod expiry;
 mod groups;
+mod histories;
 mod intake;
 mod lifecycle;
 mod report;
@@ -19,11 +20,12 @@ mod shutdown;
 mod supervise;
 mod troupe;
 mod wake;
+mod wedged;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
@@ -34,11 +36,11 @@ use crate::clock::Timestamp;
 use crate::lookup::Lookup;
 use crate::permits::LimitMode;
 use crate::queue::{Claim, Line, Queue, TaskNumber};
-use crate::supervision::{RestartHistory, Supervision, Tree};
+use crate::supervision::{Supervision, Tree};
 use crate::task::{Outcome, TaskId};
 use crate::watchdog::Watchdog;
 use crate::worker::WorkerIndex;
-use crate::worker::job::{Assignment, Tally};
+use crate::worker::job::Assignment;
 use crate::worker::services::Services;
 
 pub(crate) use endings::{Subscribe, Told};
@@ -56,6 +58,7 @@ pub(crate) use shutdown::{LAST_WRITES, Shutdown, Stop, WaitForStop};
 pub(crate) use troupe::Lazy;
 use wake::FeedAll;
 
+use histories::Histories;
 use report::Stats;
 use roster::{Roster, State};
 use seen::Fortunes;
@@ -109,8 +112,10 @@ pub struct Coordinator {
     lifecycle: LifecycleSource,
     /// Where tasks come in.
     inbox: Arc<Inbox>,
-    /// The restarts of workers in groups.
-    histories: BTreeMap<WorkerIndex, RestartHistory>,
+    /// Restarts of workers in groups, and of such as were wedged.
+    histories: Histories,
+    /// Whoever may be at work, to be looked at.
+    at_work: wedged::Line,
     /// By agent, where there is anything to tell.
     fortunes: BTreeMap<u32, Fortunes>,
     dead_letters: u64,
@@ -207,7 +212,8 @@ impl Coordinator {
             subscribers: Vec::new(),
             lifecycle,
             inbox,
-            histories: BTreeMap::new(),
+            histories: Histories::default(),
+            at_work: wedged::Line::default(),
             fortunes: BTreeMap::new(),
             dead_letters: 0,
             intake: Intake::Open,
@@ -287,6 +293,7 @@ impl Coordinator {
             self.start(worker);
         }
         let now = self.services.clock.now();
+        self.look_at(worker, now, ctx);
         let Some(entry) = self.tasks.get_mut(&task) else { return };
         (entry.worker, entry.given_at) = (Some(worker), now);
         let mut assignment = entry.assignment.clone();
@@ -322,11 +329,6 @@ impl Coordinator {
             address.do_send(notice);
         });
     }
-}
-
-/// A tally of nothing, or what an earlier part of the run had taken.
-fn shared(tally: Tally) -> Arc<Mutex<Tally>> {
-    Arc::new(Mutex::new(tally))
 }
 
 impl Drop for Coordinator {

@@ -44,6 +44,13 @@ pub struct Supervision {
     /// Times that a task whose worker crashed goes back to the queue; one crash more and it ends
     /// as `WORKER_CRASHED`. Default: 3.
     pub poison_limit: NonZeroU32,
+    /// A worker at whose task nothing has moved for so long, beyond the moment by which the step
+    /// under way must have ended, is wedged: it is stopped and replaced. Default: `"5m"`.
+    ///
+    /// A call bounds itself; a behaviour's own code moves where it is polled. Less than what it may
+    /// wait for without being polled takes it for wedged while it works.
+    #[serde(with = "human_duration")]
+    pub wedged_after: Duration,
 }
 
 impl Default for Supervision {
@@ -54,6 +61,7 @@ impl Default for Supervision {
             backoff: Duration::from_millis(200),
             max_backoff: Duration::from_secs(30),
             poison_limit: NonZeroU32::new(3).expect("3 is not zero"),
+            wedged_after: Duration::from_secs(300),
         }
     }
 }
@@ -65,6 +73,11 @@ pub struct RestartHistory {
 }
 
 impl RestartHistory {
+    /// Whether none of its restarts was at `start` or later.
+    pub(crate) fn is_over(&self, start: Timestamp) -> bool {
+        self.restarts.back().is_none_or(|&last| last < start)
+    }
+
     /// Counts a restart at `now` and returns the pause before it, spread by `jitter` (0 to 1) over
     /// up to a quarter more; `None` where that is one restart too many.
     pub fn restart(

@@ -12,6 +12,7 @@ mod leash;
 mod opening;
 mod performance;
 mod play;
+pub(crate) mod progress;
 mod refusal;
 pub(crate) mod services;
 mod tree;
@@ -190,10 +191,10 @@ impl Handler<Perform> for WorkerAgent {
 impl WorkerAgent {
     /// The default performance, with nothing around it.
     fn perform(&self, job: Job, cancel: AbortRegistration, ctx: &mut Context<Self>) {
-        let tally = Arc::clone(&job.assignment.tally);
+        let standing = Arc::clone(&job.assignment.standing);
         let work = Abortable::new(perform(Arc::clone(&self.role.services), job), cancel);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
-            let free_at = services::lock(&tally).worker_free_at;
+            let free_at = standing.tally().worker_free_at;
             this.finish(free_at, ending.unwrap_or(Finish::Cancelled));
         }));
     }
@@ -206,12 +207,12 @@ impl WorkerAgent {
         cancel: AbortRegistration,
         ctx: &mut Context<Self>,
     ) {
-        let tally = Arc::clone(&job.assignment.tally);
+        let standing = Arc::clone(&job.assignment.standing);
         let player = self.player.take();
         let work = play::play(Arc::clone(&self.role.services), factory, player, job, cancel);
         ctx.spawn(work.into_actor(self).map(move |(ending, player), this, _ctx| {
             this.player = player;
-            let free_at = services::lock(&tally).worker_free_at;
+            let free_at = standing.tally().worker_free_at;
             this.finish(free_at, ending);
         }));
     }

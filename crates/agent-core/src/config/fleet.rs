@@ -207,11 +207,18 @@ fn guards(top: &Section<'_>, cost: Option<NanoUsd>) -> Result<Guards, ConfigErro
 }
 
 fn supervision(field: &Field<'_>) -> Result<Supervision, ConfigError> {
-    let table =
-        field.section(&["max_restarts", "within", "backoff", "max_backoff", "poison_limit"])?;
+    let table = field.section(&[
+        "max_restarts",
+        "within",
+        "backoff",
+        "max_backoff",
+        "poison_limit",
+        "wedged_after",
+    ])?;
     let default = Supervision::default();
     Ok(Supervision {
         poison_limit: table.or("poison_limit", default.poison_limit, Field::count)?,
+        wedged_after: table.or("wedged_after", default.wedged_after, Field::duration)?,
         ..intensity(&table, &default)?
     })
 }
@@ -232,6 +239,7 @@ pub(super) fn intensity(
         backoff,
         max_backoff,
         poison_limit: default.poison_limit,
+        wedged_after: default.wedged_after,
     })
 }
 

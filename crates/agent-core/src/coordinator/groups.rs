@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use actix::{Context, Handler, Message};
 
+use super::supervise::Failure;
 use super::{Coordinator, Ended, Lifecycle, State};
 use crate::supervision::{Restart, Verdict};
 use crate::worker::WorkerIndex;
 
 impl Coordinator {
-    /// Asks the groups of a worker that panicked, and does what they say.
+    /// Asks the groups of a worker that failed, and does what they say.
     pub(super) fn group_decides(
         &mut self,
         worker: WorkerIndex,
-        reason: &str,
+        failure: &Failure,
         ctx: &mut Context<Self>,
     ) {
         let (now, jitter) = (self.services.clock.now(), self.services.jitter());
-        let own = self.histories.entry(worker).or_default();
         // Its own intensity first; the pause is its group's.
-        let too_often = own.restart(now, &self.plan.supervision, jitter).is_none();
+        let own = self.histories.restart(worker, now, &self.plan.supervision, jitter);
+        let too_often = own.is_none();
         let Some(verdict) = self.tree.died(worker, too_often, now, jitter) else { return };
         let task = self.roster.task(worker);
         self.troupe.retire(worker);
@@ -28,18 +29,19 @@ impl Coordinator {
             Verdict::Restart { pause, .. } => Some(*pause),
             Verdict::End { .. } => None,
         };
-        self.audit_panic(worker, task, reason, pause);
+        self.note_failure(worker, task, failure, pause);
         match verdict {
-            Verdict::Restart { group, workers, pause } => {
+            Verdict::Restart { group, workers, anew, pause } => {
+                anew.into_iter().for_each(|worker| self.histories.forget(worker));
                 self.restart_together(worker, &group, workers, pause, ctx);
             }
             Verdict::End { group } => {
-                tracing::error!(group, reason, "a group restarted too often: the run stops");
+                tracing::error!(group, %failure, "a group restarted too often: the run stops");
                 self.tell(|| Lifecycle::GroupFailed { group: group.as_str().into() });
                 self.close(Ended::Stopped);
             }
         }
-        self.requeue_after_crash(worker, task, reason, ctx);
+        self.requeue_after_crash(worker, task, failure, ctx);
         self.tell_if_idle();
     }
 
@@ -113,11 +115,11 @@ impl Coordinator {
 
 // === StartTogether ===
 
-/// The pause of a group is over. A worker that was stopped once more in the meantime is left out.
+/// The pause of a group, or of one worker, is over. A worker that was stopped once more in the meantime is left out.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct StartTogether {
-    lives: Vec<(WorkerIndex, u32)>,
+pub(super) struct StartTogether {
+    pub(super) lives: Vec<(WorkerIndex, u32)>,
 }
 
 impl Handler<StartTogether> for Coordinator {

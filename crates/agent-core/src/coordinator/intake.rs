@@ -7,7 +7,7 @@ use actix::{Addr, AsyncContext, Context, Handler, Message};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Coordinator, Entry, Intake, Lifecycle, shared};
+use super::{Coordinator, Entry, Intake, Lifecycle};
 use crate::clock::Timestamp;
 use crate::ledger::ScopeKind;
 use crate::permits::LimitMode;
@@ -15,6 +15,7 @@ use crate::queue::TaskNumber;
 use crate::store::{self, StoreError, WriteThen};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
+use crate::worker::progress::Standing;
 use crate::worker::services::lock;
 
 /// Why a task was not accepted.
@@ -178,7 +179,8 @@ impl Coordinator {
             }
             _ => mode,
         };
-        let assignment = Assignment { task, tally: shared(tally), deadline, mode };
+        let assignment =
+            Assignment { task, standing: Arc::new(Standing::new(tally)), deadline, mode };
         let entry = Entry {
             assignment,
             accepted_at: submitted,

@@ -44,12 +44,21 @@ pub enum Lifecycle {
         /// When it goes on; `None` where it stays down.
         pause: Option<Duration>,
     },
+    /// Nothing moved any more at a worker's task: it was stopped, and is replaced.
+    WorkerWedged {
+        /// Which worker.
+        worker: Arc<str>,
+        /// For how long nothing had moved that should have.
+        since: Duration,
+        /// When another goes on in its place; `None` where it stays down.
+        pause: Option<Duration>,
+    },
     /// A worker was stopped because another of its group panicked; it goes on with the group.
     WorkerStopped {
         /// Which worker.
         worker: Arc<str>,
     },
-    /// A worker goes on after a panic.
+    /// A worker goes on after a panic, or another in its place.
     WorkerRestarted {
         /// Which worker.
         worker: Arc<str>,

@@ -1,4 +1,4 @@
-//! What happens when a worker panics: it pauses and goes on, and its task is queued again.
+//! What happens when a worker fails: it pauses and goes on, and its task is queued again.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -97,6 +97,33 @@ impl Watcher for Watch {
     }
 }
 
+/// How a worker failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It panicked: what the panic said, redacted.
+    Panicked(String),
+    /// Nothing had moved for so long.
+    Wedged(Duration),
+}
+
+impl Failure {
+    fn reason(&self) -> &str {
+        match self {
+            Failure::Panicked(reason) => reason,
+            Failure::Wedged(_) => "wedged",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Panicked(reason) => write!(f, "panicked ({reason})"),
+            Failure::Wedged(since) => write!(f, "was wedged (nothing moved for {since:.0?})"),
+        }
+    }
+}
+
 // === Down ===
 
 /// Something happened to a worker.
@@ -136,10 +163,13 @@ impl Handler<Down> for Coordinator {
                 let task = self.roster.task(worker);
                 self.roster.set(worker, State::Down);
                 self.troupe.note_crash(worker, self.services.clock.now());
-                self.audit_panic(worker, task, &reason, pause);
-                self.requeue_after_crash(worker, task, &reason, ctx);
+                let failure = Failure::Panicked(reason);
+                self.note_failure(worker, task, &failure, pause);
+                self.requeue_after_crash(worker, task, &failure, ctx);
             }
-            What::Failed { reason } => self.group_decides(worker, &reason, ctx),
+            What::Failed { reason } => {
+                self.group_decides(worker, &Failure::Panicked(reason), ctx);
+            }
             What::Resumed => {
                 self.tell(|| Lifecycle::WorkerRestarted { worker: self.name(worker).into() });
                 self.set_ready(worker, ctx);
@@ -152,17 +182,24 @@ impl Handler<Down> for Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn audit_panic(
+    /// Tells, counts and records that a worker failed, and goes on after the pause or stays down.
+    pub(super) fn note_failure(
         &mut self,
         worker: WorkerIndex,
         task: Option<TaskNumber>,
-        reason: &str,
+        failure: &Failure,
         pause: Option<Duration>,
     ) {
         self.tell(|| {
-            let (worker, reason) = (self.name(worker).into(), reason.to_owned());
-            Lifecycle::WorkerPanicked { worker, reason, pause }
+            let worker = self.name(worker).into();
+            match failure {
+                Failure::Panicked(reason) => {
+                    Lifecycle::WorkerPanicked { worker, reason: reason.clone(), pause }
+                }
+                Failure::Wedged(since) => Lifecycle::WorkerWedged { worker, since: *since, pause },
+            }
         });
+        let reason = failure.reason();
         let fortunes = self.fortunes.entry(self.roster.agent(worker)).or_default();
         fortunes.restarts += u64::from(pause.is_some());
         fortunes.last_failure = Some(reason.into());
@@ -204,7 +241,7 @@ impl Coordinator {
         &mut self,
         worker: WorkerIndex,
         task: Option<TaskNumber>,
-        reason: &str,
+        failure: &Failure,
         ctx: &mut Context<Self>,
     ) {
         let Some(task) = task else { return };
@@ -221,7 +258,7 @@ impl Coordinator {
             return self.place(task, ctx);
         }
         let message = format!(
-            "worker {name} panicked ({reason}), the {}th crash over this task; poison_limit is \
+            "worker {name} {failure}, the {}th crash over this task; poison_limit is \
              {limit}",
             entry.crashes
         );

@@ -50,6 +50,8 @@ struct Member {
     life: u32,
     /// Whether it stands in the line of those that may be given up.
     is_watched: bool,
+    /// Whether it stands in the line of those that may be at work.
+    is_looked_at: bool,
     /// Its last crash: its actor is kept as long as that counts, and the count with it.
     crashed_at: Option<Timestamp>,
 }
@@ -58,7 +60,14 @@ impl Member {
     fn new(worker: usize, tree: &Tree) -> Member {
         let root = WorkerIndex::try_from(worker).ok().and_then(|worker| tree.root(worker));
         let root = root.and_then(|root| u32::try_from(root).ok());
-        Member { actor: None, root, life: 0, is_watched: false, crashed_at: None }
+        Member {
+            actor: None,
+            root,
+            life: 0,
+            is_watched: false,
+            is_looked_at: false,
+            crashed_at: None,
+        }
     }
 }
 
@@ -95,6 +104,11 @@ impl Troupe {
 
     pub(super) fn note_crash(&mut self, worker: WorkerIndex, at: Timestamp) {
         self.members[worker as usize].crashed_at = Some(at);
+    }
+
+    /// Notes whether it stands in the line of those that may be at work; whether it did.
+    pub(super) fn set_looked_at(&mut self, worker: WorkerIndex, is: bool) -> bool {
+        std::mem::replace(&mut self.members[worker as usize].is_looked_at, is)
     }
 
     pub(super) fn has_actor(&self, worker: WorkerIndex) -> bool {

@@ -93,8 +93,9 @@ pub enum TreeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// These workers are stopped, from the last to the first, and after the pause started from the
-    /// first to the last.
-    Restart { group: String, workers: Vec<u32>, pause: Duration },
+    /// first to the last. Those of them that begin `anew` are under a group that is itself
+    /// restarted: as for any that is started, nothing that happened before counts.
+    Restart { group: String, workers: Vec<u32>, anew: Vec<u32>, pause: Duration },
     /// The group at the top has failed.
     End { group: String },
 }
@@ -179,6 +180,11 @@ impl Tree {
         std::iter::successors(Some(group), |&at| self.groups[at].parent).last()
     }
 
+    /// Whether a worker is in a group.
+    pub(crate) fn has(&self, worker: u32) -> bool {
+        self.of_worker.contains_key(&worker)
+    }
+
     /// What is done about a worker of a group that died; `None` where it is in no group.
     ///
     /// `too_often`: it has died more often than it may by itself, so its group has failed.
@@ -197,15 +203,10 @@ impl Tree {
             let pause =
                 if failed { None } else { group.history.restart(now, &group.policy, jitter) };
             if let Some(pause) = pause {
-                let workers = self.affected(at, child);
-                return Some(Verdict::Restart {
-                    group: self.groups[at].name.clone(),
-                    workers,
-                    pause,
-                });
+                let group = group.name.clone();
+                let (workers, anew) = self.restart(at, child);
+                return Some(Verdict::Restart { group, workers, anew, pause });
             }
-            // What it counted is over: where its parent starts it again, it begins anew.
-            group.history = RestartHistory::default();
             let Some(parent) = group.parent else {
                 return Some(Verdict::End { group: group.name.clone() });
             };
@@ -213,8 +214,32 @@ impl Tree {
         }
     }
 
-    /// The workers that a group restarts for the sake of `child`, in the order of their start.
-    fn affected(&self, group: usize, child: Child) -> Vec<u32> {
+    /// The workers that a group restarts for the sake of `child`, in the order of their start; and
+    /// those of them whose own group is restarted with them, and has counted nothing yet.
+    fn restart(&mut self, group: usize, child: Child) -> (Vec<u32>, Vec<u32>) {
+        let children = self.affected(group, child);
+        let (mut workers, mut anew) = (Vec::new(), Vec::new());
+        for child in children {
+            if let Child::Group(group) = child {
+                self.begin_anew(group);
+                self.workers(child, &mut anew);
+            }
+            self.workers(child, &mut workers);
+        }
+        (workers, anew)
+    }
+
+    fn begin_anew(&mut self, group: usize) {
+        self.groups[group].history = RestartHistory::default();
+        for child in self.groups[group].children.clone() {
+            if let Child::Group(below) = child {
+                self.begin_anew(below);
+            }
+        }
+    }
+
+    /// The children that a group restarts for the sake of one of them.
+    fn affected(&self, group: usize, child: Child) -> Vec<Child> {
         let Group { strategy, children, .. } = &self.groups[group];
         let from = children.iter().position(|other| *other == child).unwrap_or(0);
         let children = match strategy {
@@ -222,9 +247,7 @@ impl Tree {
             Strategy::OneForAll => &children[..],
             Strategy::RestForOne => &children[from..],
         };
-        let mut workers = Vec::new();
-        children.iter().for_each(|child| self.workers(*child, &mut workers));
-        workers
+        children.to_vec()
     }
 
     fn workers(&self, child: Child, workers: &mut Vec<u32>) {
@@ -301,6 +324,45 @@ mod tests {
         }
         let end = Verdict::End { group: "outer".to_owned() };
         assert_eq!(tree.died(0, false, at(3), 0.0), Some(end));
+    }
+
+    #[test]
+    fn whoever_is_restarted_by_the_parent_of_its_group_begins_anew_and_nobody_else() {
+        let once = |name: &str| GroupSpec::new(name, Strategy::OneForOne).policy(policy(1));
+        let often = |name: &str| GroupSpec::new(name, Strategy::OneForAll).policy(policy(9));
+        let specs = [
+            often("top"),
+            once("left").parent("top"),
+            once("right").parent("top"),
+            once("below").parent("right"),
+        ];
+        let agents = [
+            ("t", Some("top"), 0..1),
+            ("l", Some("left"), 1..2),
+            ("r", Some("right"), 2..3),
+            ("b", Some("below"), 3..4),
+        ];
+        let mut tree = Tree::new(&specs, &agents, &Supervision::default()).unwrap();
+        // Each has used up what it may.
+        for worker in [1, 2, 3] {
+            assert_ne!(restarted(tree.died(worker, false, at(0), 0.0)).0, "top");
+        }
+        let Some(Verdict::Restart { group, workers, anew, .. }) = tree.died(1, false, at(1), 0.0)
+        else {
+            panic!("nothing is restarted");
+        };
+        assert_eq!((&*group, workers, anew), ("top", vec![0, 1, 2, 3], vec![1, 2, 3]));
+        // A restarted supervisor begins with an empty history, and so do those below it.
+        for (worker, group) in [(1, "left"), (2, "right"), (3, "below")] {
+            assert_eq!(restarted(tree.died(worker, false, at(1), 0.0)).0, group);
+        }
+        // What its own group does is counted on.
+        let anew = |verdict| match verdict {
+            Some(Verdict::Restart { anew, .. }) => anew,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(anew(tree.died(0, false, at(1), 0.0)), [1, 2, 3]);
+        assert_eq!(anew(tree.died(3, false, at(1), 0.0)), Vec::<u32>::new());
     }
 
     #[test]

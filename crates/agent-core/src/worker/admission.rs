@@ -75,6 +75,7 @@ impl Call<'_> {
         account: &Arc<str>,
         deadline: Timestamp,
     ) -> Result<Permit, Ending> {
+        self.step.until(deadline);
         let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
         let acquire = Acquire(Ask {
             account: Arc::clone(account),
@@ -89,6 +90,8 @@ impl Call<'_> {
         let Ok(answer) = self.services.limiter.send(acquire).await else {
             return Err(Ending::Returned);
         };
+        // Money and the journal are waited for as long as the task may.
+        self.step.until(self.job.assignment.deadline);
         match answer {
             Ok(permit) => {
                 self.waits.permit += permit.waited();

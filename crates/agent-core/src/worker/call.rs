@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 
 use crate::audit::AuditKind;
+use crate::clock::Timestamp;
 use crate::llm::{Answer, LlmError, LlmErrorKind, Request, redact};
 use crate::money::NanoUsd;
 use crate::panics::Contained;
@@ -19,6 +20,7 @@ use crate::worker::admission::Admission;
 use crate::worker::attempt::{Attempt, Waits};
 use crate::worker::job::{Job, millis};
 use crate::worker::opening::Opening;
+use crate::worker::progress::{Standing, Step};
 use crate::worker::refusal;
 use crate::worker::services::Services;
 
@@ -50,6 +52,8 @@ pub(super) struct Call<'a> {
     /// The bound on the input if nothing had been cut from it, in tokens.
     pub(super) full_input_bound: u64,
     pub(super) waits: Waits,
+    /// By when what it waits for must have come.
+    pub(super) step: Step<&'a Standing>,
 }
 
 impl<'a> Call<'a> {
@@ -63,7 +67,9 @@ impl<'a> Call<'a> {
         full_input_bound: u64,
     ) -> Call<'a> {
         let (id, bytes) = (services.call_id(), request.text_bytes());
-        Call { services, job, id, bytes, input_bound, full_input_bound, waits: Waits::default() }
+        let (waits, step) =
+            (Waits::default(), Step::new(&*job.assignment.standing, Timestamp::NEVER));
+        Call { services, job, id, bytes, input_bound, full_input_bound, waits, step }
     }
 
     /// Attempts the call until there is an answer, or none is to be had.
@@ -91,6 +97,7 @@ impl<'a> Call<'a> {
                 }
             };
             drop(held);
+            self.step.until(self.services.clock.now() + wait);
             let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
             wait.await;
             attempt += 1;
@@ -120,6 +127,7 @@ impl<'a> Call<'a> {
         };
         let (services, timeout) = (self.services, self.timeout(request));
         let (deadline, ends) = (self.job.assignment.deadline, services.clock.now() + timeout);
+        self.step.until(deadline.min(ends));
         let answer = Contained::new(services.client.complete(request));
         let answer = services.clock.timeout(deadline.min(ends), answer);
         let error = match answer.await {

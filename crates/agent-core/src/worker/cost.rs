@@ -37,12 +37,14 @@ impl Call<'_> {
     /// The same where other calls of the task may be under way: what they could cost counts until
     /// they have ended. Waits for that, and holds what this one could cost.
     pub(super) async fn hold_cost(
-        &self,
+        &mut self,
         request: &Request,
         tree: &Arc<Tree>,
     ) -> Result<Held, TaskError> {
         let bound = self.bound(self.full_input_bound, request)?;
         let limit = self.services.rules.max_cost_per_task;
+        let deadline = self.wait_deadline();
+        self.step.until(deadline);
         let mut turn = tree.turn();
         let held = poll_fn(|cx| {
             if let Err(refused) = self.guard(bound) {
@@ -50,7 +52,7 @@ impl Call<'_> {
             }
             turn.poll_hold(bound, limit.saturating_sub(self.charged()), cx).map(Ok)
         });
-        match self.services.clock.timeout(self.wait_deadline(), held).await {
+        match self.services.clock.timeout(deadline, held).await {
             Ok(held) => held,
             Err(_) if self.job.assignment.deadline <= self.services.clock.now() => {
                 Err(refusal::deadline(self.job))

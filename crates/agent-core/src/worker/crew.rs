@@ -20,6 +20,7 @@ use crate::supervision::{RestartHistory, Supervision};
 use crate::worker::halts::Halts;
 use crate::worker::job::{Assignment, Job};
 use crate::worker::leash::Leash;
+use crate::worker::progress::{Standing, Step};
 use crate::worker::services::Services;
 use crate::worker::tree::{Family, below};
 use crate::worker::{Role, Superior, WorkerAgent, WorkerIndex};
@@ -62,6 +63,8 @@ struct Member {
     leash: Option<Leash>,
     at: At,
     history: RestartHistory,
+    /// It pauses after a crash: something moves when that is over.
+    pause: Option<Step<Arc<Standing>>>,
 }
 
 /// What a worker is at.
@@ -128,7 +131,14 @@ impl Crew {
         let watch = CrewWatch::new(Rc::clone(self), index);
         let (address, guarded) = guard::guarded(worker, watch);
         let leash = Some(Leash::new(Box::pin(guarded)));
-        Member { name, address, leash, at: At::Idle, history: RestartHistory::default() }
+        Member {
+            name,
+            address,
+            leash,
+            at: At::Idle,
+            history: RestartHistory::default(),
+            pause: None,
+        }
     }
 
     pub(super) fn family(&self) -> Arc<Family> {

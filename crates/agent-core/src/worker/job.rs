@@ -1,6 +1,6 @@
 //! A task on its way through the workers, and what it has taken so far.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::agent::{AgentSpec, Output};
 use crate::clock::Timestamp;
@@ -11,7 +11,8 @@ use crate::record::Subject;
 use crate::task::{Outcome, Status, Task, TaskError};
 use crate::usage::TokenCounts;
 use crate::worker::Role;
-use crate::worker::services::{Services, lock};
+use crate::worker::progress::Standing;
+use crate::worker::services::Services;
 use crate::worker::tree::Family;
 
 /// What a task has taken so far; it outlives the workers that it crashes.
@@ -52,7 +53,7 @@ impl Tally {
 #[derive(Debug, Clone)]
 pub(crate) struct Assignment {
     pub(crate) task: Arc<Task>,
-    pub(crate) tally: Arc<Mutex<Tally>>,
+    pub(crate) standing: Arc<Standing>,
     /// When it must have ended.
     pub(crate) deadline: Timestamp,
     /// What happens where the worker's own limit does not admit a call.
@@ -134,7 +135,7 @@ impl Job {
     }
 
     pub(crate) fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
-        change(&mut lock(&self.assignment.tally))
+        change(&mut self.assignment.standing.tally())
     }
 
     /// Adds to what the task has taken, and to what the whole run has.
@@ -166,7 +167,7 @@ pub(crate) fn ended(
     result: Result<Output, TaskError>,
 ) -> Outcome {
     let task = &assignment.task;
-    let tally = lock(&assignment.tally).clone();
+    let tally = assignment.standing.tally().clone();
     let (status, output, error, stop_reason) = match result {
         Ok(Output { text, stop_reason }) => (Status::Completed, Some(text), None, stop_reason),
         Err(error) => (Status::Failed, None, Some(error), None),

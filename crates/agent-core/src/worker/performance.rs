@@ -7,6 +7,7 @@ use crate::prompt::{self, InjectionPolicy, Rendered};
 use crate::task::{ErrorCode, Task, TaskError};
 use crate::worker::call::{Call, Ending};
 use crate::worker::job::Job;
+use crate::worker::progress::Step;
 use crate::worker::refusal;
 use crate::worker::services::Services;
 
@@ -52,6 +53,7 @@ pub(super) async fn input_bound(services: &Services, job: &Job, request: &Reques
         Bounding::Counted => {
             let deadline = services.clock.now() + services.rules.timeout.of(0);
             let deadline = deadline.min(job.assignment.deadline);
+            let _step = Step::new(&*job.assignment.standing, deadline);
             match services.clock.timeout(deadline, services.client.count_tokens(request)).await {
                 Ok(Some(Ok(counted))) => counted,
                 // It costs nothing to be wrong here: the strict bound holds whatever happens.

@@ -53,6 +53,7 @@ pub(super) async fn play(
     }
     let mut player = player.unwrap_or_else(|| Contained::new(factory.make()));
     let (task, deadline) = (Arc::clone(&job.assignment.task), job.assignment.deadline);
+    let standing = Arc::clone(&job.assignment.standing);
     let backstage = Rc::new(Backstage::new(services, job));
     let scene = Scene::new(Rc::clone(&backstage) as Rc<_>);
 
@@ -66,6 +67,7 @@ pub(super) async fn play(
                 Ok(polled) => polled,
                 Err(reason) => return Poll::Ready(End::Panicked(reason)),
             };
+            standing.progress().moved(clock.now());
             // What returned before the halt was told was not the whole of the task.
             if let Poll::Ready(halt) = backstage.halts().poll(cx) {
                 return Poll::Ready(End::Halted(halt));

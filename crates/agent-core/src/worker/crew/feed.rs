@@ -20,7 +20,7 @@ impl Crew {
         let task = Task { priority: self.whole.task.priority, ..task };
         Assignment {
             task: Arc::new(task),
-            tally: Arc::clone(&self.whole.tally),
+            standing: Arc::clone(&self.whole.standing),
             deadline: own.min(self.whole.deadline),
             mode: self.role.spec.rate_limit.as_ref().map_or(LimitMode::Wait, |limit| limit.mode),
         }
@@ -55,6 +55,7 @@ impl Crew {
     pub(super) fn becomes(&self, worker: WorkerIndex, at: At) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         let member = state.members.get_mut(worker as usize)?;
+        member.pause = None;
         match std::mem::replace(&mut member.at, at) {
             At::Work(number) => Some(number),
             At::Idle | At::Pause | At::Gone => None,

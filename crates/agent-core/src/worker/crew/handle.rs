@@ -72,7 +72,7 @@ impl Children for Crew {
         loop {
             // One at a time: what ends is user code, and may look at this sub-agent.
             let youngest = self.state.borrow_mut().members.iter_mut().rev().find_map(|m| {
-                m.at = At::Gone;
+                (m.at, m.pause) = (At::Gone, None);
                 m.leash.take()
             });
             match youngest {

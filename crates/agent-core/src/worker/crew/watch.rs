@@ -14,6 +14,7 @@ use crate::llm::redact;
 use crate::supervision::Restart;
 use crate::worker::WorkerIndex;
 use crate::worker::job::millis;
+use crate::worker::progress::Step;
 
 /// Watches one worker of a crew, and decides on its restarts.
 pub(super) struct CrewWatch {
@@ -78,7 +79,12 @@ impl Crew {
         };
         services.audit(None, &Arc::new(self.subject(&name)), event);
         let at = if pause.is_some() { At::Pause } else { At::Gone };
-        if let Some(number) = self.becomes(worker, at) {
+        let number = self.becomes(worker, at);
+        let over = pause.map(|pause| services.clock.now() + pause);
+        if let Some(member) = self.state.borrow_mut().members.get_mut(worker as usize) {
+            member.pause = over.map(|over| Step::new(Arc::clone(&self.whole.standing), over));
+        }
+        if let Some(number) = number {
             self.requeue(number, &name, &reason);
         }
         pause

@@ -1,0 +1,166 @@
+//! How far a task is: what it has taken, and by when what is done for it now must have ended.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::clock::Timestamp;
+use crate::worker::job::Tally;
+use crate::worker::services::lock;
+
+/// A task in the hands of whoever works on it, seen by all of them and by the coordinator.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    tally: Mutex<Tally>,
+    progress: Progress,
+}
+
+impl Standing {
+    pub(crate) fn new(tally: Tally) -> Standing {
+        Standing { tally: Mutex::new(tally), progress: Progress::default() }
+    }
+
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// The steps that are under way for a task: its calls, and pauses of its sub-agents.
+///
+/// Each figure by itself is right at any moment; who reads them all may see a step that has just
+/// begun without its end. That is later than any that has passed, so nothing is taken for late that
+/// is not.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// By when they must have ended, in nanoseconds; where there are none, when something moved last.
+    due: AtomicU64,
+    steps: AtomicU32,
+    /// Those of them that may take as long as the task may, which is as long as it takes.
+    endless: AtomicU32,
+}
+
+impl Progress {
+    /// By when something must have moved.
+    pub(crate) fn due(&self) -> Timestamp {
+        match self.endless.load(Ordering::Relaxed) {
+            0 => Timestamp::from_nanos(self.due.load(Ordering::Relaxed)),
+            _ => Timestamp::NEVER,
+        }
+    }
+
+    /// User code moved at `now`: it was polled.
+    pub(crate) fn moved(&self, now: Timestamp) {
+        self.set(now, 0);
+    }
+
+    /// Sets when steps must have ended, where no more than `mine` are under way; others may need
+    /// longer.
+    fn set(&self, until: Timestamp, mine: u32) {
+        if self.steps.load(Ordering::Relaxed) <= mine {
+            self.due.store(until.nanos(), Ordering::Relaxed);
+        } else {
+            self.due.fetch_max(until.nanos(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("due", &self.due()).finish_non_exhaustive()
+    }
+}
+
+/// A step that is under way, until it is dropped.
+#[derive(Debug)]
+#[must_use = "a step ends where it is dropped"]
+pub(crate) struct Step<S: Deref<Target = Standing>> {
+    standing: S,
+    is_endless: bool,
+}
+
+impl<S: Deref<Target = Standing>> Step<S> {
+    /// Begins a step that must have ended at `until`.
+    pub(crate) fn new(standing: S, until: Timestamp) -> Step<S> {
+        standing.progress.steps.fetch_add(1, Ordering::Relaxed);
+        let mut step = Step { standing, is_endless: false };
+        step.until(until);
+        step
+    }
+
+    /// From now on it must have ended at `until`.
+    pub(crate) fn until(&mut self, until: Timestamp) {
+        let progress = &self.standing.progress;
+        let is_endless = until == Timestamp::NEVER;
+        if is_endless && !self.is_endless {
+            progress.endless.fetch_add(1, Ordering::Relaxed);
+        }
+        if !is_endless {
+            progress.set(until, 1);
+            self.end_endless();
+        }
+        self.is_endless = is_endless;
+    }
+
+    fn end_endless(&self) {
+        if self.is_endless {
+            self.standing.progress.endless.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: Deref<Target = Standing>> Drop for Step<S> {
+    fn drop(&mut self) {
+        self.end_endless();
+        self.standing.progress.steps.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn something_must_have_moved_when_the_last_of_the_steps_must_have_ended() {
+        let standing = Standing::default();
+        let due = || standing.progress().due();
+        standing.progress().moved(at(1));
+        assert_eq!(due(), at(1));
+        let mut first = Step::new(&standing, at(60));
+        let second = Step::new(&standing, at(30));
+        assert_eq!(due(), at(60));
+        // What moves meanwhile takes nothing from those that are under way.
+        standing.progress().moved(at(2));
+        assert_eq!(due(), at(60));
+        drop(second);
+        first.until(at(20));
+        assert_eq!(due(), at(20));
+        drop(first);
+        standing.progress().moved(at(3));
+        assert_eq!(due(), at(3));
+    }
+
+    #[test]
+    fn as_long_as_one_step_may_take_for_ever_nothing_is_late() {
+        let standing = Standing::default();
+        let mut endless = Step::new(&standing, Timestamp::NEVER);
+        endless.until(Timestamp::NEVER);
+        let other = Step::new(&standing, at(5));
+        assert_eq!(standing.progress().due(), Timestamp::NEVER);
+        drop(other);
+        assert_eq!(standing.progress().due(), Timestamp::NEVER);
+        endless.until(at(7));
+        assert_eq!(standing.progress().due(), at(7));
+        endless.until(Timestamp::NEVER);
+        drop(endless);
+        assert_eq!(standing.progress().due(), at(7));
+    }
+}
