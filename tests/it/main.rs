@@ -7,6 +7,7 @@ mod children;
 mod embedding;
 mod fate;
 mod groups;
+mod held_up;
 mod invariants;
 mod lazy;
 mod licences;

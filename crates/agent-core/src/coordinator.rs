@@ -18,6 +18,7 @@ mod seen;
 mod shared;
 mod shutdown;
 mod supervise;
+mod threads;
 mod troupe;
 mod wake;
 mod wedged;
@@ -194,7 +195,10 @@ impl Coordinator {
             coordinator: address.clone().recipient(),
         };
         let queue = Queue::new(plan.age);
-        let troupe = Troupe::new(&plan, &tree, link, address.clone().recipient(), roster.len());
+        let troupe = {
+            let (finished, held_up) = (address.clone().recipient(), address.clone().recipient());
+            Troupe::new(&plan, &tree, link, finished, &held_up, roster.len())
+        };
         Coordinator {
             plan: Arc::new(plan),
             services,
@@ -241,8 +245,12 @@ impl Coordinator {
         let Some(entry) = self.tasks.get(&task) else { return };
         let line = self.line(entry);
         let feeds = self.feeds();
-        let take = || self.roster.take(line.agent, line.at_once, task);
-        match feeds.then(take).flatten() {
+        let mut worker = None;
+        while feeds && worker.is_none() {
+            let Some(next) = self.roster.take(line.agent, line.at_once, task) else { break };
+            worker = self.can_begin(next).then_some(next);
+        }
+        match worker {
             Some(worker) => self.give(worker, task, ctx),
             None if self.roster.alive(line.agent) == 0 => self.end_unplayable(vec![task], ctx),
             None => self.enqueue(task, ctx),
@@ -270,6 +278,9 @@ impl Coordinator {
             State::Resting(_) => false,
             State::Busy(_) | State::Down | State::Gone => return,
         };
+        if self.queue.is_empty() || !self.can_begin(worker) {
+            return;
+        }
         if let Some(task) = self.queue.pop(self.roster.agent(worker), may_call) {
             self.roster.set(worker, State::Busy(task));
             self.give(worker, task, ctx);
@@ -344,7 +355,7 @@ impl Actor for Coordinator {
         // Work arrives by `send` under the intake's own limit; what is told must not be refused.
         ctx.set_mailbox_capacity(0);
         if let Some(watchdog) = &self.plan.watchdog {
-            watchdog.watch_here();
+            watchdog.watch_here(|_| {});
         }
         self.start_eager();
     }

@@ -113,11 +113,30 @@ impl Actor for RateLimiter {
 }
 
 impl Supervised for RateLimiter {
-    /// All that was granted stays counted, and whoever waited waits on.
+    /// All that was granted stays counted. Those who waited find that it is gone, and ask again in
+    /// the order in which they came.
     fn restarting(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(0);
         self.alarm = None;
-        self.admit(ctx);
+        let nothing = Permits::new(ProviderLimits::default());
+        self.permits = std::mem::replace(&mut self.permits, nothing).anew();
+        self.waiting.clear();
+    }
+}
+
+/// Ruins what follows from what was taken, and panics.
+#[cfg(test)]
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ruin;
+
+#[cfg(test)]
+impl Handler<Ruin> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, _: Ruin, _: &mut Context<Self>) {
+        self.permits.ruin();
+        panic!("scripted panic");
     }
 }
 

@@ -1,5 +1,6 @@
 //! A thread that watches the others: one that is held up by code that does not yield is reported.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -25,13 +26,20 @@ fn lock(hearts: &Hearts) -> MutexGuard<'_, Vec<Arc<Heart>>> {
 }
 
 /// The heartbeat of one thread.
-#[derive(Debug)]
 struct Heart {
     doing: Arc<Doing>,
     /// When it beat last, in nanoseconds.
     beat: AtomicU64,
     /// Whether this silence was reported.
     is_reported: AtomicBool,
+    /// Is told when it falls silent, and when it beats again.
+    tell: Box<dyn Fn(bool) + Send + Sync>,
+}
+
+impl fmt::Debug for Heart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heart").field("doing", &self.doing).finish_non_exhaustive()
+    }
 }
 
 /// Watches threads as long as it lives.
@@ -71,12 +79,14 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Watches this thread from now on, as long as the watchdog lives.
-    pub(crate) fn watch_here(&self) {
+    /// Watches this thread from now on, as long as the watchdog lives. `tell` is called on the
+    /// watchdog's, with `true` when this one falls silent, and with `false` when it beats again.
+    pub(crate) fn watch_here(&self, tell: impl Fn(bool) + Send + Sync + 'static) {
         let heart = Arc::new(Heart {
             doing: Doing::here(),
             beat: AtomicU64::new(self.clock.now().nanos()),
             is_reported: AtomicBool::new(false),
+            tell: Box::new(tell),
         });
         lock(&self.hearts).push(Arc::clone(&heart));
         let (clock, hearts, pause) =
@@ -100,12 +110,15 @@ impl Heart {
         let beat = Timestamp::from_nanos(self.beat.load(Ordering::Relaxed));
         let since = now.since(beat);
         if since <= limit {
-            self.is_reported.store(false, Ordering::Relaxed);
+            if self.is_reported.swap(false, Ordering::Relaxed) {
+                (self.tell)(false);
+            }
             return None;
         }
         if self.is_reported.swap(true, Ordering::Relaxed) {
             return None;
         }
+        (self.tell)(true);
         let tool = self.doing.tool();
         Some(Blocked { worker: self.doing.worker(), tool: tool.map(|tool| tool.name), since })
     }

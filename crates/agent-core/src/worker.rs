@@ -178,6 +178,11 @@ impl Handler<Perform> for WorkerAgent {
     type Result = ();
 
     fn handle(&mut self, Perform(assignment): Perform, ctx: &mut Context<Self>) {
+        let is_sub_task = matches!(self.superior, Superior::Crew(_));
+        if !is_sub_task && !assignment.standing.begin(self.index, self.life) {
+            // It was taken back while it waited here.
+            return;
+        }
         let (abort, registration) = AbortHandle::new_pair();
         self.at_hand = Some(abort);
         let job = self.job(assignment);

@@ -5,25 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::channel::channel;
-use actix::{Addr, Arbiter, Context, Handler, Message, Recipient};
+use actix::{Addr, Context, Handler, Message, Recipient};
 
 use super::supervise::{Link, Watch};
+use super::threads::{HeldUp, Threads};
 use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
 use crate::supervision::Tree;
-use crate::watchdog::Watchdog;
 use crate::worker::job::Assignment;
 use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
-
-/// A thread of workers, under the watchdog where there is one.
-fn watched(watchdog: Option<Watchdog>) -> Arbiter {
-    let arbiter = Arbiter::new();
-    if let Some(watchdog) = watchdog {
-        arbiter.spawn_fn(move || watchdog.watch_here());
-    }
-    arbiter
-}
 
 /// Messages that may wait for a worker: it is given one task at a time.
 const MAILBOX: usize = 4;
@@ -34,8 +25,9 @@ pub(super) struct Troupe {
     roles: Vec<Arc<Role>>,
     superior: Arc<Recipient<Finished>>,
     link: Arc<Link>,
-    /// Threads of workers beside the coordinator's own; where there are any, all workers are there.
-    arbiters: Vec<Arbiter>,
+    pub(super) threads: Threads,
+    /// Idle workers whose thread is held up, with the lives that they had then.
+    pub(super) aside: Vec<(WorkerIndex, u32)>,
     members: Vec<Member>,
     actors: usize,
 }
@@ -46,6 +38,8 @@ struct Member {
     actor: Option<Addr<WorkerAgent>>,
     /// The topmost of its groups, which says its thread.
     root: Option<u32>,
+    /// The thread that its actor is on.
+    thread: u32,
     /// How many actors it has had.
     life: u32,
     /// Whether it stands in the line of those that may be given up.
@@ -63,6 +57,7 @@ impl Member {
         Member {
             actor: None,
             root,
+            thread: 0,
             life: 0,
             is_watched: false,
             is_looked_at: false,
@@ -77,6 +72,7 @@ impl Troupe {
         tree: &Tree,
         link: Link,
         finished: Recipient<Finished>,
+        held_up: &Recipient<HeldUp>,
         workers: usize,
     ) -> Troupe {
         let role = |spec: &Arc<_>| {
@@ -87,11 +83,8 @@ impl Troupe {
             roles: plan.agents.iter().map(role).collect(),
             superior: Arc::new(finished),
             link: Arc::new(link),
-            // One is the coordinator's own.
-            arbiters: match plan.arbiters.get() {
-                1 => Vec::new(),
-                several => (0..several).map(|_| watched(plan.watchdog.clone())).collect(),
-            },
+            threads: Threads::start(plan.arbiters.get(), plan.watchdog.as_ref(), held_up),
+            aside: Vec::new(),
             members: (0..workers).map(|worker| Member::new(worker, tree)).collect(),
             actors: 0,
         }
@@ -115,9 +108,19 @@ impl Troupe {
         self.members[worker as usize].actor.is_some()
     }
 
+    /// The thread that a worker's actor is on, or would be.
+    pub(super) fn thread_of(&self, worker: WorkerIndex) -> usize {
+        let member = &self.members[worker as usize];
+        match member.actor {
+            Some(_) => member.thread as usize,
+            None => self.threads.choose(worker, member.root),
+        }
+    }
+
     /// Makes the actor of a worker that has none: number `number` of `agent`.
     pub(super) fn start(&mut self, worker: WorkerIndex, agent: u32, number: u32) {
-        let Troupe { roles, superior, link, arbiters, members, actors } = self;
+        let thread = self.thread_of(worker);
+        let Troupe { roles, superior, link, threads, members, actors, .. } = self;
         let member = &mut members[worker as usize];
         member.life += 1;
         let (life, root) = (member.life, member.root);
@@ -131,16 +134,10 @@ impl Troupe {
             let actor = WorkerAgent::new(worker, life, name, role, superior);
             guard::start_with(mail, actor, watch);
         };
-        match arbiters.len() {
-            0 => start(),
-            several => {
-                // A group is never split.
-                let place = root.unwrap_or(worker) as usize % several;
-                if !arbiters[place].spawn_fn(start) {
-                    tracing::error!(worker, "the arbiter of this worker has ended");
-                }
-            }
+        if !threads.run(thread, start) {
+            tracing::error!(worker, "the arbiter of this worker has ended");
         }
+        member.thread = u32::try_from(thread).unwrap_or(u32::MAX);
         member.actor = Some(Addr::new(address));
         *actors += 1;
     }
@@ -153,7 +150,10 @@ impl Troupe {
     /// Gives a worker a task; `false` where it cannot be reached.
     #[must_use]
     pub(super) fn perform(&self, worker: WorkerIndex, assignment: Assignment) -> bool {
-        let Some(actor) = &self.members[worker as usize].actor else { return false };
+        let Member { actor: Some(actor), life, .. } = &self.members[worker as usize] else {
+            return false;
+        };
+        assignment.standing.give(worker, *life);
         actor.try_send(Perform(assignment)).is_ok()
     }
 
@@ -181,9 +181,7 @@ impl Troupe {
                 actor.do_send(Cancel);
             }
         }
-        for arbiter in self.arbiters.drain(..) {
-            arbiter.stop();
-        }
+        self.threads.end();
     }
 }
 

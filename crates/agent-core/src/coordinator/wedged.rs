@@ -28,6 +28,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// All of them.
+    pub(super) fn workers(&self) -> Vec<WorkerIndex> {
+        self.workers.iter().map(|&(_, worker)| worker).collect()
+    }
+
     /// Takes the first of them, where it was looked at at `until` or before.
     fn next(&mut self, until: Timestamp) -> Option<WorkerIndex> {
         self.workers.front().filter(|(looked, _)| *looked <= until)?;

@@ -100,6 +100,21 @@ impl Permits {
         }
     }
 
+    /// What is left of them after a panic, which may have come in the middle of anything.
+    ///
+    /// Kept is what was noted before anything followed from it: what was taken, by whom, and what
+    /// the provider said. Each of that is written before what it replaces is dropped, so it may say
+    /// too much, and never too little. Sums are made anew, and whoever waited must ask again.
+    #[must_use]
+    pub fn anew(mut self) -> Permits {
+        for (number, Place { pair, waiters, .. }) in self.places.iter_mut().enumerate() {
+            let in_flight = self.granted.values().filter(|granted| granted.place == number).count();
+            pair.recount(u32::try_from(in_flight).unwrap_or(u32::MAX));
+            *waiters = Waiters::default();
+        }
+        Permits { waiting_at: BTreeMap::new(), give_ups: BTreeSet::new(), ..self }
+    }
+
     fn place(&mut self, account: &Arc<str>, model: &Arc<str>) -> usize {
         let key = (Arc::clone(account), Arc::clone(model));
         let (places, limits) = (&mut self.places, &self.limits);

@@ -84,6 +84,16 @@ impl Pair {
         }
     }
 
+    /// What is known after a panic: what was taken counts as it was taken, and of the attempts those
+    /// that have not ended.
+    pub(super) fn recount(&mut self, in_flight: u32) {
+        self.window.recount();
+        self.in_flight = in_flight;
+        if !(1.0..=self.max_concurrency).contains(&self.concurrency) {
+            self.concurrency = 1.0;
+        }
+    }
+
     /// Whether a request will fit when nothing else is in the window.
     pub(super) fn can_ever_admit(&self, amounts: Amounts) -> bool {
         amounts.fits(self.limit)
@@ -136,8 +146,9 @@ impl Pair {
 
     /// What was taken under `key` counts from `now` on.
     pub(super) fn postpone(&mut self, now: Timestamp, key: EntryKey, taken: Amounts) -> EntryKey {
-        self.window.give_back(key);
+        // In this order: it is never left out.
         let later = self.window.take(now, taken);
+        self.window.give_back(key);
         if matches!(self.probe, Probe::Sent(probe, _) if probe == key) {
             self.probe = Probe::Sent(later, now);
         }
@@ -174,14 +185,14 @@ impl Pair {
         (input, output): (Option<u64>, Option<u64>),
         congested: bool,
     ) {
-        self.in_flight -= 1;
-        self.probed(key, !congested);
         let amounts = Amounts {
             requests: estimated.requests,
             input: input.unwrap_or(estimated.input),
             output: output.unwrap_or(estimated.output),
         };
         self.window.correct(key, now, amounts);
+        self.in_flight -= 1;
+        self.probed(key, !congested);
         self.learned |= input.is_some();
         if !congested {
             let more = self.concurrency + 1.0 / self.concurrency;
@@ -213,6 +224,13 @@ impl Pair {
             }
         }
         self.limit != before
+    }
+
+    #[cfg(test)]
+    pub(super) fn ruin(&mut self) {
+        self.window.ruin();
+        self.in_flight = 0;
+        self.concurrency = f64::NAN;
     }
 
     pub(super) fn used(&mut self, now: Timestamp) -> Amounts {

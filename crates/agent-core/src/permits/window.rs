@@ -67,6 +67,11 @@ impl SlidingWindow {
         SlidingWindow { length, entries: BTreeMap::new(), used: Amounts::default(), next: 0 }
     }
 
+    /// The same entries, counted anew.
+    pub(super) fn recount(&mut self) {
+        self.used = self.entries.values().fold(Amounts::default(), |sum, &entry| sum.plus(entry));
+    }
+
     /// What is in the window at `now`.
     pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
         while let Some(first) = self.entries.first_entry() {
@@ -76,6 +81,11 @@ impl SlidingWindow {
             self.used = self.used.minus(first.remove());
         }
         self.used
+    }
+
+    #[cfg(test)]
+    pub(super) fn ruin(&mut self) {
+        self.used = Amounts::default();
     }
 
     /// Takes `amounts` at `now`, as if the provider counts them as late as may be.
@@ -104,9 +114,10 @@ impl SlidingWindow {
     /// Corrects an entry of a request that ended at `now`: to what it took, and to how late the
     /// provider can have counted it.
     pub(super) fn correct(&mut self, key: EntryKey, now: Timestamp, amounts: Amounts) {
-        if let Some(old) = self.entries.remove(&key) {
-            self.used = self.used.minus(old);
+        if self.entries.contains_key(&key) {
+            // In this order: it is never left out.
             self.hold(key.0.min(now + self.length), amounts);
+            self.give_back(key);
         }
     }
 

@@ -185,18 +185,19 @@ fn a_permit_that_nobody_fetches_comes_back() {
 }
 
 #[test]
-fn a_limiter_that_starts_again_keeps_what_was_granted_and_who_waits() {
+fn a_limiter_that_starts_again_keeps_what_was_granted_and_who_waits_asks_again() {
     on_stage(limits(3, 10), |stage| async move {
         for _ in 0..3 {
             stage.permit().await.depart(Timestamp::EPOCH).settle(Feedback::default());
         }
-        let waiting = stage.wait().await;
+        let waiting = actix::spawn(stage.ask());
         stage.clock.sleep(Duration::from_secs(30)).await;
         stage.limiter.send(End::Stop).await.unwrap();
-        assert_eq!(stage.settled().await, (3, 0, 1));
-        let permit = waiting.await.unwrap().unwrap();
+        assert_eq!(stage.settled().await, (3, 0, 0));
+        assert!(matches!(waiting.await.unwrap(), Err(actix::MailboxError::Closed)));
+        let permit = stage.permit().await;
         assert_eq!(stage.clock.now(), Timestamp::from_millis(60_000));
-        assert_eq!(permit.waited(), Duration::from_secs(60));
+        assert_eq!(permit.waited(), Duration::from_secs(30));
     });
 }
 

@@ -20,6 +20,7 @@ use crate::usage::Usage;
 use crate::worker::services::lock;
 
 mod ends;
+mod limited;
 mod rebuilt;
 mod shared;
 mod tool;

@@ -76,19 +76,26 @@ impl Call<'_> {
         deadline: Timestamp,
     ) -> Result<Permit, Ending> {
         self.step.until(deadline);
-        let spec_limit = self.job.spec.rate_limit.clone().unwrap_or_default();
-        let acquire = Acquire(Ask {
+        let ask = || Ask {
             account: Arc::clone(account),
             model: Arc::clone(&self.job.model_name),
             worker: Arc::clone(&self.job.worker),
-            worker_limit: AgentRateLimit { mode: self.job.assignment.mode, ..spec_limit },
+            worker_limit: AgentRateLimit {
+                mode: self.job.assignment.mode,
+                ..self.job.spec.rate_limit.clone().unwrap_or_default()
+            },
             priority: self.job.task().priority,
             input_tokens: self.estimated_input(),
             output_tokens: u64::from(request.max_tokens),
             deadline,
-        });
-        let Ok(answer) = self.services.limiter.send(acquire).await else {
-            return Err(Ending::Returned);
+        };
+        let answer = loop {
+            match self.services.limiter.send(Acquire(ask())).await {
+                Ok(answer) => break answer,
+                // It panicked while this waited, and comes back.
+                Err(MailboxError::Closed) if self.services.limiter.connected() => {}
+                Err(_) => return Err(Ending::Returned),
+            }
         };
         // Money and the journal are waited for as long as the task may.
         self.step.until(self.job.assignment.deadline);

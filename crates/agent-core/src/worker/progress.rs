@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
+use crate::worker::WorkerIndex;
 use crate::worker::job::Tally;
 use crate::worker::services::lock;
 
@@ -14,15 +15,51 @@ use crate::worker::services::lock;
 pub(crate) struct Standing {
     tally: Mutex<Tally>,
     progress: Progress,
+    /// Whom it was given to, and whether that one has begun.
+    hands: AtomicU64,
 }
+
+/// One of the actors of a worker, as it was given a task.
+fn given(worker: WorkerIndex, life: u32) -> u64 {
+    u64::from(worker) << 32 | u64::from(life) << 1 | GIVEN
+}
+
+/// Given, and not begun.
+const GIVEN: u64 = 1;
 
 impl Standing {
     pub(crate) fn new(tally: Tally) -> Standing {
-        Standing { tally: Mutex::new(tally), progress: Progress::default() }
+        Standing {
+            tally: Mutex::new(tally),
+            progress: Progress::default(),
+            hands: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.tally)
+    }
+
+    /// It is given to one of the actors of a worker.
+    pub(crate) fn give(&self, worker: WorkerIndex, life: u32) {
+        self.hands.store(given(worker, life), Ordering::Release);
+    }
+
+    /// Whoever it was given to begins; `false` where it is in other hands by now.
+    #[must_use]
+    pub(crate) fn begin(&self, worker: WorkerIndex, life: u32) -> bool {
+        let given = given(worker, life);
+        self.becomes(given, given & !GIVEN)
+    }
+
+    /// Takes it back from whoever it was given to; `false` where that one has begun.
+    #[must_use]
+    pub(crate) fn take_back(&self, worker: WorkerIndex, life: u32) -> bool {
+        self.becomes(given(worker, life), 0)
+    }
+
+    fn becomes(&self, from: u64, to: u64) -> bool {
+        self.hands.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -146,6 +183,20 @@ mod tests {
         drop(first);
         standing.progress().moved(at(3));
         assert_eq!(due(), at(3));
+    }
+
+    #[test]
+    fn a_task_is_begun_by_whom_it_was_given_to_or_taken_back_and_never_both() {
+        let standing = Standing::default();
+        standing.give(7, 1);
+        assert!(!standing.begin(7, 2) && !standing.begin(6, 1) && !standing.take_back(7, 2));
+        assert!(standing.begin(7, 1));
+        assert!(!standing.begin(7, 1) && !standing.take_back(7, 1));
+        standing.give(7, 2);
+        assert!(standing.take_back(7, 2));
+        assert!(!standing.begin(7, 2));
+        standing.give(8, 1);
+        assert!(!standing.begin(7, 2) && standing.begin(8, 1));
     }
 
     #[test]

@@ -48,6 +48,16 @@ pub struct PairHeadroom {
 }
 
 impl Permits {
+    /// Leaves sums and queues as a panic might: with room where there is none.
+    #[cfg(test)]
+    pub(crate) fn ruin(&mut self) {
+        for Place { pair, waiters, .. } in &mut self.places {
+            pair.ruin();
+            *waiters = Default::default();
+        }
+        self.give_ups.clear();
+    }
+
     /// Takes back a permit whose request never left.
     pub fn give_back(&mut self, id: GrantId) {
         if let Some(granted) = self.granted.remove(&id) {
@@ -65,8 +75,9 @@ impl Permits {
         let pair = &mut self.places[granted.place].pair;
         granted.key = pair.postpone(now, granted.key, granted.amounts);
         let log = &mut self.logs[granted.worker];
-        log.give_back(granted.called_at);
+        // In this order: it is never left out.
         log.take(now);
+        log.give_back(granted.called_at);
         granted.called_at = now;
     }
 

@@ -1,0 +1,186 @@
+//! Threads that are held up by code that does not yield: what was to be done there is done elsewhere.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use agent_core::agent::{AgentSpec, Scene};
+use agent_core::clock::Clock;
+use agent_core::supervision::{GroupSpec, Strategy, Supervision};
+use agent_core::system::{AgentSystem, AgentSystemBuilder, TaskHandle};
+use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
+
+use crate::behaviour::Does;
+use crate::support::{Act, Scripted, agent, task};
+
+/// The task that holds up the thread of its worker, the first time that it is done.
+const BLOCKS: u32 = 0;
+
+/// What holds a thread up, until it is opened; and how often each task was begun.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<(bool, BTreeMap<String, u32>)>, Condvar)>);
+
+impl Gate {
+    fn open(&self) {
+        self.0.0.lock().unwrap().0 = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let state = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(state, |(is_open, _)| !*is_open).unwrap());
+    }
+
+    fn begin(&self, task: &Task) -> u32 {
+        let begun = &mut self.0.0.lock().unwrap().1;
+        let times = begun.entry(task.id.to_string()).or_default();
+        *times += 1;
+        *times
+    }
+
+    fn begun(&self) -> BTreeMap<String, u32> {
+        self.0.0.lock().unwrap().1.clone()
+    }
+}
+
+/// Whatever becomes of a test, no thread waits at its gate for ever.
+struct Opens(Gate);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// Agents of so many workers on two threads; workers of even places share the first, where there
+/// are no groups.
+fn building(gate: &Gate, agents: &[(&str, u32, Option<&str>)]) -> AgentSystemBuilder {
+    let quick = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
+    let client = Scripted::new(&Clock::real(), Vec::new(), quick);
+    let mut builder = AgentSystem::builder(client)
+        .arbiters(NonZeroUsize::new(2).unwrap())
+        .blocked_after(Duration::from_millis(40));
+    for &(name, workers, group) in agents {
+        let gate = gate.clone();
+        let spec = AgentSpec { name: name.into(), group: group.map(Into::into), ..agent(workers) };
+        builder = builder.agent(spec.behaviour(move || {
+            let gate = gate.clone();
+            Does(async move |scene: &Scene, task: &Task| {
+                if gate.begin(task) == 1 && task.id.as_str() == BLOCKS.to_string() {
+                    scene.tool("compress", || gate.pass());
+                }
+                scene.answer(task).await
+            })
+        }));
+    }
+    builder
+}
+
+/// What comes within a minute of real time: a test that fails ends.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let clock = Clock::real();
+    let deadline = clock.now() + Duration::from_secs(60);
+    let waited = clock.timeout(deadline, Box::pin(future)).await;
+    waited.unwrap_or_else(|_| panic!("{what} did not come"))
+}
+
+async fn is_done(handle: TaskHandle) -> Arc<Outcome> {
+    let outcome = soon("an outcome", handle.outcome()).await.unwrap();
+    assert!(outcome.error.is_none(), "{outcome:?}");
+    outcome
+}
+
+#[test]
+fn what_was_given_to_workers_of_a_thread_that_is_held_up_is_done_on_another() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let opens = Opens(gate.clone());
+        let system = building(&gate, &[("clerk", 6, None)]).start().await.unwrap();
+        let blocks = system.submit(task(BLOCKS)).await.unwrap();
+        let mut given = Vec::new();
+        // More than there are workers: some are given out while the thread is held up.
+        for id in 1..20 {
+            given.push(system.submit(task(id)).await.unwrap());
+        }
+        for handle in given {
+            is_done(handle).await;
+        }
+        // Nobody sends anything there until it is free again.
+        for id in 20..40 {
+            is_done(system.submit(task(id)).await.unwrap()).await;
+        }
+        drop(opens);
+        is_done(blocks).await;
+        is_done(system.submit(task(40)).await.unwrap()).await;
+        assert_eq!(gate.begun().into_values().max(), Some(1), "{:?}", gate.begun());
+        let seen = system.snapshot().await.unwrap();
+        assert_eq!((seen.summary.tasks.completed, seen.summary.restarts), (41, 0));
+        assert_eq!(seen.workers.down, 0);
+        system.finish().await;
+    });
+}
+
+#[test]
+fn a_group_whose_thread_is_held_up_waits_for_it_and_others_take_what_they_may() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let opens = Opens(gate.clone());
+        let team = Some("team");
+        // The group is on the first thread, `c` on the second.
+        let agents = [("a", 1, team), ("b", 1, team), ("c", 1, None), ("d", 1, None)];
+        let group = GroupSpec::new("team", Strategy::OneForAll);
+        let system = building(&gate, &agents).group(group).start().await.unwrap();
+        let of = |agent: &str, id| Task { agent: Some(agent.into()), ..task(id) };
+        let blocks = system.submit(of("a", BLOCKS)).await.unwrap();
+        let waits = system.submit(of("b", 1)).await.unwrap();
+        for id in 2..12 {
+            is_done(system.submit(task(id)).await.unwrap()).await;
+        }
+        assert_eq!(gate.begun().get("1"), None, "a group is never split");
+        drop(opens);
+        is_done(blocks).await;
+        is_done(waits).await;
+        system.finish().await;
+    });
+}
+
+#[test]
+fn a_worker_that_holds_its_thread_for_too_long_is_replaced_on_another() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let opens = Opens(gate.clone());
+        let wedged_after = Duration::from_millis(200);
+        let policy = Supervision { wedged_after, ..Supervision::default() };
+        let builder = building(&gate, &[("clerk", 2, None)]).supervision(policy);
+        let system = builder.start().await.unwrap();
+        let mut outcomes = system.outcomes();
+        is_done(system.submit(task(BLOCKS)).await.unwrap()).await;
+        assert_eq!(gate.begun()["0"], 2);
+        drop(opens);
+        for id in 1..5 {
+            is_done(system.submit(task(id)).await.unwrap()).await;
+        }
+        system.finish().await;
+        let told = std::iter::from_fn(|| outcomes.try_next()).count();
+        assert_eq!(told, 5, "the one that was held up has nothing more to say");
+    });
+}
+
+#[test]
+fn a_task_whose_worker_holds_its_thread_ends_by_its_own_deadline() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let _opens = Opens(gate.clone());
+        let wedged_after = Duration::from_millis(200);
+        let policy = Supervision { wedged_after, ..Supervision::default() };
+        let builder = building(&gate, &[("clerk", 2, None)]).supervision(policy);
+        let system = builder.start().await.unwrap();
+        let deadline = Some(Deadline::After(Duration::from_millis(50)));
+        let late = system.submit(Task { deadline, ..task(BLOCKS) }).await.unwrap();
+        let outcome = soon("its end", late.outcome()).await.unwrap();
+        let code = outcome.error.as_ref().map(|error| error.code);
+        assert_eq!(code, Some(ErrorCode::DeadlineExceeded));
+    });
+}
