@@ -20,28 +20,34 @@ const BLOCKS: u32 = 0;
 
 /// What holds a thread up, until it is opened; and how often each task was begun.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<(bool, BTreeMap<String, u32>)>, Condvar)>);
+struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    is_open: bool,
+    begun: BTreeMap<String, u32>,
+}
 
 impl Gate {
     fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
+        self.0.0.lock().unwrap().is_open = true;
         self.0.1.notify_all();
     }
 
     fn pass(&self) {
         let state = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(state, |(is_open, _)| !*is_open).unwrap());
+        drop(self.0.1.wait_while(state, |state| !state.is_open).unwrap());
     }
 
     fn begin(&self, task: &Task) -> u32 {
-        let begun = &mut self.0.0.lock().unwrap().1;
-        let times = begun.entry(task.id.to_string()).or_default();
+        let mut state = self.0.0.lock().unwrap();
+        let times = state.begun.entry(task.id.to_string()).or_default();
         *times += 1;
         *times
     }
 
     fn begun(&self) -> BTreeMap<String, u32> {
-        self.0.0.lock().unwrap().1.clone()
+        self.0.0.lock().unwrap().begun.clone()
     }
 }
 
@@ -78,6 +84,18 @@ fn building(gate: &Gate, agents: &[(&str, u32, Option<&str>)]) -> AgentSystemBui
     builder
 }
 
+/// Has the task that blocks begun, so that its thread is held up from then on.
+async fn held_up(system: &AgentSystem, gate: &Gate, task: Task) -> TaskHandle {
+    let handle = system.submit(task).await.unwrap();
+    let begun = async {
+        while gate.begun().is_empty() {
+            Clock::real().sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("its beginning", begun).await;
+    handle
+}
+
 /// What comes within a minute of real time: a test that fails ends.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let clock = Clock::real();
@@ -98,7 +116,7 @@ fn what_was_given_to_workers_of_a_thread_that_is_held_up_is_done_on_another() {
         let gate = Gate::default();
         let opens = Opens(gate.clone());
         let system = building(&gate, &[("clerk", 6, None)]).start().await.unwrap();
-        let blocks = system.submit(task(BLOCKS)).await.unwrap();
+        let blocks = held_up(&system, &gate, task(BLOCKS)).await;
         let mut given = Vec::new();
         // More than there are workers: some are given out while the thread is held up.
         for id in 1..20 {
@@ -128,12 +146,12 @@ fn a_group_whose_thread_is_held_up_waits_for_it_and_others_take_what_they_may() 
         let gate = Gate::default();
         let opens = Opens(gate.clone());
         let team = Some("team");
-        // The group is on the first thread, `c` on the second.
+        // The group is on the first thread, and so is `c`.
         let agents = [("a", 1, team), ("b", 1, team), ("c", 1, None), ("d", 1, None)];
         let group = GroupSpec::new("team", Strategy::OneForAll);
         let system = building(&gate, &agents).group(group).start().await.unwrap();
         let of = |agent: &str, id| Task { agent: Some(agent.into()), ..task(id) };
-        let blocks = system.submit(of("a", BLOCKS)).await.unwrap();
+        let blocks = held_up(&system, &gate, of("a", BLOCKS)).await;
         let waits = system.submit(of("b", 1)).await.unwrap();
         for id in 2..12 {
             is_done(system.submit(task(id)).await.unwrap()).await;

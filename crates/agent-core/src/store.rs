@@ -192,6 +192,17 @@ impl Store {
         Ok(records)
     }
 
+    /// Writes the first entries of a run, durably; only before the actor is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where they cannot be written, or it was started.
+    pub(crate) fn begin(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let Side::Here(desk) = &mut self.side else { return Err(StoreError::Closed) };
+        desk.write(entries, &self.gauges)?;
+        desk.file(&self.gauges)
+    }
+
     /// Whether there is a store in `dir`.
     pub(crate) fn is_there(dir: &Path) -> bool {
         reader::is_there(dir)
@@ -288,6 +299,13 @@ impl Actor for Store {
             Ok(handle) => self.side = Side::Thread { jobs, handle: Some(handle) },
             Err(error) => tracing::error!(%error, "failed to start the store's thread"),
         }
+    }
+}
+
+impl Supervised for Store {
+    /// What was given to the thread, or is to be filed, is there; the rest waits in the mailbox.
+    fn restarting(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(0);
     }
 }
 

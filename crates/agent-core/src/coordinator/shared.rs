@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::guard::Watcher;
 use crate::supervision::{RestartHistory, Supervision};
 
-/// Watches the budget or the rate limiter.
+/// Watches the budget, the rate limiter or the store.
 pub(crate) struct SharedWatch {
     name: &'static str,
     /// How often it may come back.

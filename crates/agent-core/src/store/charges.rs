@@ -8,10 +8,12 @@ use super::book::Book;
 use super::entry::Recovered;
 use super::error::StoreError;
 use super::journal::Fold;
+use super::query;
 use super::reader::{self, Spending};
 use super::writer::Job;
 use super::{Side, Store};
 use crate::clock::Timestamp;
+use crate::record::UsageRecord;
 
 /// The store at one moment.
 #[derive(Debug)]
@@ -29,6 +31,22 @@ impl Charges<'_> {
         each: &mut dyn FnMut(Spending),
     ) -> Result<(), StoreError> {
         reader::spending(&*self.0.backend, fine_since, each)
+    }
+
+    /// Tells each record of a call opened at `since` or later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be read.
+    pub(crate) fn records(
+        &self,
+        since: Timestamp,
+        each: &mut dyn FnMut(&UsageRecord),
+    ) -> Result<(), StoreError> {
+        query::records(&*self.0.backend, since, Timestamp::NEVER, &mut |record| {
+            each(&record);
+            Ok(true)
+        })
     }
 
     /// What a process that began now would find: open attempts, and open tasks with what they

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
-use super::writer::Gauges;
+use super::writer::{Gauges, guarded};
 
 /// Entries that are filed at once: a row that many of them change is written once.
 const GROUP: usize = 256;
@@ -59,20 +59,34 @@ impl Desk {
         }
         self.count += entries.len();
         self.pending.push(entries);
-        if self.count < GROUP { Ok(()) } else { self.file(gauges) }
+        if self.count >= GROUP
+            && let Err(error) = self.file(gauges)
+        {
+            tracing::error!(%error, "entries could not be filed, and are pending still");
+        }
+        Ok(())
     }
 
-    /// Files what is pending.
+    /// Files what is pending, each entry once: where that fails, or panics, it starts afresh with
+    /// what was filed, and what was not is pending still.
     pub(super) fn file(&mut self, gauges: &Gauges) -> Result<(), StoreError> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let result = self.book.write(self.pending.iter().flatten());
+        let Desk { book, pending, .. } = self;
+        let before = book.meta.seq;
+        let result = guarded(|| book.write(pending.iter().flatten()));
+        if result.is_err() {
+            guarded(|| book.reopen())?;
+            if book.meta.seq == before {
+                return result;
+            }
+        }
         self.pending.clear();
         self.count = 0;
         gauges.commits.fetch_add(1, Ordering::Relaxed);
         gauges.records.store(self.book.records, Ordering::Relaxed);
         gauges.ignored.store(self.book.ignored, Ordering::Relaxed);
-        result
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use super::reply::{Reply, Then};
 use super::writer::Job;
 use super::{Side, Store};
 use crate::clock::{Clock, Timestamp};
+use crate::panics;
 
 // === Write ===
 
@@ -290,7 +291,10 @@ pub(super) struct Answered {
 impl Drop for Answered {
     fn drop(&mut self) {
         for (reply, result) in self.replies.drain(..) {
-            reply.give(result);
+            // Each is told, whatever another does then.
+            if let Err(reason) = panics::contain(|| reply.give(result)) {
+                tracing::error!(reason, "who was told of a commit panicked");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The budgets as what is durable tells them: at the start, and after a panic of their actor.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::budget::{Durable, Source};
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, Window};
+use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, ScopePattern, Window};
 use crate::pricing::Catalogue;
 use crate::store::{Charges, LeftTask, ReadCharges, Store, StoreError};
 
@@ -43,12 +44,50 @@ pub(super) fn ledger<'a>(
         }
         ledger.restore(was.at, &was.scopes, was.spent, was.presumed);
     })?;
-    // Totals are not kept for each task; those of the run that goes on are known from its records.
-    for left in tasks {
-        let scope = Scope::new(ScopeKind::Task, left.task.id.as_str());
-        ledger.restore(left.accepted_at, &[scope], left.spent.cost, left.spent.presumed);
-    }
+    restore_tasks(&mut ledger, budgets, charges, tasks)?;
     Ok(ledger)
+}
+
+/// Books what the tasks of the run that goes on have spent: totals are not kept for each task.
+///
+/// Each call at its own moment where that matters; what no record tells of (it may have been
+/// dropped since) at the acceptance of its task.
+fn restore_tasks<'a>(
+    ledger: &mut Ledger,
+    budgets: &[BudgetSpec],
+    charges: &Charges<'_>,
+    tasks: impl IntoIterator<Item = &'a LeftTask>,
+) -> Result<(), StoreError> {
+    let of = |left: &LeftTask| Scope::new(ScopeKind::Task, left.task.id.as_str());
+    let rest = |left: &'a LeftTask| (left, left.spent.cost, left.spent.presumed);
+    let mut left: BTreeMap<&str, _> =
+        tasks.into_iter().map(|left| (left.task.id.as_str(), rest(left))).collect();
+    let has_turns = |budget: &BudgetSpec| {
+        budget.window != Window::Total
+            && match &budget.scope {
+                ScopePattern::One(scope) => scope.kind == ScopeKind::Task,
+                ScopePattern::Each(kind) => *kind == ScopeKind::Task,
+            }
+    };
+    let first = left.values().map(|(left, ..)| left.accepted_at).min();
+    if let Some(first) = first.filter(|_| budgets.iter().any(has_turns)) {
+        charges.records(first, &mut |record| {
+            let task = record.subject.task_id.as_deref().and_then(|id| left.get_mut(id));
+            // An earlier run may have had a task of the same name.
+            let Some((left, cost, presumed)) =
+                task.filter(|(left, ..)| left.accepted_at <= record.opened_at)
+            else {
+                return;
+            };
+            ledger.restore(record.opened_at, &[of(left)], record.cost, record.presumed);
+            *cost = cost.saturating_sub(record.cost);
+            *presumed = presumed.saturating_sub(record.presumed);
+        })?;
+    }
+    for (left, cost, presumed) in left.into_values() {
+        ledger.restore(left.accepted_at, &[of(left)], cost, presumed);
+    }
+    Ok(())
 }
 
 /// Rebuilds the budgets from the store, for which it waits while that is down.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use actix::Actor;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -12,9 +11,7 @@ use super::wire::wire;
 use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
-use crate::store::{
-    Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun, Write,
-};
+use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun};
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Keeping, Unfinished};
 use crate::system::durable::ledger;
@@ -117,14 +114,14 @@ pub(super) async fn start(mut builder: AgentSystemBuilder) -> Result<AgentSystem
     check(&builder)?;
     name_models(&mut builder);
     if actix::System::try_current().is_some() {
-        return start_here(builder, None).await;
+        return start_here(builder, None);
     }
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     let thread = Arc::new(Thread { stop: Mutex::new(Some(stop)) });
     let run = move || {
         actix::System::new().block_on(async move {
-            let started = start_here(builder, Some(thread)).await;
+            let started = start_here(builder, Some(thread));
             if tell.send(started).is_ok() {
                 // An error means that the last handle is gone, which is what is waited for.
                 _ = stopped.await;
@@ -214,7 +211,7 @@ fn open(builder: &AgentSystemBuilder) -> Result<(Store, Recovered), StartError> 
     }
 }
 
-async fn start_here(
+fn start_here(
     builder: AgentSystemBuilder,
     thread: Option<Arc<Thread>>,
 ) -> Result<AgentSystem, StartError> {
@@ -249,7 +246,6 @@ async fn start_here(
             cut_off = Some(Entry::RunFinished { run_id, at, status: RunStatus::Interrupted });
         }
     }
-    let store = store.start();
     let at = clock.now();
     let discarded = given_up.map(|run| Entry::RunFinished {
         run_id: run.run_id,
@@ -258,7 +254,7 @@ async fn start_here(
     });
     let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
     let entries = discarded.into_iter().chain(cut_off).chain([started]).collect();
-    store.send(Write { entries }).await.map_err(|_| StoreError::Closed)??;
+    store.begin(entries)?;
     let tree = tree(&builder)?;
     let goes_on = goes_on.map(|run| (run, warnings));
     Ok(wire(builder, tree, store, ledger, &run_id, goes_on, thread))

@@ -30,7 +30,7 @@ use crate::worker::services::{Rules, Services};
 pub(super) fn wire(
     builder: AgentSystemBuilder,
     tree: Tree,
-    store: Addr<Store>,
+    store: Store,
     ledger: Ledger,
     run_id: &Arc<str>,
     unfinished: Option<(UnfinishedRun, Warnings)>,
@@ -77,9 +77,10 @@ pub(super) fn wire(
     let budgets = (budgets.into(), Arc::clone(&catalogue));
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
-        store.do_send(Watch(ctx.address().recipient()));
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
+        let store = guard::start(store, watch("store", plan.supervision.clone()));
+        store.do_send(Watch(ctx.address().recipient()));
         let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient())
             .rebuilt_from(source(store.downgrade(), budgets, clock.clone()));
         let budget = guard::start(budget, watch("budget", plan.supervision.clone()));

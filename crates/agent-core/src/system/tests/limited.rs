@@ -94,6 +94,8 @@ async fn storm(clock: Clock, seed: u64) {
         assert!(told.insert(outcome.task_id.clone()), "seed {seed}: twice");
     }
     sabotage.abort();
+    let limits = system.headroom().await.unwrap();
+    assert!(limits.iter().all(|pair| pair.in_flight == 0 && pair.waiting == 0), "{limits:?}");
     let Noted { sent, most, .. } = &*lock(&client.0.1);
     assert_eq!(sent.len() as u64, TASKS, "seed {seed}");
     assert!(*most <= AT_ONCE, "seed {seed}: {most} at once");
@@ -103,8 +105,6 @@ async fn storm(clock: Clock, seed: u64) {
     }
     let took = sent[sent.len() - 1].since(sent[0]);
     assert!(took < Duration::from_secs(300), "seed {seed}: the limit is not used, {took:?}");
-    let limits = system.headroom().await.unwrap();
-    assert!(limits.iter().all(|pair| pair.in_flight == 0 && pair.waiting == 0), "{limits:?}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use super::*;
 use crate::budget::Ruin;
 use crate::permits::ProviderLimits;
 use crate::rate_limiter::RateLimiter;
+use crate::store::Store;
+use crate::supervision::Supervision;
 
 /// Panics in whoever gets it.
 #[derive(Debug, Message)]
@@ -13,6 +15,14 @@ use crate::rate_limiter::RateLimiter;
 struct Panic;
 
 impl Handler<Panic> for RateLimiter {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+        panic!("scripted panic");
+    }
+}
+
+impl Handler<Panic> for Store {
     type Result = ();
 
     fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
@@ -98,4 +108,89 @@ fn a_budget_that_panics_while_the_store_is_down_waits_for_what_the_store_had_kep
         system.interrupt().await;
     });
     assert_eq!(disk.holds(), (6, 0, 6, 0));
+}
+
+#[test]
+fn a_store_whose_actor_panics_has_lost_nothing_that_was_told_and_writes_nothing_twice() {
+    let (disk, gate) = (Disk::new(), Gate::default());
+    on_a_system(async {
+        let system = disk.system(&gate).start().await.unwrap();
+        let mut outcomes = system.outcomes();
+        submitted(&system, 6).await;
+        until("two attempts", async || gate.sent() == 2).await;
+        system.store.do_send(Panic);
+        gate.open();
+        let mut told = BTreeMap::<String, u32>::new();
+        for _ in 0..6 {
+            let outcome = outcomes.next().await.unwrap();
+            assert!(outcome.error.is_none(), "{outcome:?}");
+            *told.entry(outcome.task_id.to_string()).or_default() += 1;
+            if told.len() == 3 {
+                system.store.do_send(Panic);
+            }
+        }
+        assert!(told.len() == 6 && told.values().all(|times| *times == 1), "{told:?}");
+        assert_eq!(gate.sent(), 6);
+        system.interrupt().await;
+    });
+    assert_eq!(disk.holds(), (6, 0, 6, 0));
+}
+
+#[test]
+fn a_store_whose_actor_panics_at_any_moment_keeps_every_record_once() {
+    for seed in 0..8 {
+        VirtualClock::run(Timestamp::from_millis(0), |clock| async move {
+            let gate = Gate::default();
+            gate.open();
+            let backoff = Duration::from_millis(1);
+            let often = Supervision {
+                max_restarts: 10_000,
+                backoff,
+                max_backoff: backoff,
+                ..Supervision::default()
+            };
+            let agent = AgentSpec::new("clerk", "claude-haiku-4-5").count(9);
+            let builder = AgentSystem::builder(gate.clone()).clock(clock.clone()).seed(7);
+            let system = builder.agent(agent).supervision(often).start().await.unwrap();
+            let mut outcomes = system.outcomes();
+            let sabotage = {
+                let (store, clock) = (system.store.clone(), clock.clone());
+                let mut random = fastrand::Rng::with_seed(seed);
+                actix::spawn(async move {
+                    loop {
+                        for _ in 0..random.u32(0..40) {
+                            tokio::task::yield_now().await;
+                        }
+                        store.do_send(Panic);
+                        clock.sleep(Duration::from_millis(random.u64(1..8))).await;
+                    }
+                })
+            };
+            for id in 0..60 {
+                drop(system.submit(Task::new(id.to_string(), "a task")).await.unwrap());
+            }
+            for _ in 0..60 {
+                let outcome = outcomes.next().await.unwrap();
+                assert!(outcome.error.is_none(), "seed {seed}: {outcome:?}");
+            }
+            sabotage.abort();
+            assert!(outcomes.try_next().is_none(), "seed {seed}: twice");
+            clock.sleep(Duration::from_secs(1)).await;
+            let usage = system.usage(UsageQuery::default()).await.unwrap();
+            let sent = gate.sent() as u64;
+            assert_eq!((usage.total.totals.calls, sent), (60, 60), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_store_whose_actor_panics_too_often_stops_the_run_in_order() {
+    VirtualClock::run(Timestamp::from_millis(0), |clock| async move {
+        let gate = Gate::default();
+        let system = under_way(&clock, &gate).await;
+        for _ in 0..10 {
+            system.store.do_send(Panic);
+        }
+        assert_eq!(system.stopped().await, Ended::Stopped);
+    });
 }

@@ -30,6 +30,9 @@ fn specs() -> Vec<BudgetSpec> {
         spec("agent:clerk", 25, Window::Hour),
         spec("user:*", 20, Window::Rolling(Duration::from_secs(5_400))),
         spec("task:*", 30, Window::Total),
+        spec("task:*", 20, Window::Hour),
+        spec("task:*", 22, Window::Rolling(Duration::from_secs(4_000))),
+        spec("task:*", 25, Window::Day),
     ]
 }
 
