@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::supervision::{GroupSpec, Strategy, Supervision};
-use agent_core::system::{AgentSystem, AgentSystemBuilder, TaskHandle};
+use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, TaskHandle};
 use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
 
 use crate::behaviour::Does;
@@ -184,6 +184,93 @@ fn a_worker_that_holds_its_thread_for_too_long_is_replaced_on_another() {
         let told = std::iter::from_fn(|| outcomes.try_next()).count();
         assert_eq!(told, 5, "the one that was held up has nothing more to say");
     });
+}
+
+#[test]
+fn what_a_replaced_worker_still_says_ends_nobody_elses_task() {
+    actix::System::new().block_on(async {
+        let (gate, second) = (Gate::default(), Gate::default());
+        let opens = Opens(gate.clone());
+        let wedged_after = Duration::from_millis(200);
+        let policy = Supervision { wedged_after, ..Supervision::default() };
+        let builder = building(&gate, &[("clerk", 1, None)]).supervision(policy);
+        let spec = {
+            let (gate, second) = (gate.clone(), second.clone());
+            AgentSpec { name: "late".into(), ..agent(1) }.behaviour(move || {
+                let (gate, second) = (gate.clone(), second.clone());
+                Does(async move |scene: &Scene, task: &Task| {
+                    if task.id.as_str() != BLOCKS.to_string() {
+                        while second.begun().is_empty() {
+                            scene.clock().sleep(Duration::from_millis(1)).await;
+                        }
+                    } else if gate.begin(task) == 1 {
+                        gate.pass();
+                        second.0.0.lock().unwrap().is_open = true;
+                    }
+                    Ok("done".into())
+                })
+            })
+        };
+        let system = builder.agent(spec).start().await.unwrap();
+        let of = |id| Task { agent: Some("late".into()), ..task(id) };
+        is_done(held_up(&system, &gate, of(BLOCKS)).await).await;
+        let other = system.submit(of(1)).await.unwrap();
+        drop(opens);
+        let said = async {
+            while !second.0.0.lock().unwrap().is_open {
+                Clock::real().sleep(Duration::from_millis(1)).await;
+            }
+            // It is told by now, or a moment later.
+            Clock::real().sleep(Duration::from_millis(50)).await;
+        };
+        soon("the end of the first", said).await;
+        second.begin(&task(1));
+        let outcome = is_done(other).await;
+        assert_eq!(outcome.task_id.as_str(), "1");
+        system.finish().await;
+    });
+}
+
+#[test]
+fn a_run_ends_although_a_worker_never_yields() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let _opens = Opens(gate.clone());
+        let builder = building(&gate, &[("clerk", 1, None)]).grace(Duration::ZERO);
+        let system = builder.start().await.unwrap();
+        let kept = held_up(&system, &gate, task(BLOCKS)).await;
+        assert_eq!(soon("the end", system.interrupt()).await, Ended::Interrupted);
+        assert!(kept.outcome().await.is_err(), "the task is kept, not ended");
+    });
+}
+
+#[test]
+fn the_threads_of_the_workers_end_with_a_system_that_nobody_stopped() {
+    thread_local! {
+        static ENDS: std::cell::RefCell<Option<std::sync::mpsc::Sender<()>>> = const { std::cell::RefCell::new(None) };
+    }
+    let (ends, ended) = std::sync::mpsc::channel::<()>();
+    let ends = Mutex::new(Some(ends));
+    let ends = Arc::new(ends);
+    actix::System::new().block_on(async {
+        let quick = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
+        let client = Scripted::new(&Clock::real(), Vec::new(), quick);
+        let spec = agent(1).behaviour(move || {
+            let ends = Arc::clone(&ends);
+            Does(async move |_: &Scene, _: &Task| {
+                let ends = ends.lock().unwrap().take();
+                ENDS.with(|here| *here.borrow_mut() = ends);
+                Ok("done".into())
+            })
+        });
+        let two = NonZeroUsize::new(2).unwrap();
+        let system = AgentSystem::builder(client).agent(spec).arbiters(two).start().await.unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        // Nobody drops the handle, so nobody tells the coordinator to stop.
+        std::mem::forget(system);
+    });
+    let gone = ended.recv_timeout(Duration::from_secs(60));
+    assert_eq!(gone, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]

@@ -87,6 +87,50 @@ fn a_worker_that_works_again_and_again_is_not_given_up() {
 }
 
 #[test]
+fn an_actor_is_given_up_when_its_worker_has_been_idle_for_so_long_and_not_much_later() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let life = Life::default();
+        let system = system(&clock, &client)
+            .agent(counted(1, &life))
+            .eager_workers(0, IDLE)
+            .start()
+            .await
+            .unwrap();
+        system.run(task(1)).await.unwrap();
+        clock.sleep(IDLE / 2).await;
+        system.run(task(2)).await.unwrap();
+        clock.sleep(IDLE - Duration::from_secs(1)).await;
+        assert_eq!(living(&life), 1);
+        clock.sleep(Duration::from_secs(2)).await;
+        assert_eq!(living(&life), 0);
+    });
+}
+
+#[test]
+fn a_worker_that_may_not_call_and_has_nothing_to_do_is_given_up_too() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let per = IDLE * 10;
+        let limit =
+            AgentRateLimit { calls: 1.try_into().unwrap(), per, ..AgentRateLimit::default() };
+        let life = Life::default();
+        let system = system(&clock, &client)
+            .agent(counted(1, &life).rate_limit(limit))
+            .eager_workers(0, IDLE)
+            .start()
+            .await
+            .unwrap();
+        let began = clock.now();
+        system.run(task(1)).await.unwrap();
+        clock.sleep(IDLE + Duration::from_secs(1)).await;
+        assert_eq!(living(&life), 0);
+        assert!(system.run(task(2)).await.unwrap().error.is_none());
+        assert!(clock.now().since(began) >= per, "its limit is kept");
+    });
+}
+
+#[test]
 fn a_worker_that_was_given_up_keeps_its_own_limit() {
     run(|clock| async move {
         let client = Scripted::new(&clock, Vec::new(), GOOD);

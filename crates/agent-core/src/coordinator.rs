@@ -23,7 +23,7 @@ mod troupe;
 mod wake;
 mod wedged;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -96,8 +96,8 @@ pub struct Coordinator {
     roster: Roster,
     troupe: Troupe,
     tree: Tree,
-    /// Workers that may be given up, and since when they have been idle, longest first.
-    idle: VecDeque<(Timestamp, WorkerIndex)>,
+    /// Workers that may be given up, and since when they have been idle.
+    idle: BTreeSet<(Timestamp, WorkerIndex)>,
     /// When the timer for them fires.
     gives_up_at: Option<Timestamp>,
     queue: Queue,
@@ -205,7 +205,7 @@ impl Coordinator {
             roster,
             troupe,
             tree,
-            idle: VecDeque::new(),
+            idle: BTreeSet::new(),
             gives_up_at: None,
             queue,
             numbers: Lookup::default(),
@@ -275,7 +275,7 @@ impl Coordinator {
         }
         let may_call = match self.roster.state(worker) {
             State::Ready(_) => true,
-            State::Resting(_) => false,
+            State::Resting { .. } => false,
             State::Busy(_) | State::Down | State::Gone => return,
         };
         if self.queue.is_empty() || !self.can_begin(worker) {

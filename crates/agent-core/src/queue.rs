@@ -29,12 +29,13 @@ pub struct Claim {
     pub priority: Priority,
     /// Since when it waits: its acceptance.
     pub since: Timestamp,
-    /// Which task: of two with the same moment the earlier one is first.
+    /// Which task: of two as urgent, with the same moment, the earlier one is first.
     pub task: TaskNumber,
 }
 
-/// The place of a task: who comes first, and its priority to count it by.
-type Place = (Timestamp, TaskNumber, Priority);
+/// The place of a task: who comes first, and its priority to count it by. Of two with the same
+/// moment the more urgent is first: at the end of time all moments are the same.
+type Place = (Timestamp, u32, TaskNumber, Priority);
 
 /// The tasks that wait for a worker.
 ///
@@ -127,7 +128,7 @@ impl Queue {
             }
         }
         let (place, line) = next?;
-        self.remove(line, place).then_some(place.1)
+        self.remove(line, place).then_some(place.2)
     }
 
     /// Takes all tasks that only `agent` may play.
@@ -135,7 +136,7 @@ impl Queue {
         let lines = [false, true].map(|at_once| Line { agent, at_once });
         let taken = lines.iter().filter_map(|line| self.lines.remove(line)).flatten();
         let lengths = &mut self.lengths;
-        let count = |(_, task, priority): Place| {
+        let count = |(_, _, task, priority): Place| {
             *lengths.of(priority) -= 1;
             task
         };
@@ -153,7 +154,7 @@ impl Queue {
         if tasks.is_empty() {
             self.lines.remove(&line);
         }
-        *self.lengths.of(place.2) -= usize::from(was_there);
+        *self.lengths.of(place.3) -= usize::from(was_there);
         was_there
     }
 
@@ -163,7 +164,7 @@ impl Queue {
             Priority::Normal => 1,
             Priority::Low => 2,
         };
-        (since + self.age.saturating_mul(below_high), task, priority)
+        (since + self.age.saturating_mul(below_high), below_high, task, priority)
     }
 }
 
@@ -237,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn without_ageing_no_priority_is_as_good_as_another() {
+        for age in [Duration::MAX, Duration::from_secs(1 << 34)] {
+            let mut queue = Queue::new(age);
+            for (task, priority) in (0..).zip([Priority::Low, Priority::Normal, Priority::High]) {
+                queue.push(ANYONE, claim(priority, task, task));
+            }
+            let order: Vec<_> = std::iter::from_fn(|| queue.pop(0, true)).collect();
+            assert_eq!(order, [2, 1, 0], "{age:?}");
+        }
+    }
+
+    #[test]
     fn a_worker_that_may_not_call_is_given_only_what_would_rather_be_refused() {
         let mut queue = Queue::default();
         let (waits, refused) = (0, 1);
@@ -276,7 +289,7 @@ mod tests {
                 let rank = |claim: &Claim| {
                     let low = [Priority::High, Priority::Normal, Priority::Low];
                     let class = low.iter().position(|p| *p == claim.priority).unwrap() as u32;
-                    (claim.since + age * class, claim.task)
+                    (claim.since + age * class, class, claim.task)
                 };
                 let next = plain.iter().filter(fits).map(|(_, claim)| *claim).min_by_key(rank);
                 assert_eq!(queue.pop(agent, may_call), next.map(|claim| claim.task), "seed {seed}");

@@ -33,7 +33,9 @@ impl Handler<Finished> for Coordinator {
         let rejects = spec.rate_limit.as_ref().is_some_and(|l| l.mode == LimitMode::Reject);
         let rests = free_at > self.services.clock.now() && !rejects;
         if rests {
-            self.roster.set(worker, State::Resting(free_at));
+            let since = self.services.clock.now();
+            self.roster.set(worker, State::Resting { until: free_at, since });
+            self.watch_idle(worker, since, ctx);
         } else {
             self.set_ready(worker, ctx);
         }
@@ -187,6 +189,7 @@ impl Handler<Tell> for Coordinator {
             return self.tell_if_idle();
         }
         let Some(entry) = self.tasks.remove(&task) else { return };
+        self.deadlines.remove(&(entry.assignment.deadline, task));
         self.stats.count(&outcome);
         if self.plan.tasks_have_budgets {
             let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());

@@ -62,7 +62,7 @@ impl Coordinator {
                 State::Gone => continue,
                 // Its own pause is over with that of the group, and an earlier start is called off.
                 State::Down => self.troupe.retire(worker),
-                State::Ready(_) | State::Resting(_) | State::Busy(_) => {
+                State::Ready(_) | State::Resting { .. } | State::Busy(_) => {
                     self.stop_with_group(worker, group, pause, ctx);
                 }
             }

@@ -15,8 +15,8 @@ use lines::Lines;
 pub(super) enum State {
     /// Nothing since then; it may call.
     Ready(Timestamp),
-    /// Nothing; by its own limit it may not call before this moment.
-    Resting(Timestamp),
+    /// Nothing since then; by its own limit it may not call before `until`.
+    Resting { until: Timestamp, since: Timestamp },
     /// A task.
     Busy(TaskNumber),
     /// It panicked and pauses before it goes on.
@@ -39,7 +39,7 @@ impl Counts {
     fn of(&mut self, state: State) -> &mut usize {
         match state {
             State::Ready(_) => &mut self.ready,
-            State::Resting(_) => &mut self.resting,
+            State::Resting { .. } => &mut self.resting,
             State::Busy(_) => &mut self.busy,
             State::Down => &mut self.down,
             State::Gone => &mut self.gone,
@@ -194,7 +194,7 @@ impl Roster {
         let Worker { state: old, agent, .. } = self.workers[worker as usize];
         match old {
             State::Ready(_) => self.leave_line(worker),
-            State::Resting(at) => {
+            State::Resting { until: at, .. } => {
                 self.resting.remove(&(at, worker));
                 self.agents[agent as usize].resting.remove(&(at, worker));
             }
@@ -206,7 +206,7 @@ impl Roster {
         self.workers[worker as usize].state = state;
         match state {
             State::Ready(_) => self.join_line(worker),
-            State::Resting(at) => {
+            State::Resting { until: at, .. } => {
                 self.resting.insert((at, worker));
                 self.agents[agent as usize].resting.insert((at, worker));
             }
@@ -303,10 +303,10 @@ mod tests {
     fn a_resting_worker_is_taken_only_for_what_would_rather_be_refused() {
         let mut roster = Roster::new(&[1], NOW);
         let at = Timestamp::from_millis(5);
-        roster.set(0, State::Resting(at));
+        roster.set(0, State::Resting { until: at, since: NOW });
         assert_eq!(roster.take(Some(0), false, 1), None);
         assert_eq!(roster.take(Some(0), true, 1), Some(0));
-        roster.set(0, State::Resting(at));
+        roster.set(0, State::Resting { until: at, since: NOW });
         assert_eq!(roster.next_wake(), Some(at));
         assert_eq!(roster.wake(at), [0]);
         assert_eq!(roster.take(Some(0), false, 1), Some(0));
@@ -337,7 +337,7 @@ mod tests {
                 let at = Timestamp::from_millis(random.u64(..50));
                 let state = match random.u32(..12) {
                     0..4 => State::Ready(NOW),
-                    4..7 => State::Resting(at),
+                    4..7 => State::Resting { until: at, since: NOW },
                     7..10 => State::Busy(step),
                     10 => State::Down,
                     _ if step > 300 => State::Gone,
@@ -363,7 +363,7 @@ mod tests {
                     assert_eq!(roster.idle_agents().contains(&agent), any, "seed {seed}");
                 }
                 let first = plain.iter().filter_map(|s| match s {
-                    State::Resting(at) => Some(*at),
+                    State::Resting { until, .. } => Some(*until),
                     _ => None,
                 });
                 assert_eq!(roster.next_wake(), first.min(), "seed {seed}");

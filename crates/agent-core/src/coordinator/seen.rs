@@ -169,7 +169,7 @@ impl Handler<Inspect> for Coordinator {
         for worker in self.roster.workers_of(agent) {
             match self.roster.state(worker) {
                 State::Ready(_) => view.workers.ready += 1,
-                State::Resting(_) => view.workers.resting += 1,
+                State::Resting { .. } => view.workers.resting += 1,
                 State::Down => view.workers.down += 1,
                 State::Gone => view.workers.gone += 1,
                 State::Busy(task) => {

@@ -205,21 +205,28 @@ impl Handler<GiveUpIdle> for Coordinator {
     fn handle(&mut self, _msg: GiveUpIdle, ctx: &mut Context<Self>) {
         self.gives_up_at = None;
         let now = self.services.clock.now();
-        while let Some(&(since, worker)) = self.idle.front() {
+        while let Some(&(since, worker)) = self.idle.first() {
             if since + self.plan.lazy.idle_for > now {
                 break;
             }
-            self.idle.pop_front();
+            self.idle.pop_first();
             let member = &mut self.troupe.members[worker as usize];
             member.is_watched = false;
             let within = self.plan.supervision.within;
             let counts = member.crashed_at.is_some_and(|at| at + within >= now);
             match self.roster.state(worker) {
-                State::Ready(idle) if idle + self.plan.lazy.idle_for <= now && !counts => {
-                    self.give_up(worker);
+                // It crashed not long ago.
+                State::Ready(_) | State::Resting { .. } if counts => {
+                    self.watch_idle(worker, now, ctx);
                 }
-                // It has worked in the meantime, or crashed not long ago.
-                State::Ready(_) | State::Resting(_) => self.watch_idle(worker, now, ctx),
+                State::Ready(idle) | State::Resting { since: idle, .. } => {
+                    if idle + self.plan.lazy.idle_for <= now {
+                        self.give_up(worker);
+                    } else {
+                        // It has worked in the meantime.
+                        self.watch_idle(worker, idle, ctx);
+                    }
+                }
                 // It comes back here when it is done.
                 State::Busy(_) | State::Down | State::Gone => {}
             }
@@ -270,12 +277,12 @@ impl Coordinator {
             return;
         }
         member.is_watched = true;
-        self.idle.push_back((since, worker));
+        self.idle.insert((since, worker));
         self.arm_give_up(ctx);
     }
 
     fn arm_give_up(&mut self, ctx: &mut Context<Self>) {
-        let Some(&(since, _)) = self.idle.front() else { return };
+        let Some(&(since, _)) = self.idle.first() else { return };
         if self.gives_up_at.is_none() {
             let at = since + self.plan.lazy.idle_for;
             self.gives_up_at = Some(at);
