@@ -11,6 +11,7 @@ use crate::supervision::Supervision;
 use crate::task::ErrorCode;
 
 mod history;
+mod tickets;
 
 const TASKS: u64 = 16;
 const PANICS: u32 = 60;
