@@ -29,12 +29,12 @@ pub struct Claim {
     pub priority: Priority,
     /// Since when it waits: its acceptance.
     pub since: Timestamp,
-    /// Which task: of two as urgent, with the same moment, the earlier one is first.
+    /// Which task: of two with the same moment the earlier one is first.
     pub task: TaskNumber,
 }
 
-/// The place of a task: who comes first, and its priority to count it by. Of two with the same
-/// moment the more urgent is first: at the end of time all moments are the same.
+/// The place of a task: who comes first, and its priority to count it by. At the end of time, where
+/// all moments are the same, the more urgent is first.
 type Place = (Timestamp, u32, TaskNumber, Priority);
 
 /// The tasks that wait for a worker.
@@ -164,7 +164,9 @@ impl Queue {
             Priority::Normal => 1,
             Priority::Low => 2,
         };
-        (since + self.age.saturating_mul(below_high), below_high, task, priority)
+        let moment = since + self.age.saturating_mul(below_high);
+        let class = if moment == Timestamp::NEVER { below_high } else { 0 };
+        (moment, class, task, priority)
     }
 }
 
@@ -289,7 +291,7 @@ mod tests {
                 let rank = |claim: &Claim| {
                     let low = [Priority::High, Priority::Normal, Priority::Low];
                     let class = low.iter().position(|p| *p == claim.priority).unwrap() as u32;
-                    (claim.since + age * class, class, claim.task)
+                    (claim.since + age * class, claim.task)
                 };
                 let next = plain.iter().filter(fits).map(|(_, claim)| *claim).min_by_key(rank);
                 assert_eq!(queue.pop(agent, may_call), next.map(|claim| claim.task), "seed {seed}");

@@ -59,7 +59,8 @@ fn open() -> OpenAttempt {
 }
 
 fn reserve(name: AttemptId, amount: NanoUsd, ticket: Option<Ticket>) -> Reserve {
-    let scopes: Arc<[Scope]> = open().subject.scopes("a key").into();
+    let open = open();
+    let scopes: Arc<[Scope]> = open.subject.scopes(&open.account).into();
     Reserve { name, scopes, amount, ticket, deadline: Timestamp::from_millis(60_000) }
 }
 
@@ -82,9 +83,9 @@ fn a_ticket_of_an_earlier_life_takes_nobodys_place() {
         let budget = Budget::new(ledger(), clock.clone(), notices).rebuilt_from(source);
         let budget = guard::start(budget, Again(clock.clone()));
         let money = budget.send(reserve(open().id(), limit(), None)).await.unwrap().unwrap();
-        let earlier = ticket(&budget, 1).await;
+        let earlier = ticket(&budget, 2).await;
         budget.do_send(Ruin);
-        let later = ticket(&budget, 2).await;
+        let later = ticket(&budget, 3).await;
         let deadline = Timestamp::from_millis(60_000);
         let waits = actix::spawn(budget.send(AwaitRoom { ticket: later, deadline }));
         clock.sleep(Duration::from_secs(1)).await;
@@ -93,7 +94,7 @@ fn a_ticket_of_an_earlier_life_takes_nobodys_place() {
         drop(money);
         let turn = waits.await.unwrap().unwrap().unwrap();
         assert_eq!(clock.now(), Timestamp::from_millis(2_000));
-        let name = AttemptId { call_id: CallId::new(Timestamp::EPOCH, 2), attempt: 2 };
+        let name = AttemptId { call_id: CallId::new(Timestamp::EPOCH, 2), attempt: 3 };
         drop(budget.send(reserve(name, limit(), Some(turn))).await.unwrap().unwrap());
     });
 }
