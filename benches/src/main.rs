@@ -1,8 +1,9 @@
-//! What the runtime costs: `agent-benches overhead`, `http`, `limits`, `store`, `storm`, `idle`, `growth`,
+//! What the runtime costs: `agent-benches overhead`, `http`, `fidelity`, `limits`, `store`, `storm`, `idle`, `growth`,
 //! `inflight` or `crash`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
 mod crowd;
+mod fidelity;
 mod http;
 mod limits;
 mod measure;
@@ -21,12 +22,14 @@ fn main() -> Result<(), Failure> {
         "overhead" => overhead::run(),
         "idle" | "growth" | "inflight" | "crash" => crowd::run(&which),
         "http" => http::run(),
+        "fidelity" => fidelity::run(),
+        "serve-scripted" => fidelity::serve(),
         "limits" => limits::run(),
         "store" => store::run(),
         "storm" => storm::run(),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
         _ => {
-            Err("say which: overhead, http, limits, store, storm, idle, growth, inflight or crash"
+            Err("say which: overhead, http, fidelity, limits, store, storm, idle, growth, inflight or crash"
                 .into())
         }
     }

@@ -6,6 +6,7 @@ mod chaos;
 mod children;
 mod embedding;
 mod fate;
+mod fidelity;
 mod groups;
 mod held_up;
 mod invariants;

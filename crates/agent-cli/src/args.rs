@@ -289,6 +289,9 @@ pub(crate) struct MockProvider {
     /// Latency, answers, limits and faults
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) scenario: Option<PathBuf>,
+    /// Answer as the provider of a simulated scenario does, in real time
+    #[arg(long, value_name = "SCENARIO.toml", conflicts_with_all = ["scenario", "ledger"])]
+    pub(crate) simulated: Option<PathBuf>,
     /// Append one line a billed answer to this file
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) ledger: Option<PathBuf>,

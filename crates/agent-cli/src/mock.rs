@@ -3,6 +3,7 @@
 use std::fs;
 
 use agent_sim::mock::{MockProvider, Scenario};
+use agent_sim::scenario as simulated;
 
 use crate::args;
 use crate::exit::{Exit, Failure};
@@ -21,7 +22,13 @@ pub(crate) async fn run(args: &args::MockProvider) -> Result<Exit, Failure> {
         None => Scenario::default(),
     };
     let mut signals = Signals::new()?;
-    let mock = MockProvider::start(args.listen, scenario, args.ledger.clone()).await?;
+    let mock = match &args.simulated {
+        Some(path) => {
+            let simulated = simulated::Scenario::load(path, &[])?;
+            MockProvider::start_scripted(args.listen, &simulated, simulated.run.seed).await?
+        }
+        None => MockProvider::start(args.listen, scenario, args.ledger.clone()).await?,
+    };
     output::result(&format!("listening on {}", mock.url()))?;
     signals.end().await;
     mock.shutdown().await.map_err(|error| match &args.ledger {

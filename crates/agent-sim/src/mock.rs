@@ -24,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::engine::ScriptedProvider;
+
 mod answer;
 mod bill;
 mod call;
@@ -35,6 +37,7 @@ mod quota;
 mod reply;
 mod request;
 mod scenario;
+mod scripted;
 mod serve;
 mod spoil;
 
@@ -71,6 +74,8 @@ struct State {
     picker: Mutex<fault::Picker>,
     limiter: Mutex<limiter::Limiter>,
     bill: Mutex<bill::Bill>,
+    /// Answers instead, where there is one.
+    scripted: Option<ScriptedProvider>,
 }
 
 impl State {
@@ -126,6 +131,31 @@ impl MockProvider {
         scenario: Scenario,
         ledger: Option<PathBuf>,
     ) -> Result<MockProvider, MockError> {
+        MockProvider::serve(listen, scenario, ledger, None)
+    }
+
+    /// Listens on `listen`, and answers as the provider of a simulated scenario does in the replica
+    /// with this seed: the same answers after the same times, in real time. Nothing is billed.
+    ///
+    /// # Errors
+    ///
+    /// [`MockError::Listen`] where the address cannot be had.
+    #[expect(clippy::unused_async, reason = "needs a tokio runtime, which awaiting makes plain")]
+    pub async fn start_scripted(
+        listen: SocketAddr,
+        scenario: &crate::scenario::Scenario,
+        seed: u64,
+    ) -> Result<MockProvider, MockError> {
+        let scripted = ScriptedProvider::new(scenario, seed, Clock::real());
+        MockProvider::serve(listen, Scenario::default(), None, Some(scripted))
+    }
+
+    fn serve(
+        listen: SocketAddr,
+        scenario: Scenario,
+        ledger: Option<PathBuf>,
+        scripted: Option<ScriptedProvider>,
+    ) -> Result<MockProvider, MockError> {
         scenario.validate()?;
         let file = ledger.map(|path| {
             let file = OpenOptions::new().create(true).append(true).open(&path);
@@ -144,6 +174,7 @@ impl MockProvider {
             picker: Mutex::new(fault::Picker::new(scenario.seed, scenario.fault.len())),
             limiter: Mutex::new(limiter::Limiter::new(scenario.limits.clone())),
             bill: Mutex::new(bill::Bill::new(file)),
+            scripted,
             scenario,
         });
         let (end, ended) = oneshot::channel();

@@ -219,33 +219,37 @@ impl Drop for Over<'_> {
     }
 }
 
+impl ScriptedProvider {
+    /// Answers a request that arrives now.
+    pub(crate) async fn respond(&self, request: &Request) -> Result<Answer, LlmError> {
+        match self.arrive(request) {
+            Course::Fails(after, error) => {
+                self.clock.sleep(after).await;
+                Err(error)
+            }
+            Course::Hangs => std::future::pending().await,
+            Course::Breaks(timing, served) => {
+                let _over = Over(self, served);
+                self.clock.sleep(Duration::from_nanos(timing.total_ns / 2)).await;
+                Err(LlmError::new(LlmErrorKind::Broken, "the connection was reset"))
+            }
+            Course::Answers(timing, served, ask, limits) => {
+                let over = Over(self, served);
+                self.clock.sleep(Duration::from_nanos(timing.total_ns)).await;
+                drop(over);
+                self.world().attempts.remove(&(ask.workload, ask.task, ask.turn));
+                Ok(self.answer(request, &ask, limits))
+            }
+        }
+    }
+}
+
 impl LlmClient for ScriptedProvider {
     fn complete<'a>(
         &'a self,
         request: &'a Request,
     ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
-        let course = self.arrive(request);
-        Box::pin(async move {
-            match course {
-                Course::Fails(after, error) => {
-                    self.clock.sleep(after).await;
-                    Err(error)
-                }
-                Course::Hangs => std::future::pending().await,
-                Course::Breaks(timing, served) => {
-                    let _over = Over(self, served);
-                    self.clock.sleep(Duration::from_nanos(timing.total_ns / 2)).await;
-                    Err(LlmError::new(LlmErrorKind::Broken, "the connection was reset"))
-                }
-                Course::Answers(timing, served, ask, limits) => {
-                    let over = Over(self, served);
-                    self.clock.sleep(Duration::from_nanos(timing.total_ns)).await;
-                    drop(over);
-                    self.world().attempts.remove(&(ask.workload, ask.task, ask.turn));
-                    Ok(self.answer(request, &ask, limits))
-                }
-            }
-        })
+        Box::pin(self.respond(request))
     }
 
     fn provider(&self) -> &str {

@@ -13,7 +13,7 @@ use socket2::Socket;
 
 use super::limiter::{Amounts, Refusal};
 use super::reply::{Head, JSON, Problem, Reply, usual_message};
-use super::{State, call, models, request};
+use super::{State, call, models, request, scripted};
 
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
@@ -57,8 +57,12 @@ async fn route(state: &Arc<State>, socket: &Socket, request: Request<Incoming>) 
         let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
             return head.refuse(&Problem::new(413, usual_message(413)));
         };
+        let body = body.to_bytes();
+        if let Some(scripted) = state.scripted.as_ref().filter(|_| !is_counted) {
+            return scripted::answer(scripted, head, &body).await;
+        }
         let asker = Asker { key, version: version.unwrap_or_default(), is_counted };
-        return messages(state, socket, head, asker, body.to_bytes()).await;
+        return messages(state, socket, head, asker, body).await;
     }
     models(state, head, &parts)
 }
