@@ -8,14 +8,13 @@ use agent_core::clock::Clock;
 use agent_core::llm::anthropic::{Anthropic, AnthropicConfig};
 use agent_core::llm::{KeyRing, KeySource};
 use agent_core::permits::ProviderLimits;
-use agent_core::system::AgentSystem;
 use agent_sim::mock::{MockProvider, Scenario};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::Failure;
+use crate::fleet::{MODEL, play_well, system};
 use crate::measure::{Took, measure, median, ratio};
-use crate::overhead::{MODEL, agent, budgets, play};
 
 const WORKERS: u32 = 1_000;
 const CALLS: u32 = 10;
@@ -75,13 +74,9 @@ async fn accounted(url: &str) -> Result<Took, Failure> {
         max_concurrent: WORKERS.try_into()?,
         ..ProviderLimits::default()
     };
-    let builder = AgentSystem::builder(client(url)?).agent(agent()?).limits(limits);
-    let mut builder = builder.store(folder.path());
-    for budget in budgets()? {
-        builder = builder.budget(budget);
-    }
+    let builder = system(client(url)?, WORKERS)?.limits(limits).store(folder.path());
     let system = builder.start().await?;
-    let (took, played) = measure(play(&system, WORKERS * CALLS)).await;
+    let (took, played) = measure(play_well(&system, WORKERS * CALLS, 2 * WORKERS)).await;
     played?;
     system.finish().await;
     Ok(took)

@@ -8,8 +8,8 @@ use agent_core::system::AgentSystem;
 use agent_core::task::Task;
 
 use crate::Failure;
+use crate::fleet::{MODEL, agent};
 use crate::http::{Mock, client};
-use crate::overhead::agent;
 
 const SCENARIO: &str = "[latency]\nbase = \"200ms\"\n[output]\ntokens = 20\ninput_tokens = 160\n\
                         [limits]\nrequests_per_minute = 600\ninput_tokens_per_minute = 100000\n";
@@ -25,8 +25,8 @@ pub(crate) fn run() -> Result<(), Failure> {
             max_wait: Duration::from_secs(3_600),
             ..ProviderLimits::default()
         };
-        let builder = AgentSystem::builder(client(&mock.url)?).agent(agent()?).limits(limits);
-        let system = builder.start().await?;
+        let builder = AgentSystem::builder(client(&mock.url)?).limits(limits);
+        let system = builder.agent(agent("clerk", MODEL, 1_000)?).start().await?;
         let mut outcomes = system.outcomes();
         for id in 0..600 * (MINUTES + 1) {
             system.submit(Task::new(id.to_string(), format!("File letter {id}"))).await?;

@@ -1,13 +1,16 @@
 //! What the runtime costs: `agent-benches overhead`, `http`, `fidelity`, `limits`, `store`, `storm`, `idle`, `growth`,
-//! `inflight` or `crash`.
+//! `inflight`, `crash` or `peers`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
+mod client;
 mod crowd;
 mod fidelity;
+mod fleet;
 mod http;
 mod limits;
 mod measure;
 mod overhead;
+mod peers;
 mod store;
 mod storm;
 
@@ -27,9 +30,11 @@ fn main() -> Result<(), Failure> {
         "limits" => limits::run(),
         "store" => store::run(),
         "storm" => storm::run(),
+        "peers" => peers::run(),
+        "one" => peers::one(std::env::args().skip(2)),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
         _ => {
-            Err("say which: overhead, http, fidelity, limits, store, storm, idle, growth, inflight or crash"
+            Err("say which: overhead, http, fidelity, limits, store, storm, idle, growth, inflight, crash or peers"
                 .into())
         }
     }

@@ -45,6 +45,11 @@ pub(crate) fn median(rounds: &[Took], of: impl Fn(&Took) -> Duration) -> Duratio
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
+/// Microseconds of `took` for each of `count`.
+pub(crate) fn each(took: Duration, count: u32) -> f64 {
+    took.as_secs_f64() * 1e6 / f64::from(count)
+}
+
 /// The ratio of two durations.
 pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
     a.as_secs_f64() / b.as_secs_f64().max(1e-9)

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agent_core::agent::AgentSpec;
-use agent_core::clock::{Clock, Timestamp};
-use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
-use agent_core::permits::{AgentRateLimit, ProviderLimits};
+use agent_core::clock::Clock;
+use agent_core::permits::ProviderLimits;
 use agent_core::supervision::Supervision;
 use agent_core::system::AgentSystem;
 use agent_core::task::Task;
-use agent_core::usage::Usage;
-use futures_util::future::LocalBoxFuture;
 
 use crate::Failure;
+use crate::client::{InProcess, Storm};
+use crate::crowd::silence;
+use crate::fleet::agent;
 use crate::measure::{Took, measure};
 
 const FRAGILE: u32 = 10_000;
@@ -28,40 +27,6 @@ const FRAGILE_CALL: Duration = Duration::from_secs(1);
 const CALM_MODEL: &str = "claude-haiku-4-5";
 const FRAGILE_MODEL: &str = "claude-sonnet-4-5";
 
-/// Answers; calls of one model panic instead, until the storm is over.
-#[derive(Debug, Clone)]
-struct Provider {
-    clock: Clock,
-    storm_ends: Timestamp,
-    panics: Arc<AtomicU64>,
-}
-
-impl LlmClient for Provider {
-    fn complete<'a>(
-        &'a self,
-        request: &'a Request,
-    ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
-        Box::pin(async move {
-            let fragile = request.model == FRAGILE_MODEL;
-            self.clock.sleep(if fragile { FRAGILE_CALL } else { CALM_CALL }).await;
-            if fragile && self.clock.now() < self.storm_ends {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                panic!("the storm");
-            }
-            Ok(Answer {
-                content: vec![Block::Text { text: "done".into() }],
-                stop_reason: Some(StopReason::EndTurn),
-                usage: Usage { input_tokens: 90, output_tokens: 40, ..Usage::default() },
-                ..Answer::default()
-            })
-        })
-    }
-
-    fn provider(&self) -> &str {
-        "storm"
-    }
-}
-
 /// What one round came to.
 struct Round {
     /// Calm tasks a second.
@@ -73,20 +38,17 @@ struct Round {
     crashed: u64,
 }
 
-fn agent(name: &str, model: &str, count: u32) -> Result<AgentSpec, Failure> {
-    let limit = AgentRateLimit { calls: 1_000_000.try_into()?, ..AgentRateLimit::default() };
-    Ok(AgentSpec::new(name, model).count(count).max_tokens(100).rate_limit(limit))
-}
-
 async fn round(storm: bool) -> Result<Round, Failure> {
     let clock = Clock::real();
     let lasts = if storm { Duration::from_secs(SECONDS.into()) } else { Duration::ZERO };
-    let panics = Arc::default();
-    let provider = Provider {
-        clock: clock.clone(),
-        storm_ends: clock.now() + lasts,
+    let panics: Arc<AtomicU64> = Arc::default();
+    let storm = Storm {
+        model: FRAGILE_MODEL,
+        call: FRAGILE_CALL,
+        ends: clock.now() + lasts,
         panics: Arc::clone(&panics),
     };
+    let provider = InProcess::after(CALM_CALL).storm(storm);
     let supervision = Supervision {
         max_restarts: u32::MAX,
         backoff: Duration::from_millis(1),
@@ -141,8 +103,7 @@ async fn round(storm: bool) -> Result<Round, Failure> {
 }
 
 pub(crate) fn run() -> Result<(), Failure> {
-    // What the default hook prints would be dearer than the restarts.
-    std::panic::set_hook(Box::new(|_| {}));
+    silence();
     actix::System::new().block_on(async {
         let undisturbed = round(false).await?;
         let storm = round(true).await?;

@@ -1,0 +1,91 @@
+//! The agents, limits, budgets and tasks of the benchmarks, and how tasks are played.
+
+use agent_core::agent::AgentSpec;
+use agent_core::ledger::BudgetSpec;
+use agent_core::llm::LlmClient;
+use agent_core::permits::{AgentRateLimit, ProviderLimits};
+use agent_core::system::{AgentSystem, AgentSystemBuilder};
+use agent_core::task::Task;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::Failure;
+
+pub(crate) const MODEL: &str = "claude-haiku-4-5";
+
+/// An agent whose own limit is out of the way, but there.
+pub(crate) fn agent(name: &str, model: &str, workers: u32) -> Result<AgentSpec, Failure> {
+    let limit = AgentRateLimit { calls: 1_000_000.try_into()?, ..AgentRateLimit::default() };
+    Ok(AgentSpec::new(name, model).count(workers).max_tokens(100).rate_limit(limit))
+}
+
+/// A system of one agent: limits of requests, tokens and calls at once, and budgets in five scopes,
+/// none of which is ever reached.
+pub(crate) fn system(
+    client: impl LlmClient + 'static,
+    workers: u32,
+) -> Result<AgentSystemBuilder, Failure> {
+    let limits = ProviderLimits {
+        requests_per_minute: 1_000_000_000.try_into().ok(),
+        input_tokens_per_minute: 1_000_000_000_000.try_into().ok(),
+        max_concurrent: 1_000_000.try_into()?,
+        ..ProviderLimits::default()
+    };
+    let builder = AgentSystem::builder(client)
+        .agent(agent("clerk", MODEL, workers)?)
+        .limits(limits)
+        .max_open_tasks(2_000_000);
+    Ok(budgets()?.into_iter().fold(builder, AgentSystemBuilder::budget))
+}
+
+pub(crate) fn task(id: u32) -> Task {
+    let mut task = Task::new(id.to_string(), format!("File letter {id}"));
+    task.description = Some("Put it where it belongs, and say where that is.".to_owned());
+    task.project_id = Some(format!("project-{}", id % 3));
+    task.user_id = Some(format!("user-{}", id % 7));
+    task
+}
+
+fn budgets() -> Result<Vec<BudgetSpec>, Failure> {
+    let scopes = ["global", "project:*", "agent:*", "user:*", "model:*"];
+    let budget = |scope: &str| Ok(BudgetSpec::new(scope.parse()?, "100000".parse()?));
+    scopes.into_iter().map(budget).collect()
+}
+
+/// Plays `count` tasks to their outcomes, so many of them open at a time; answers how many failed.
+pub(crate) async fn play(
+    system: &AgentSystem,
+    count: u32,
+    open_at_once: u32,
+) -> Result<u32, Failure> {
+    let mut outcomes = system.outcomes();
+    let mut submitting = FuturesUnordered::new();
+    let (mut submitted, mut ended, mut failed) = (0, 0, 0);
+    while ended < count {
+        while submitted < count && submitted - ended < open_at_once {
+            submitting.push(system.submit(task(submitted)));
+            submitted += 1;
+        }
+        tokio::select! {
+            biased;
+            Some(outcome) = outcomes.next() => {
+                ended += 1;
+                failed += u32::from(outcome.error.is_some());
+            }
+            Some(submitted) = submitting.next(), if !submitting.is_empty() => drop(submitted?),
+        }
+    }
+    Ok(failed)
+}
+
+/// The same where none may fail.
+pub(crate) async fn play_well(
+    system: &AgentSystem,
+    count: u32,
+    open_at_once: u32,
+) -> Result<(), Failure> {
+    match play(system, count, open_at_once).await? {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {count} tasks failed").into()),
+    }
+}
