@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_core::agent::{AgentSpec, Behaviour, Output, Scene};
+use agent_core::agent::{Behaviour, Output, Scene};
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::supervision::Supervision;
 use agent_core::system::AgentSystem;
@@ -10,7 +10,7 @@ use agent_core::task::{Task, TaskError};
 
 use crate::Failure;
 use crate::client::{InProcess, Storm};
-use crate::fleet::{MODEL, play, play_well, system};
+use crate::fleet::{MODEL, clerks, play, play_well, system};
 use crate::measure::{Took, each, measure, median, resident};
 
 const ROUNDS: usize = 3;
@@ -28,7 +28,7 @@ fn at_once() -> InProcess {
 pub(crate) async fn idlers(workers: u32, eager: u32) -> Result<(Took, u64), Failure> {
     let before = resident();
     let (took, started) = measure(async {
-        let builder = system(at_once(), workers)?;
+        let builder = system(at_once(), clerks(workers)?)?;
         let system = builder.eager_workers(eager as usize, Duration::from_secs(3_600));
         let system = system.start().await?;
         // Twice through the mailbox: their guards have been polled by then.
@@ -56,9 +56,11 @@ async fn idle() -> Result<(), Failure> {
     Ok(())
 }
 
-/// So many small tasks through so many workers.
-pub(crate) async fn tasks(workers: u32, count: u32) -> Result<Took, Failure> {
-    let system = system(at_once(), workers)?.start().await?;
+/// So many small tasks, written down in memory or nowhere, through so many workers.
+pub(crate) async fn tasks(workers: u32, count: u32, records: bool) -> Result<Took, Failure> {
+    let builder = system(at_once(), clerks(workers)?)?;
+    let builder = if records { builder } else { builder.without_records() };
+    let system = builder.start().await?;
     let (took, played) = measure(play_well(&system, count, OPEN)).await;
     played?;
     system.finish().await;
@@ -67,16 +69,20 @@ pub(crate) async fn tasks(workers: u32, count: u32) -> Result<Took, Failure> {
 
 async fn growth() -> Result<(), Failure> {
     const COUNT: u32 = 200_000;
-    println!("{COUNT} small tasks, all accounted for in memory, median of {ROUNDS} rounds");
-    let mut first = None;
-    for workers in [100, 10_000, 1_000_000] {
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            rounds.push(tasks(workers, COUNT).await?);
+    println!("{COUNT} small tasks, median of {ROUNDS} rounds");
+    for (name, records) in [("records in memory", true), ("no records", false)] {
+        let mut first = None;
+        for workers in [100, 10_000, 1_000_000] {
+            let mut rounds = Vec::new();
+            for _ in 0..ROUNDS {
+                rounds.push(tasks(workers, COUNT, records).await?);
+            }
+            let cpu = each(median(&rounds, |took| took.cpu), COUNT);
+            let times = cpu / *first.get_or_insert(cpu);
+            println!(
+                "{name}: {workers:>9} workers {cpu:>6.2} µs CPU a task, {times:.2} × the first"
+            );
         }
-        let cpu = each(median(&rounds, |took| took.cpu), COUNT);
-        let first = *first.get_or_insert(cpu);
-        println!("{workers:>9} workers {cpu:>8.2} µs CPU a task, {:.2} × the first", cpu / first);
     }
     Ok(())
 }
@@ -84,7 +90,7 @@ async fn growth() -> Result<(), Failure> {
 /// Calls in flight at once.
 async fn inflight() -> Result<(), Failure> {
     const CALLS: u32 = 100_000;
-    let builder = system(InProcess::after(Duration::from_secs(1)), CALLS)?;
+    let builder = system(InProcess::after(Duration::from_secs(1)), clerks(CALLS)?)?;
     let builder = builder.eager_workers(CALLS as usize, Duration::from_secs(3_600));
     let system = builder.start().await?;
     system.snapshot().await?;
@@ -145,9 +151,9 @@ async fn play_badly(system: AgentSystem, count: u32) -> Result<Took, Failure> {
 /// gives its task back to the queue.
 pub(crate) async fn restarts(count: u32) -> Result<Took, Failure> {
     silence();
-    let mut builder = system(at_once(), 1)?;
-    builder = builder.agent(AgentSpec::new("fragile", MODEL).count(FRAGILE).behaviour(|| Fragile));
-    let system = builder.supervision(unforgiving(count / FRAGILE)?).start().await?;
+    let builder = system(at_once(), clerks(FRAGILE)?.behaviour(|| Fragile))?;
+    let builder = builder.supervision(unforgiving(count / FRAGILE)?).without_records();
+    let system = builder.start().await?;
     play_badly(system, FRAGILE).await
 }
 
@@ -163,10 +169,10 @@ async fn crash() -> Result<(), Failure> {
     silence();
     let (mut well, mut crashed, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        well.push(tasks(1_000, COUNT).await?);
+        well.push(tasks(1_000, COUNT, true).await?);
         let (call, ends) = (Duration::ZERO, Timestamp::NEVER);
         let storm = Storm { model: MODEL, call, ends, panics: std::sync::Arc::default() };
-        let builder = system(at_once().storm(storm), 1_000)?;
+        let builder = system(at_once().storm(storm), clerks(1_000)?)?;
         let system = builder.supervision(unforgiving(CRASHES)?).start().await?;
         crashed.push(play_badly(system, COUNT).await?);
         alone.push(restarts(10 * COUNT).await?);

@@ -13,17 +13,22 @@ use crate::Failure;
 
 pub(crate) const MODEL: &str = "claude-haiku-4-5";
 
+/// The agent of most benchmarks.
+pub(crate) fn clerks(workers: u32) -> Result<AgentSpec, Failure> {
+    agent("clerk", MODEL, workers)
+}
+
 /// An agent whose own limit is out of the way, but there.
 pub(crate) fn agent(name: &str, model: &str, workers: u32) -> Result<AgentSpec, Failure> {
     let limit = AgentRateLimit { calls: 1_000_000.try_into()?, ..AgentRateLimit::default() };
     Ok(AgentSpec::new(name, model).count(workers).max_tokens(100).rate_limit(limit))
 }
 
-/// A system of one agent: limits of requests, tokens and calls at once, and budgets in five scopes,
+/// A system of this agent: limits of requests, tokens and calls at once, and budgets in five scopes,
 /// none of which is ever reached.
 pub(crate) fn system(
     client: impl LlmClient + 'static,
-    workers: u32,
+    agent: AgentSpec,
 ) -> Result<AgentSystemBuilder, Failure> {
     let limits = ProviderLimits {
         requests_per_minute: 1_000_000_000.try_into().ok(),
@@ -31,10 +36,8 @@ pub(crate) fn system(
         max_concurrent: 1_000_000.try_into()?,
         ..ProviderLimits::default()
     };
-    let builder = AgentSystem::builder(client)
-        .agent(agent("clerk", MODEL, workers)?)
-        .limits(limits)
-        .max_open_tasks(2_000_000);
+    let builder =
+        AgentSystem::builder(client).agent(agent).limits(limits).max_open_tasks(2_000_000);
     Ok(budgets()?.into_iter().fold(builder, AgentSystemBuilder::budget))
 }
 

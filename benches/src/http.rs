@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::Failure;
-use crate::fleet::{MODEL, play_well, system};
+use crate::fleet::{MODEL, clerks, play_well, system};
 use crate::measure::{Took, measure, median, ratio};
 
 const WORKERS: u32 = 1_000;
@@ -74,7 +74,7 @@ async fn accounted(url: &str) -> Result<Took, Failure> {
         max_concurrent: WORKERS.try_into()?,
         ..ProviderLimits::default()
     };
-    let builder = system(client(url)?, WORKERS)?.limits(limits).store(folder.path());
+    let builder = system(client(url)?, clerks(WORKERS)?)?.limits(limits).store(folder.path());
     let system = builder.start().await?;
     let (took, played) = measure(play_well(&system, WORKERS * CALLS, 2 * WORKERS)).await;
     played?;

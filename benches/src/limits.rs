@@ -8,7 +8,7 @@ use agent_core::system::AgentSystem;
 use agent_core::task::Task;
 
 use crate::Failure;
-use crate::fleet::{MODEL, agent};
+use crate::fleet::clerks;
 use crate::http::{Mock, client};
 
 const SCENARIO: &str = "[latency]\nbase = \"200ms\"\n[output]\ntokens = 20\ninput_tokens = 160\n\
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<(), Failure> {
             ..ProviderLimits::default()
         };
         let builder = AgentSystem::builder(client(&mock.url)?).limits(limits);
-        let system = builder.agent(agent("clerk", MODEL, 1_000)?).start().await?;
+        let system = builder.agent(clerks(1_000)?).start().await?;
         let mut outcomes = system.outcomes();
         for id in 0..600 * (MINUTES + 1) {
             system.submit(Task::new(id.to_string(), format!("File letter {id}"))).await?;

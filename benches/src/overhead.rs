@@ -9,18 +9,27 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::Failure;
 use crate::client::InProcess;
-use crate::fleet::{MODEL, play_well, system};
+use crate::fleet::{MODEL, clerks, play_well, system};
 use crate::measure::{Took, each, measure, median};
 
 const TASKS: u32 = 50_000;
 const WORKERS: u32 = 1_000;
 const ROUNDS: usize = 5;
 
-async fn accounted(store: Option<&Path>) -> Result<Took, Failure> {
-    let mut builder = system(InProcess::after(Duration::ZERO), WORKERS)?;
-    if let Some(folder) = store {
-        builder = builder.store(folder);
-    }
+/// Where what happens is written down.
+enum Records<'a> {
+    Nowhere,
+    InMemory,
+    In(&'a Path),
+}
+
+async fn accounted(records: Records<'_>) -> Result<Took, Failure> {
+    let builder = system(InProcess::after(Duration::ZERO), clerks(WORKERS)?)?;
+    let builder = match records {
+        Records::Nowhere => builder.without_records(),
+        Records::InMemory => builder,
+        Records::In(folder) => builder.store(folder),
+    };
     let system = builder.start().await?;
     let (took, played) = measure(play_well(&system, TASKS, 2 * WORKERS)).await;
     played?;
@@ -52,17 +61,23 @@ async fn bare() -> Took {
 
 pub(crate) fn run() -> Result<(), Failure> {
     actix::System::new().block_on(async {
-        let (mut none, mut memory, mut sled) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut none, mut nowhere) = (Vec::new(), Vec::new());
+        let (mut memory, mut disk) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             none.push(bare().await);
-            memory.push(accounted(None).await?);
+            nowhere.push(accounted(Records::Nowhere).await?);
+            memory.push(accounted(Records::InMemory).await?);
             let folder = tempfile::tempdir()?;
-            sled.push(accounted(Some(folder.path())).await?);
+            disk.push(accounted(Records::In(folder.path())).await?);
         }
         println!("{TASKS} calls, {WORKERS} workers, median of {ROUNDS} rounds");
         println!("{:<28} {:>12} {:>12}", "", "CPU µs/call", "wall µs/call");
-        let rows =
-            [("bare loop (reference)", none), ("memory store", memory), ("sled store", sled)];
+        let rows = [
+            ("bare loop (reference)", none),
+            ("without records", nowhere),
+            ("memory store", memory),
+            ("store on disk", disk),
+        ];
         for (name, rounds) in rows {
             let cpu = each(median(&rounds, |took| took.cpu), TASKS);
             let wall = each(median(&rounds, |took| took.wall), TASKS);

@@ -30,7 +30,7 @@ pub(crate) fn one(mut arguments: impl Iterator<Item = String>) -> Result<(), Fai
     let (took, bytes): (Took, u64) = actix::System::new().block_on(async {
         Ok::<_, Failure>(match scenario.as_str() {
             "idle" => crowd::idlers(n, n).await?,
-            "tasks" => (crowd::tasks(10_000, n).await?, 0),
+            "tasks" => (crowd::tasks(10_000, n, false).await?, 0),
             "crash" => (crowd::restarts(n).await?, 0),
             _ => return Err(format!("no scenario {scenario:?}").into()),
         })

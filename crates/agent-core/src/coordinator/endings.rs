@@ -61,6 +61,7 @@ impl Coordinator {
         }
         self.endings += 1;
         let outcome = masked(&*self.services.client, outcome);
+        let Some(store) = &self.services.records else { return self.ended(task, outcome) };
         let run_id = Arc::clone(&self.plan.run_id);
         let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
         let coordinator = ctx.address();
@@ -71,7 +72,7 @@ impl Coordinator {
             }
             coordinator.do_send(Tell { task, outcome, durable: written.is_ok() });
         };
-        self.services.store.do_send(store::WriteThen::new(entries, told));
+        store.do_send(store::WriteThen::new(entries, told));
     }
 
     /// Puts a task that did not end back at its place in the queue.
@@ -180,14 +181,22 @@ impl Handler<Tell> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Tell { task, outcome, durable }: Tell, _ctx: &mut Context<Self>) {
-        self.endings -= 1;
-        if !durable {
-            // For the store the task is open, and goes on when the run is resumed.
-            if let Some(entry) = self.tasks.get_mut(&task) {
-                entry.waiters.clear();
-            }
-            return self.tell_if_idle();
+        if durable {
+            return self.ended(task, outcome);
         }
+        self.endings -= 1;
+        // For the store the task is open, and goes on when the run is resumed.
+        if let Some(entry) = self.tasks.get_mut(&task) {
+            entry.waiters.clear();
+        }
+        self.tell_if_idle();
+    }
+}
+
+impl Coordinator {
+    /// An outcome is as durable as it will be: whoever waits for it is told.
+    fn ended(&mut self, task: TaskNumber, outcome: Arc<Outcome>) {
+        self.endings -= 1;
         let Some(entry) = self.tasks.remove(&task) else { return };
         self.deadlines.remove(&(entry.assignment.deadline, task));
         self.stats.count(&outcome);

@@ -140,14 +140,18 @@ impl Coordinator {
         let (waiter, outcome) = oneshot::channel();
         entry.waiters.push(waiter);
         entry.place = Some(place);
+        let Some(store) = self.services.records.as_ref() else {
+            tell(Ok(Accepted { outcome }));
+            return self.accepted(number, ctx);
+        };
         let entries = vec![store::Entry::TaskAccepted {
             at: now,
             seq: number,
-            task: Arc::clone(&entry.assignment.task),
+            task: Arc::clone(&self.tasks[&number].assignment.task),
             run_id: Arc::clone(&self.plan.run_id),
         }];
         let coordinator = ctx.address();
-        self.services.store.do_send(WriteThen::new(entries, move |written| {
+        store.do_send(WriteThen::new(entries, move |written| {
             coordinator.do_send(Written { task: number, durable: written.is_ok() });
             tell(match written {
                 Ok(()) => Ok(Accepted { outcome }),
@@ -246,12 +250,19 @@ impl Handler<Written> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Written { task, durable }: Written, ctx: &mut Context<Self>) {
-        let Some(entry) = self.tasks.get(&task) else { return };
-        if !durable {
-            self.numbers.remove(&entry.assignment.task.id);
-            self.tasks.remove(&task);
-            return;
+        if durable {
+            return self.accepted(task, ctx);
         }
+        if let Some(entry) = self.tasks.remove(&task) {
+            self.numbers.remove(&entry.assignment.task.id);
+        }
+    }
+}
+
+impl Coordinator {
+    /// A task is as durable as it will be: it goes to a worker, or into the queue.
+    fn accepted(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&task) else { return };
         let assignment = entry.assignment.clone();
         self.tell(|| Lifecycle::TaskAccepted { task: assignment.task.id.clone() });
         match self.fault(&assignment.task) {

@@ -42,6 +42,8 @@ pub(super) enum Keeping {
     Folder(PathBuf),
     /// Taken by the first system that is started.
     Observed(Arc<Mutex<Option<Observer>>>),
+    /// Nowhere.
+    Nothing,
 }
 
 /// Collects the parts of an [`AgentSystem`]. Each part has a default but the provider and the
@@ -195,6 +197,18 @@ impl AgentSystemBuilder {
     ) -> AgentSystemBuilder {
         let observer = Observer::new(observer);
         self.keeping = Keeping::Observed(Arc::new(Mutex::new(Some(observer))));
+        self
+    }
+
+    /// Keeps nothing: no usage records, no audit trail, no journal, nothing to resume.
+    ///
+    /// Budgets, limits, prices and outcomes are as exact as ever as long as the process lives, and
+    /// audit events still go to `tracing` where somebody listens there. But
+    /// [`usage`](AgentSystem::usage) knows of nothing, and a panic of the budget ends the run, since
+    /// there is nothing that it could be rebuilt from. For tests, benchmarks and programs that have
+    /// books of their own. Default: all of it is kept.
+    pub fn without_records(mut self) -> AgentSystemBuilder {
+        self.keeping = Keeping::Nothing;
         self
     }
 

@@ -204,7 +204,8 @@ impl AgentSystem {
         self.lifecycle.watch()
     }
 
-    /// What was spent and used, from the store's totals.
+    /// What was spent and used, from the store's totals; nothing in a system [without
+    /// records](AgentSystemBuilder::without_records).
     ///
     /// # Errors
     ///

@@ -182,7 +182,7 @@ fn tree(builder: &AgentSystemBuilder) -> Result<Tree, TreeError> {
 fn open(builder: &AgentSystemBuilder) -> Result<(Store, Recovered), StartError> {
     let folder = match &builder.keeping {
         Keeping::Folder(folder) => folder,
-        Keeping::Memory => return Ok((Store::memory(), Recovered::default())),
+        Keeping::Memory | Keeping::Nothing => return Ok((Store::memory(), Recovered::default())),
         Keeping::Observed(observer) => {
             let observer = lock(observer).take();
             return Ok((

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext};
 use tokio::sync::Semaphore;
 
-use super::builder::AgentSystemBuilder;
+use super::builder::{AgentSystemBuilder, Keeping};
 use super::durable::source;
 use super::handle::{AgentSystem, Life, Resumed};
 use super::start::{Thread, Warnings, random};
@@ -75,20 +75,26 @@ pub(super) fn wire(
     };
     let (catalogue, now) = (builder.catalogue, clock.clone());
     let budgets = (budgets.into(), Arc::clone(&catalogue));
+    let keeps = !matches!(builder.keeping, Keeping::Nothing);
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
         let store = guard::start(store, watch("store", plan.supervision.clone()));
         store.do_send(Watch(ctx.address().recipient()));
-        let budget = Budget::new(ledger, clock.clone(), ctx.address().recipient())
-            .rebuilt_from(source(store.downgrade(), budgets, clock.clone()));
+        let records = keeps.then(|| store.clone());
+        let mut budget = Budget::new(ledger, clock.clone(), ctx.address().recipient());
+        if records.is_some() {
+            let source = source(store.downgrade(), budgets, clock.clone());
+            budget = budget.rebuilt_from(source);
+        }
         let budget = guard::start(budget, watch("budget", plan.supervision.clone()));
         let limiter = RateLimiter::new(limits, clock.clone());
         let watch = watch("rate limiter", plan.supervision.clone());
         let limiter = guard::start(limiter, watch);
-        addresses = Some((store.clone(), budget.clone(), limiter.clone()));
-        let services = Services::new(clock, client, catalogue, budget, limiter, store, rules, seed);
+        addresses = Some((store, budget.clone(), limiter.clone()));
+        let services =
+            Services::new(clock, client, catalogue, budget, limiter, records, rules, seed);
         if let Some((_, warnings)) = &unfinished {
             services.restore_warnings(warnings);
         }

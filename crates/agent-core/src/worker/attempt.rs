@@ -11,7 +11,7 @@ use crate::money::NanoUsd;
 use crate::permits::{Feedback, RateHeaders};
 use crate::rate_limiter::Departed;
 use crate::record::{OpenAttempt, UsageRecord};
-use crate::store::{Entry, Note};
+use crate::store::Entry;
 use crate::usage::Usage;
 use crate::worker::job::{Job, millis};
 use crate::worker::services::Services;
@@ -72,24 +72,23 @@ impl<'a> Attempt<'a> {
 
     /// Records an answer, and settles it.
     pub(super) fn answered(mut self, answer: &Answer) {
-        let now = self.services.clock.now();
         let charge = self.price(&answer.usage);
-        let mut record = self.record(now, &charge);
-        record.stop_reason = answer.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
-        record.request_id.clone_from(&answer.request_id);
-        let answered_by = (!answer.model.is_empty() && *answer.model != *self.job.model)
-            .then(|| answer.model.clone());
-        record.answered_by = answered_by;
-        self.tally(&record, true);
-        let success = AuditKind::CallSuccess {
-            attempt: record.attempt,
-            usage: record.usage,
-            cost: record.cost,
-            duration_ms: record.duration_ms,
-            stop_reason: record.stop_reason.clone(),
-            provider_request_id: record.request_id.clone(),
-        };
-        self.write(record, success);
+        self.tally(&charge, true);
+        self.record(&charge, |record| {
+            record.stop_reason = answer.stop_reason.as_ref().map(|r| r.as_str().to_owned());
+            record.request_id.clone_from(&answer.request_id);
+            let answered_by = (!answer.model.is_empty() && *answer.model != *self.job.model)
+                .then(|| answer.model.clone());
+            record.answered_by = answered_by;
+            AuditKind::CallSuccess {
+                attempt: record.attempt,
+                usage: record.usage,
+                cost: record.cost,
+                duration_ms: record.duration_ms,
+                stop_reason: record.stop_reason.clone(),
+                provider_request_id: record.request_id.clone(),
+            }
+        });
         if let Some(money) = self.money.take() {
             money.settle_partly(charge.cost, charge.presumed);
         }
@@ -104,24 +103,23 @@ impl<'a> Attempt<'a> {
         pause: Option<Duration>,
         out_of_service: Option<Timestamp>,
     ) {
-        let now = self.services.clock.now();
         let charge = self.charge(error);
-        let mut record = self.record(now, &charge);
-        record.error = Some(error.kind.as_str().to_owned());
-        record.status = error.status;
-        record.request_id.clone_from(&error.request_id);
-        self.tally(&record, false);
-        let failure = AuditKind::CallFailure {
-            attempt: record.attempt,
-            error_type: error.kind.as_str().to_owned(),
-            error_message: error.message.clone(),
-            status: error.status,
-            will_retry,
-            retry_after_ms: error.retry_after.map(millis),
-            duration_ms: record.duration_ms,
-            presumed: !charge.presumed.is_zero(),
-        };
-        self.write(record, failure);
+        self.tally(&charge, false);
+        self.record(&charge, |record| {
+            record.error = Some(error.kind.as_str().to_owned());
+            record.status = error.status;
+            record.request_id.clone_from(&error.request_id);
+            AuditKind::CallFailure {
+                attempt: record.attempt,
+                error_type: error.kind.as_str().to_owned(),
+                error_message: error.message.clone(),
+                status: error.status,
+                will_retry,
+                retry_after_ms: error.retry_after.map(millis),
+                duration_ms: record.duration_ms,
+                presumed: !charge.presumed.is_zero(),
+            }
+        });
         if let Some(money) = self.money.take() {
             if charge.cost.is_zero() && charge.presumed.is_zero() && error.fate() == Fate::NotBilled
             {
@@ -179,9 +177,29 @@ impl<'a> Attempt<'a> {
         });
     }
 
-    fn record(&self, now: Timestamp, charge: &Charge) -> UsageRecord {
-        let open = &self.open;
-        UsageRecord {
+    fn tally(&self, charge: &Charge, succeeded: bool) {
+        let usage = charge.usage.counts();
+        self.job.add(self.services, |tally| {
+            *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
+            tally.usage += usage;
+            tally.cost = tally.cost.saturating_add(charge.cost);
+            tally.presumed = tally.presumed.saturating_add(charge.presumed);
+        });
+    }
+
+    /// Records what became of it, with what `end` adds to the record and says of it, without
+    /// waiting: entries are made durable in the order in which they are sent, so the outcome that is
+    /// told later, or the next attempt, is durable only after them. Where the store is down it keeps
+    /// them and writes them later.
+    ///
+    /// Sent before the money is settled, so that a budget that is rebuilt misses nothing that it
+    /// had settled.
+    fn record(&self, charge: &Charge, end: impl FnOnce(&mut UsageRecord) -> AuditKind) {
+        if !self.services.is_heard() {
+            return;
+        }
+        let (open, now) = (&self.open, self.services.clock.now());
+        let mut record = UsageRecord {
             call_id: open.call_id,
             attempt: open.attempt,
             at: now,
@@ -202,28 +220,10 @@ impl<'a> Attempt<'a> {
             account: open.account.clone(),
             provider: open.provider.clone(),
             subject: Arc::clone(&open.subject),
-        }
-    }
-
-    fn tally(&self, record: &UsageRecord, succeeded: bool) {
-        self.job.add(self.services, |tally| {
-            *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
-            tally.usage += record.usage;
-            tally.cost = tally.cost.saturating_add(record.cost);
-            tally.presumed = tally.presumed.saturating_add(record.presumed);
-        });
-    }
-
-    /// Records what became of it, without waiting: entries are made durable in the order in which
-    /// they are sent, so the outcome that is told later, or the next attempt, is durable only after
-    /// them. Where the store is down it keeps them and writes them later.
-    ///
-    /// Sent before the money is settled, so that a budget that is rebuilt misses nothing that it
-    /// had settled.
-    fn write(&self, record: UsageRecord, event: AuditKind) {
-        let event = self.services.event(Some(record.call_id), &self.open.subject, event);
-        let entries = vec![Entry::AttemptClosed(record), event];
-        self.services.store.do_send(Note { entries });
+        };
+        let event = end(&mut record);
+        let event = self.services.event(Some(record.call_id), &open.subject, event);
+        self.services.note(vec![Entry::AttemptClosed(record), event]);
     }
 }
 
@@ -233,20 +233,20 @@ impl Drop for Attempt<'_> {
         // Taken where the attempt was settled.
         let Some(money) = self.money.take() else { return };
         let charge = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };
-        let mut record = self.record(self.services.clock.now(), &charge);
-        record.error = Some("abandoned".to_owned());
-        self.tally(&record, false);
-        let failure = AuditKind::CallFailure {
-            attempt: record.attempt,
-            error_type: "abandoned".to_owned(),
-            error_message: "the worker ended before the answer came".to_owned(),
-            status: None,
-            will_retry: false,
-            retry_after_ms: None,
-            duration_ms: record.duration_ms,
-            presumed: true,
-        };
-        self.write(record, failure);
+        self.tally(&charge, false);
+        self.record(&charge, |record| {
+            record.error = Some("abandoned".to_owned());
+            AuditKind::CallFailure {
+                attempt: record.attempt,
+                error_type: "abandoned".to_owned(),
+                error_message: "the worker ended before the answer came".to_owned(),
+                status: None,
+                will_retry: false,
+                retry_after_ms: None,
+                duration_ms: record.duration_ms,
+                presumed: true,
+            }
+        });
         money.presume();
     }
 }

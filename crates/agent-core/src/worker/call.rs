@@ -14,7 +14,7 @@ use crate::panics::Contained;
 use crate::pricing::BoundInput;
 use crate::record::{CallId, OpenAttempt};
 use crate::retry::{Failure, Retry};
-use crate::store::{Entry, Write};
+use crate::store::Entry;
 use crate::task::TaskError;
 use crate::worker::admission::Admission;
 use crate::worker::attempt::{Attempt, Waits};
@@ -177,14 +177,16 @@ impl<'a> Call<'a> {
             subject: Arc::clone(&self.job.subject),
         };
         let opening = Opening::new(services, &open);
-        let journal = pin!(services.store.send(self.journal(&open, request)));
         let task_deadline = self.job.assignment.deadline;
-        let written = services.clock.timeout(task_deadline, journal).await;
+        let written = {
+            let journal = pin!(services.write(|| self.journal(&open, request)));
+            services.clock.timeout(task_deadline, journal).await
+        };
         if written.is_err() || task_deadline <= services.clock.now() {
             // Nothing has left: it is withdrawn, permit and money go back.
             return Err(refusal::deadline(self.job).into());
         }
-        if !matches!(written, Ok(Ok(Ok(())))) {
+        if !matches!(written, Ok(Ok(()))) {
             // Nothing has left: permit and money go back.
             opening.answered();
             return Err(Ending::Returned);
@@ -208,7 +210,7 @@ impl<'a> Call<'a> {
         Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
     }
 
-    fn journal(&self, open: &OpenAttempt, request: &Request) -> Write {
+    fn journal(&self, open: &OpenAttempt, request: &Request) -> Vec<Entry> {
         let start = AuditKind::CallStart {
             task_title: redact(self.job.task().title()),
             max_tokens: request.max_tokens,
@@ -218,7 +220,7 @@ impl<'a> Call<'a> {
             timeout_ms: millis(self.timeout(request)),
         };
         let start = self.services.event(Some(self.id), &self.job.subject, start);
-        Write { entries: vec![Entry::AttemptOpened(open.clone()), start] }
+        vec![Entry::AttemptOpened(open.clone()), start]
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.

@@ -2,7 +2,7 @@
 
 use crate::audit::AuditKind;
 use crate::record::OpenAttempt;
-use crate::store::{Entry, Note};
+use crate::store::Entry;
 use crate::worker::services::Services;
 
 /// An attempt on its way into the journal. Dropped before it leaves (its task was cancelled, its
@@ -26,7 +26,7 @@ impl<'a> Opening<'a> {
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        let Some(open) = self.open else { return };
+        let Some(open) = self.open.filter(|_| self.services.is_heard()) else { return };
         let event = AuditKind::CallFailure {
             attempt: open.attempt,
             error_type: "abandoned".to_owned(),
@@ -39,7 +39,6 @@ impl Drop for Opening<'_> {
         };
         let event = self.services.event(Some(open.call_id), &open.subject, event);
         let (call_id, attempt) = (open.call_id, open.attempt);
-        let entries = vec![Entry::AttemptWithdrawn { call_id, attempt }, event];
-        self.services.store.do_send(Note { entries });
+        self.services.note(vec![Entry::AttemptWithdrawn { call_id, attempt }, event]);
     }
 }

@@ -19,7 +19,7 @@ use crate::prompt::PromptPolicy;
 use crate::rate_limiter::RateLimiter;
 use crate::record::{CallId, Subject};
 use crate::retry::{AttemptTimeout, RetryPolicy};
-use crate::store::{Entry, Note, Store};
+use crate::store::{Entry, Note, Store, StoreError, Write};
 use crate::supervision::Supervision;
 use crate::worker::job::Tally;
 
@@ -47,7 +47,8 @@ pub(crate) struct Services {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) budget: Addr<Budget>,
     pub(crate) limiter: Addr<RateLimiter>,
-    pub(crate) store: Addr<Store>,
+    /// Where what happens is written down, where it is.
+    pub(crate) records: Option<Addr<Store>>,
     pub(crate) rules: Rules,
     estimator: Mutex<Estimator>,
     random: Mutex<fastrand::Rng>,
@@ -71,7 +72,7 @@ impl Services {
         catalogue: Arc<Catalogue>,
         budget: Addr<Budget>,
         limiter: Addr<RateLimiter>,
-        store: Addr<Store>,
+        records: Option<Addr<Store>>,
         rules: Rules,
         seed: u64,
     ) -> Services {
@@ -82,7 +83,7 @@ impl Services {
             catalogue,
             budget,
             limiter,
-            store,
+            records,
             rules,
             estimator: Mutex::new(Estimator::default()),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
@@ -125,7 +126,31 @@ impl Services {
     /// Makes an event and stores it, without waiting for it to be durable.
     pub(crate) fn audit(&self, call_id: Option<CallId>, subject: &Arc<Subject>, kind: AuditKind) {
         let entry = self.event(call_id, subject, kind);
-        self.store.do_send(Note { entries: vec![entry] });
+        self.note(vec![entry]);
+    }
+
+    /// Whether anything hears of what is not a warning: if not, it need not be made.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.records.is_some() || tracing::enabled!(target: "audit", tracing::Level::INFO)
+    }
+
+    /// Writes entries with the next commit; nobody is told when.
+    pub(crate) fn note(&self, entries: Vec<Entry>) {
+        if let Some(store) = &self.records {
+            store.do_send(Note { entries });
+        }
+    }
+
+    /// Writes entries, and waits until they are durable.
+    pub(crate) async fn write(
+        &self,
+        entries: impl FnOnce() -> Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        let entries = if self.is_heard() { entries() } else { Vec::new() };
+        match &self.records {
+            Some(store) => store.send(Write { entries }).await.unwrap_or(Err(StoreError::Closed)),
+            None => Ok(()),
+        }
     }
 
     /// How many events of each kind a person should look at.
