@@ -14,6 +14,7 @@
 //! rebuilt from what is durable, in which each attempt that may have left holds its bound, before
 //! it reads on. What was settled after that and is in the totals already is not known by its name.
 
+mod desk;
 mod queue;
 mod rebuild;
 mod reservation;
@@ -29,17 +30,15 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{
-    Balance, Ledger, NoRoom, OnExhausted, Overrun, ReservationId, Scope, Threshold,
-};
-use crate::lookup::Lookup;
+use crate::ledger::{Balance, Ledger, NoRoom, Overrun, ReservationId, Scope, Threshold};
 use crate::money::NanoUsd;
 use crate::record::AttemptId;
+pub use desk::Desk;
+use desk::{Books, Coming};
 use queue::{Answer, Queue, Request};
 #[cfg(test)]
 pub(crate) use rebuild::Ruin;
 pub(crate) use rebuild::{Durable, Source};
-use reservation::Lives;
 pub use reservation::{InFlight, Reservation};
 pub use ticket::{AwaitRoom, Ticket};
 
@@ -50,15 +49,10 @@ const MAX_WAITING: usize = 1_000_000;
 
 /// Guards all budgets; shared by all workers.
 pub struct Budget {
-    ledger: Ledger,
-    queue: Queue,
-    /// What is set aside for attempts.
-    held: Lookup<AttemptId, ReservationId>,
-    lives: Lives,
+    desk: Desk,
     /// Where it comes back from after a panic.
     source: Option<Source>,
     clock: Clock,
-    notices: Recipient<BudgetNotice>,
     alarm: Option<Alarm>,
 }
 
@@ -77,47 +71,49 @@ impl Drop for Alarm {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget").field("ledger", &self.ledger).finish_non_exhaustive()
+        f.debug_struct("Budget").field("desk", &self.desk).finish_non_exhaustive()
     }
 }
 
 impl Budget {
     /// Guards the budgets of `ledger`, which holds what was spent before.
     pub fn new(ledger: Ledger, clock: Clock, notices: Recipient<BudgetNotice>) -> Budget {
-        Budget {
-            ledger,
-            queue: Queue::new(MAX_WAITING),
-            held: Lookup::default(),
-            lives: Lives::default(),
-            source: None,
-            clock,
-            notices,
-            alarm: None,
-        }
+        let books = Books::new(ledger, Queue::new(MAX_WAITING), notices);
+        Budget { desk: Desk::new(books, clock.clone()), source: None, clock, alarm: None }
+    }
+
+    /// Where money is had without a message, as long as nobody waits for any.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Replaces the default of 1,000,000 callers that may wait at once; more are refused.
     #[must_use]
-    pub fn max_waiting(mut self, callers: usize) -> Budget {
-        self.queue.set_limit(callers);
+    pub fn max_waiting(self, callers: usize) -> Budget {
+        self.desk.lock().queue.set_limit(callers);
         self
     }
 
     /// Does what is due, so that nobody who comes now overtakes those who waited for it.
     fn now(&mut self) -> Timestamp {
         let now = self.clock.now();
-        self.queue.ring(&mut self.ledger, now);
+        let Books { queue, ledger, .. } = &mut *self.desk.lock();
+        queue.ring(ledger, now);
         now
     }
 
     /// Tells what has happened to waiters, and sets the timer.
     fn finish(&mut self, ctx: &mut Context<Self>) {
-        for no_room in self.queue.take_refusals() {
-            self.notice_refusal(no_room);
-        }
-        #[cfg(test)]
-        self.queue.check(&mut self.ledger, self.clock.now());
-        let Some(at) = self.queue.next_alarm() else { return };
+        let next = {
+            let books = &mut *self.desk.lock();
+            for no_room in books.queue.take_refusals() {
+                books.notice_refusal(no_room);
+            }
+            #[cfg(test)]
+            books.queue.check(&mut books.ledger, self.clock.now());
+            books.queue.next_alarm()
+        };
+        let Some(at) = next else { return };
         if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
             return;
         }
@@ -131,13 +127,6 @@ impl Budget {
         self.alarm = Some(Alarm { at, timer });
     }
 
-    fn notice_refusal(&self, no_room: NoRoom) {
-        if no_room.wait_until().is_none() && no_room.on_exhausted == OnExhausted::StopRun {
-            self.notices.do_send(BudgetNotice::StopRun(no_room.clone()));
-        }
-        self.notices.do_send(BudgetNotice::Exceeded(no_room));
-    }
-
     fn settle(
         &mut self,
         id: ReservationId,
@@ -146,23 +135,23 @@ impl Budget {
         ctx: &mut Context<Self>,
     ) {
         let now = self.now();
-        let lines = !self.queue.has_no_lines();
-        let freed = if lines { self.ledger.accounts_of(id).collect() } else { Vec::new() };
-        if let Some(told) = self.ledger.settle(now, id, actual, presumed) {
-            for threshold in told.thresholds {
-                self.notices.do_send(BudgetNotice::Threshold(threshold));
-            }
-            for overrun in told.overruns {
-                self.notices.do_send(BudgetNotice::Overrun(overrun));
-            }
+        {
+            let books = &mut *self.desk.lock();
+            let lines = !books.queue.has_no_lines();
+            let freed = if lines { books.ledger.accounts_of(id).collect() } else { Vec::new() };
+            books.settle(now, id, actual, presumed);
+            books.queue.serve_all(&mut books.ledger, now, freed);
         }
-        self.queue.serve_all(&mut self.ledger, now, freed);
         self.finish(ctx);
     }
 }
 
 impl Actor for Budget {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.desk.belongs_to(ctx.address().downgrade());
+    }
 }
 
 /// What has happened to a budget.
@@ -205,6 +194,21 @@ pub struct Reserve {
     pub ticket: Option<Ticket>,
     /// The caller cannot wait longer.
     pub deadline: Timestamp,
+    /// Nobody overtakes it at the desk.
+    coming: Option<Coming>,
+}
+
+impl Reserve {
+    /// Asks for `amount` in all of `scopes`.
+    pub fn new(
+        name: AttemptId,
+        scopes: Arc<[Scope]>,
+        amount: NanoUsd,
+        ticket: Option<Ticket>,
+        deadline: Timestamp,
+    ) -> Reserve {
+        Reserve { name, scopes, amount, ticket, deadline, coming: None }
+    }
 }
 
 /// Why no money was set aside.
@@ -222,26 +226,31 @@ impl Handler<Reserve> for Budget {
     type Result = Result<Reservation, ReserveError>;
 
     fn handle(&mut self, msg: Reserve, ctx: &mut Context<Self>) -> Self::Result {
-        let Reserve { name, scopes, amount, ticket, deadline } = msg;
-        if let Some(held) = self.held.get(&name).and_then(|id| self.ledger.amount(*id)) {
-            return Ok(Reservation::new(name, held, &self.lives, ctx.address()));
-        }
+        let Reserve { name, scopes, amount, ticket, deadline, coming } = msg;
         let now = self.now();
         let request = Request { scopes, amount, deadline };
-        let number = ticket.map(Ticket::redeem);
-        let answer = match self.queue.reserve(&mut self.ledger, now, request, number) {
-            Answer::Granted(id) => {
-                self.held.insert(name, id);
-                Ok(Reservation::new(name, amount, &self.lives, ctx.address()))
+        let answer = {
+            let books = &mut *self.desk.lock();
+            if let Some(held) = books.held.get(&name).and_then(|id| books.ledger.amount(*id)) {
+                return Ok(Reservation::new(name, held, self.desk.clone()));
             }
-            Answer::Waits(number, no_room) => {
-                Err(ReserveError::MustWait(Ticket::new(number, ctx.address()), no_room))
-            }
-            Answer::Refused(no_room) => {
-                self.notice_refusal(no_room.clone());
-                Err(ReserveError::Refused(no_room))
+            let number = ticket.map(Ticket::redeem);
+            match books.queue.reserve(&mut books.ledger, now, request, number) {
+                Answer::Granted(id) => {
+                    books.held.insert(name, id);
+                    Ok(Reservation::new(name, amount, self.desk.clone()))
+                }
+                Answer::Waits(number, no_room) => {
+                    Err(ReserveError::MustWait(Ticket::new(number, ctx.address()), no_room))
+                }
+                Answer::Refused(no_room) => {
+                    books.notice_refusal(no_room.clone());
+                    Err(ReserveError::Refused(no_room))
+                }
             }
         };
+        // It is in the queue, or need not be.
+        drop(coming);
         self.finish(ctx);
         answer
     }
@@ -263,8 +272,9 @@ impl Handler<GetBalances> for Budget {
     fn handle(&mut self, msg: GetBalances, ctx: &mut Context<Self>) -> Self::Result {
         let now = self.now();
         self.finish(ctx);
-        let named = msg.named.then(|| self.ledger.named_balances(now));
-        MessageResult(named.unwrap_or_else(|| self.ledger.balances(now)))
+        let ledger = &mut self.desk.lock().ledger;
+        let named = msg.named.then(|| ledger.named_balances(now));
+        MessageResult(named.unwrap_or_else(|| ledger.balances(now)))
     }
 }
 
@@ -281,9 +291,12 @@ impl Handler<Forget> for Budget {
 
     fn handle(&mut self, msg: Forget, ctx: &mut Context<Self>) {
         let now = self.now();
-        let freed = self.ledger.accounts(now, std::slice::from_ref(&msg.scope));
-        self.ledger.forget(&msg.scope);
-        self.queue.serve_all(&mut self.ledger, now, freed);
+        {
+            let Books { queue, ledger, .. } = &mut *self.desk.lock();
+            let freed = ledger.accounts(now, std::slice::from_ref(&msg.scope));
+            ledger.forget(&msg.scope);
+            queue.serve_all(ledger, now, freed);
+        }
         self.finish(ctx);
     }
 }

@@ -5,6 +5,7 @@
 //!                   └──drop──► given back     └──drop──► stays counted
 //! ```
 
+mod desk;
 mod permit;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,8 @@ use crate::permits::{
     Answer, Ask, Grant, PairHeadroom, PermitError, Permits, ProviderLimits, WaiterId,
 };
 
+use desk::Coming;
+pub use desk::Desk;
 pub use permit::{Departed, Permit};
 pub use turn::Turn;
 
@@ -29,7 +32,7 @@ type Reply = oneshot::Sender<Result<Grant, PermitError>>;
 
 /// Guards the limits of every key and model, and of every worker.
 pub struct RateLimiter {
-    permits: Permits,
+    desk: Desk,
     clock: Clock,
     waiting: BTreeMap<WaiterId, Reply>,
     alarm: Option<Alarm>,
@@ -56,8 +59,13 @@ impl fmt::Debug for RateLimiter {
 impl RateLimiter {
     /// A limiter of which nothing is taken; `limits` hold for each key and model.
     pub fn new(limits: ProviderLimits, clock: Clock) -> RateLimiter {
-        let (waiting, alarm) = (BTreeMap::new(), None);
-        RateLimiter { permits: Permits::new(limits), clock, waiting, alarm }
+        let desk = Desk::new(Permits::new(limits), clock.clone());
+        RateLimiter { desk, clock, waiting: BTreeMap::new(), alarm: None }
+    }
+
+    /// Where permits are had without a message, as long as nobody waits.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Tells whoever may go or has waited too long, and arms the timer for the next.
@@ -68,7 +76,7 @@ impl RateLimiter {
         }
         let now = self.clock.now();
         loop {
-            let told = self.permits.admit(now);
+            let told = self.desk.lock().permits.admit(now);
             let mut unwanted = false;
             for (waiter, answer) in told {
                 unwanted |= !self.tell(waiter, answer);
@@ -78,7 +86,7 @@ impl RateLimiter {
                 break;
             }
         }
-        let next = self.permits.next_event(now);
+        let next = self.desk.lock().permits.next_event(now);
         if next == self.alarm.as_ref().map(|alarm| alarm.at) {
             return;
         }
@@ -96,7 +104,7 @@ impl RateLimiter {
     fn tell(&mut self, waiter: WaiterId, answer: Result<Grant, PermitError>) -> bool {
         let Some(reply) = self.waiting.remove(&waiter) else { return true };
         if let Err(Ok(unwanted)) = reply.send(answer) {
-            self.permits.give_back(unwanted.id);
+            self.desk.lock().permits.give_back(unwanted.id);
             return false;
         }
         true
@@ -109,6 +117,7 @@ impl Actor for RateLimiter {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Bounded by the workers, each of which asks once at a time.
         ctx.set_mailbox_capacity(0);
+        self.desk.belongs_to(ctx.address().downgrade());
     }
 }
 
@@ -162,20 +171,33 @@ impl Handler<Ring> for RateLimiter {
 /// [`PermitError`]; nothing was taken then.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Permit, PermitError>")]
-pub struct Acquire(pub Ask);
+pub struct Acquire {
+    /// What for.
+    ask: Ask,
+    /// Nobody overtakes it at the desk.
+    _coming: Option<Coming>,
+}
+
+impl Acquire {
+    /// Asks the limiter itself.
+    pub fn new(ask: Ask) -> Acquire {
+        Acquire { ask, _coming: None }
+    }
+}
 
 impl Handler<Acquire> for RateLimiter {
     type Result = Turn;
 
-    fn handle(&mut self, Acquire(ask): Acquire, ctx: &mut Context<Self>) -> Turn {
-        match self.permits.ask(self.clock.now(), ask) {
-            Answer::Granted(grant) => Turn::now(Ok(Permit::new(grant, ctx.address()))),
+    fn handle(&mut self, Acquire { ask, _coming }: Acquire, ctx: &mut Context<Self>) -> Turn {
+        let answer = self.desk.lock().permits.ask(self.clock.now(), ask);
+        match answer {
+            Answer::Granted(grant) => Turn::now(Ok(Permit::new(grant, self.desk.clone()))),
             Answer::Refused(error) => Turn::now(Err(error)),
             Answer::Waits(waiter) => {
                 let (reply, answer) = oneshot::channel();
                 self.waiting.insert(waiter, reply);
                 self.admit(ctx);
-                Turn::waits(waiter, ctx.address(), answer)
+                Turn::waits(waiter, ctx.address(), self.desk.clone(), answer)
             }
         }
     }
@@ -190,7 +212,7 @@ impl Handler<Leave> for RateLimiter {
 
     fn handle(&mut self, Leave(waiter): Leave, ctx: &mut Context<Self>) {
         if self.waiting.remove(&waiter).is_some() {
-            self.permits.cancel(waiter);
+            self.desk.lock().permits.cancel(waiter);
             self.admit(ctx);
         }
     }
@@ -210,7 +232,7 @@ impl Handler<Restore> for RateLimiter {
     type Result = ();
 
     fn handle(&mut self, msg: Restore, _ctx: &mut Context<Self>) {
-        self.permits.restore(&msg.account);
+        self.desk.lock().permits.restore(&msg.account);
     }
 }
 
@@ -223,6 +245,6 @@ impl Handler<GetHeadroom> for RateLimiter {
     type Result = MessageResult<GetHeadroom>;
 
     fn handle(&mut self, _msg: GetHeadroom, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.permits.headroom(self.clock.now()))
+        MessageResult(self.desk.lock().permits.headroom(self.clock.now()))
     }
 }

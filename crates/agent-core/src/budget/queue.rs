@@ -108,6 +108,10 @@ impl Queue {
         Queue { next: first, ..Queue::new(self.limit) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }

@@ -55,15 +55,22 @@ impl Supervised for Budget {
     fn restarting(&mut self, ctx: &mut Context<Self>) {
         // First of all: an attempt that is not in the journal yet sees it before it leaves, and one
         // that left without seeing it is in the answer.
-        let life = self.lives.next();
+        let mut books = self.desk.lock();
+        let life = self.desk.lives().next();
         self.alarm = None;
-        self.held = Lookup::default();
-        self.ledger = Ledger::new(Vec::new());
-        let anew = self.queue.anew(life.saturating_mul(TICKETS));
-        drop(mem::replace(&mut self.queue, anew));
+        books.is_open = false;
+        books.held = Lookup::default();
+        books.ledger = Ledger::new(Vec::new());
+        let anew = books.queue.anew(life.saturating_mul(TICKETS));
+        let queue = mem::replace(&mut books.queue, anew);
+        drop(books);
+        drop(queue);
         let Some(source) = &self.source else { return ctx.stop() };
         let rebuilt = source().into_actor(self).map(|durable, budget, ctx| match durable {
-            Some(durable) => (budget.ledger, budget.held) = durable.reserved(),
+            Some(durable) => {
+                let (ledger, held) = durable.reserved();
+                budget.desk.mend(ledger, held);
+            }
             None => ctx.stop(),
         });
         ctx.wait(rebuilt);
@@ -82,7 +89,8 @@ impl actix::Handler<Ruin> for Budget {
 
     fn handle(&mut self, _: Ruin, _: &mut Context<Self>) {
         // A ledger without budgets has room for everything.
-        self.ledger = Ledger::new(Vec::new());
+        let mut books = self.desk.lock();
+        books.ledger = Ledger::new(Vec::new());
         panic!("scripted panic");
     }
 }

@@ -6,18 +6,17 @@
 //!      └──drop─► given back   └──drop────────► charged at the bound, as presumed
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::{Addr, Handler, Message};
+use actix::{Handler, Message};
 
-use super::Budget;
+use super::{Budget, Desk};
 use crate::money::NanoUsd;
 use crate::record::AttemptId;
 
 /// How often the budget has come back from a panic.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Lives(Arc<AtomicU64>);
+#[derive(Debug, Default)]
+pub(super) struct Lives(AtomicU64);
 
 impl Lives {
     fn now(&self) -> u64 {
@@ -47,16 +46,15 @@ struct Share {
     amount: NanoUsd,
     /// The life of the budget in which it was set aside.
     life: u64,
-    lives: Lives,
     /// `None` once it was resolved.
-    budget: Option<Addr<Budget>>,
+    desk: Option<Desk>,
 }
 
 impl Share {
     fn resolve(&mut self, actual: NanoUsd, presumed: NanoUsd) {
-        if let Some(budget) = self.budget.take() {
+        if let Some(desk) = self.desk.take() {
             let Share { name, amount, .. } = *self;
-            budget.do_send(Resolve { name, amount, actual, presumed });
+            desk.resolve(Resolve { name, amount, actual, presumed });
         }
     }
 
@@ -65,20 +63,14 @@ impl Share {
             return None;
         }
         self.amount = self.amount.saturating_sub(amount);
-        let (lives, budget) = (self.lives.clone(), self.budget.clone());
-        Some(Share { name: self.name, amount, life: self.life, lives, budget })
+        Some(Share { name: self.name, amount, life: self.life, desk: self.desk.clone() })
     }
 }
 
 impl Reservation {
-    pub(super) fn new(
-        name: AttemptId,
-        amount: NanoUsd,
-        lives: &Lives,
-        budget: Addr<Budget>,
-    ) -> Reservation {
-        let (life, lives) = (lives.now(), lives.clone());
-        Reservation(Share { name, amount, life, lives, budget: Some(budget) })
+    pub(super) fn new(name: AttemptId, amount: NanoUsd, desk: Desk) -> Reservation {
+        let life = desk.lives().now();
+        Reservation(Share { name, amount, life, desk: Some(desk) })
     }
 
     /// The attempt that it is for; its parts after a split have the same name.
@@ -89,12 +81,12 @@ impl Reservation {
     /// Whether the budget has not panicked since. One that has knows of the attempts that were in
     /// the journal when it did, and of no others: who is about to leave reserves again.
     pub fn is_current(&self) -> bool {
-        self.0.life == self.0.lives.now()
+        self.0.desk.as_ref().is_some_and(|desk| desk.lives().now() == self.0.life)
     }
 
     /// `other` stands for the same attempt from here on; what it was before gives nothing back.
     pub(crate) fn replace(&mut self, other: Reservation) {
-        self.0.budget = None;
+        self.0.desk = None;
         *self = other;
     }
 
@@ -105,9 +97,8 @@ impl Reservation {
 
     /// The request leaves: from now on it may be billed.
     pub fn depart(mut self) -> InFlight {
-        let Share { name, amount, life, ref lives, .. } = self.0;
-        let lives = lives.clone();
-        InFlight(Share { name, amount, life, lives, budget: self.0.budget.take() })
+        let Share { name, amount, life, .. } = self.0;
+        InFlight(Share { name, amount, life, desk: self.0.desk.take() })
     }
 
     /// Parts `amount` from it, in the same scopes and windows.
@@ -175,10 +166,10 @@ impl Drop for InFlight {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Resolve {
-    name: AttemptId,
-    amount: NanoUsd,
-    actual: NanoUsd,
-    presumed: NanoUsd,
+    pub(super) name: AttemptId,
+    pub(super) amount: NanoUsd,
+    pub(super) actual: NanoUsd,
+    pub(super) presumed: NanoUsd,
 }
 
 impl Handler<Resolve> for Budget {
@@ -186,14 +177,9 @@ impl Handler<Resolve> for Budget {
 
     fn handle(&mut self, msg: Resolve, ctx: &mut Self::Context) {
         let Resolve { name, amount, actual, presumed } = msg;
-        // After a panic: it was not in the journal any more, or not yet. What it cost is in the
-        // totals then.
-        let Some(&id) = self.held.get(&name) else { return };
-        let is_part = self.ledger.amount(id).is_some_and(|held| amount < held);
-        let part = if is_part { self.ledger.split(id, amount) } else { None };
-        if part.is_none() {
-            self.held.remove(&name);
+        let id = self.desk.lock().resolved(name, amount);
+        if let Some(id) = id {
+            self.settle(id, actual, presumed, ctx);
         }
-        self.settle(part.unwrap_or(id), actual, presumed, ctx);
     }
 }

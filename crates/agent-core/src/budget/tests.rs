@@ -13,7 +13,7 @@ use actix::Addr;
 
 use super::*;
 use crate::clock::VirtualClock;
-use crate::ledger::{BudgetSpec, When, Window};
+use crate::ledger::{BudgetSpec, OnExhausted, When, Window};
 use crate::record::CallId;
 
 /// Keeps the notices.
@@ -93,7 +93,7 @@ impl Stage {
         deadline: Timestamp,
     ) -> Result<Reservation, ReserveError> {
         let (scopes, amount, name) = (scopes(names), usd(dollars), self.name());
-        self.budget.send(Reserve { name, scopes, amount, ticket, deadline }).await.unwrap()
+        self.budget.send(Reserve::new(name, scopes, amount, ticket, deadline)).await.unwrap()
     }
 
     async fn ticket(&self, names: &str, dollars: u64) -> Ticket {

@@ -4,7 +4,7 @@ use actix::{Addr, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::queue::Turn;
-use super::{Budget, ReserveError};
+use super::{Books, Budget, ReserveError};
 use crate::clock::Timestamp;
 
 /// A place in the queue for money; dropped, it is given up.
@@ -103,7 +103,7 @@ impl Handler<Listen> for Budget {
     fn handle(&mut self, msg: Listen, ctx: &mut Context<Self>) {
         let Listen { number, deadline, reply } = msg;
         self.now();
-        self.queue.wait(number, deadline, reply);
+        self.desk.lock().queue.wait(number, deadline, reply);
         // A deadline that has passed already is met here.
         self.now();
         self.finish(ctx);
@@ -124,7 +124,10 @@ impl Handler<Leave> for Budget {
 
     fn handle(&mut self, msg: Leave, ctx: &mut Context<Self>) {
         let now = self.now();
-        self.queue.leave(&mut self.ledger, now, msg.number);
+        {
+            let Books { queue, ledger, .. } = &mut *self.desk.lock();
+            queue.leave(ledger, now, msg.number);
+        }
         self.finish(ctx);
     }
 }

@@ -202,7 +202,7 @@ impl Coordinator {
         self.stats.count(&outcome);
         if self.plan.tasks_have_budgets {
             let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());
-            self.services.budget.do_send(Forget { scope });
+            self.services.budget.0.do_send(Forget { scope });
         }
         self.tell(|| {
             let error = outcome.error.as_ref().map(|error| error.code);

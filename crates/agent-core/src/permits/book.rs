@@ -143,6 +143,11 @@ impl Permits {
         self.next
     }
 
+    /// Whether everyone has been answered.
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.waiting_at.is_empty()
+    }
+
     /// Asks for a permit: granted at once where nobody is before it and every limit admits it.
     pub fn ask(&mut self, now: Timestamp, ask: Ask) -> Answer {
         let (place, worker) = (self.place(&ask.account, &ask.model), self.worker(&ask.worker));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use actix::{Addr, Context, Handler, Message};
+use actix::{Context, Handler, Message};
 
-use super::RateLimiter;
+use super::{Desk, RateLimiter};
 use crate::clock::Timestamp;
 use crate::permits::{Feedback, Grant, GrantId};
 
@@ -17,12 +17,12 @@ const LATE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Permit {
     grant: Grant,
-    limiter: Option<Addr<RateLimiter>>,
+    desk: Option<Desk>,
 }
 
 impl Permit {
-    pub(super) fn new(grant: Grant, limiter: Addr<RateLimiter>) -> Permit {
-        Permit { grant, limiter: Some(limiter) }
+    pub(super) fn new(grant: Grant, desk: Desk) -> Permit {
+        Permit { grant, desk: Some(desk) }
     }
 
     /// How long its caller waited.
@@ -37,20 +37,20 @@ impl Permit {
 
     /// The request leaves at `now`: from then on it counts.
     pub fn depart(mut self, now: Timestamp) -> Departed {
-        let (id, limiter) = (self.grant.id, self.limiter.take());
-        if let Some(limiter) = &limiter
+        let (id, desk) = (self.grant.id, self.desk.take());
+        if let Some(desk) = &desk
             && now.since(self.grant.at) > LATE
         {
-            limiter.do_send(Late { id, at: now });
+            desk.change(Late { id, at: now }, |permits, Late { id, at }| permits.depart(at, id));
         }
-        Departed { id, limiter }
+        Departed { id, desk }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(limiter) = self.limiter.take() {
-            limiter.do_send(GiveBack(self.grant.id));
+        if let Some(desk) = self.desk.take() {
+            desk.change(GiveBack(self.grant.id), |permits, GiveBack(id)| permits.give_back(id));
         }
     }
 }
@@ -60,7 +60,7 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub struct Departed {
     id: GrantId,
-    limiter: Option<Addr<RateLimiter>>,
+    desk: Option<Desk>,
 }
 
 impl Departed {
@@ -70,8 +70,12 @@ impl Departed {
     }
 
     fn end(&mut self, feedback: Feedback) {
-        if let Some(limiter) = self.limiter.take() {
-            limiter.do_send(Settle { id: self.id, feedback });
+        if let Some(desk) = self.desk.take() {
+            let now = desk.now();
+            desk.change(Settle { id: self.id, feedback }, |permits, Settle { id, feedback }| {
+                // Nobody waits, so nobody is refused.
+                permits.settle(now, id, &feedback);
+            });
         }
     }
 }
@@ -95,7 +99,7 @@ impl Handler<Late> for RateLimiter {
     type Result = ();
 
     fn handle(&mut self, Late { id, at }: Late, _ctx: &mut Context<Self>) {
-        self.permits.depart(at, id);
+        self.desk.lock().permits.depart(at, id);
     }
 }
 
@@ -107,7 +111,7 @@ impl Handler<GiveBack> for RateLimiter {
     type Result = ();
 
     fn handle(&mut self, GiveBack(id): GiveBack, ctx: &mut Context<Self>) {
-        self.permits.give_back(id);
+        self.desk.lock().permits.give_back(id);
         self.admit(ctx);
     }
 }
@@ -123,7 +127,8 @@ impl Handler<Settle> for RateLimiter {
     type Result = ();
 
     fn handle(&mut self, Settle { id, feedback }: Settle, ctx: &mut Context<Self>) {
-        for (waiter, error) in self.permits.settle(self.clock.now(), id, &feedback) {
+        let refused = self.desk.lock().permits.settle(self.clock.now(), id, &feedback);
+        for (waiter, error) in refused {
             self.tell(waiter, Err(error));
         }
         self.admit(ctx);

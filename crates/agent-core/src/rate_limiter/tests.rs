@@ -57,7 +57,7 @@ fn on_stage<F: Future>(limits: ProviderLimits, scene: impl FnOnce(Stage) -> F) -
 impl Stage {
     fn ask(&self) -> actix::prelude::Request<RateLimiter, Acquire> {
         let calls = 1_000_000.try_into().unwrap();
-        self.limiter.send(Acquire(Ask {
+        self.limiter.send(Acquire::new(Ask {
             account: "key".into(),
             model: "small".into(),
             worker: "clerk".into(),

@@ -7,7 +7,7 @@ use actix::{Addr, Context};
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::{Acquire, Leave, Permit, RateLimiter};
+use super::{Acquire, Desk, Leave, Permit, RateLimiter};
 use crate::permits::{Grant, PermitError, WaiterId};
 
 /// The answer to [`Acquire`].
@@ -32,9 +32,10 @@ impl Turn {
     pub(super) fn waits(
         waiter: WaiterId,
         limiter: Addr<RateLimiter>,
+        desk: Desk,
         answer: oneshot::Receiver<Result<Grant, PermitError>>,
     ) -> Turn {
-        Turn(Kind::Waits(InQueue { waiter: Some(waiter), limiter, answer }))
+        Turn(Kind::Waits(InQueue { waiter: Some(waiter), limiter, desk, answer }))
     }
 }
 
@@ -55,8 +56,8 @@ impl MessageResponse<RateLimiter, Acquire> for Turn {
                         Either::Left((Err(_), _)) | Either::Right(_) => return,
                     };
                     place.waiter = None;
-                    let limiter = place.limiter.clone();
-                    drop(reply.send(answer.map(|grant| Permit::new(grant, limiter))));
+                    let desk = place.desk.clone();
+                    drop(reply.send(answer.map(|grant| Permit::new(grant, desk))));
                 });
             }
         }
@@ -69,6 +70,7 @@ struct InQueue {
     /// `None` once it was answered.
     waiter: Option<WaiterId>,
     limiter: Addr<RateLimiter>,
+    desk: Desk,
     answer: oneshot::Receiver<Result<Grant, PermitError>>,
 }
 
@@ -77,7 +79,7 @@ impl Drop for InQueue {
         let Some(waiter) = self.waiter else { return };
         self.answer.close();
         match self.answer.try_recv() {
-            Ok(Ok(grant)) => drop(Permit::new(grant, self.limiter.clone())),
+            Ok(Ok(grant)) => drop(Permit::new(grant, self.desk.clone())),
             Ok(Err(_)) => {}
             Err(_) => self.limiter.do_send(Leave(waiter)),
         }

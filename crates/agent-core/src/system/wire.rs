@@ -88,11 +88,13 @@ pub(super) fn wire(
             let source = source(store.downgrade(), budgets, clock.clone());
             budget = budget.rebuilt_from(source);
         }
-        let budget = guard::start(budget, watch("budget", plan.supervision.clone()));
+        let desk = budget.desk();
+        let budget = (guard::start(budget, watch("budget", plan.supervision.clone())), desk);
         let limiter = RateLimiter::new(limits, clock.clone());
         let watch = watch("rate limiter", plan.supervision.clone());
-        let limiter = guard::start(limiter, watch);
-        addresses = Some((store, budget.clone(), limiter.clone()));
+        let desk = limiter.desk();
+        let limiter = (guard::start(limiter, watch), desk);
+        addresses = Some((store, budget.0.clone(), limiter.0.clone()));
         let services =
             Services::new(clock, client, catalogue, budget, limiter, records, rules, seed);
         if let Some((_, warnings)) = &unfinished {

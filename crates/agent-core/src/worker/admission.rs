@@ -11,7 +11,7 @@ use crate::ledger::{NoRoom, OnExhausted, When};
 use crate::llm::Request;
 use crate::money::NanoUsd;
 use crate::permits::{AgentRateLimit, Ask};
-use crate::rate_limiter::{Acquire, Permit};
+use crate::rate_limiter::Permit;
 use crate::record::AttemptId;
 use crate::worker::call::{Call, Ending};
 use crate::worker::refusal;
@@ -89,11 +89,16 @@ impl Call<'_> {
             output_tokens: u64::from(request.max_tokens),
             deadline,
         };
+        let (limiter, desk) = &self.services.limiter;
         let answer = loop {
-            match self.services.limiter.send(Acquire(ask())).await {
+            let acquire = match desk.ask(ask()) {
+                Ok(answer) => break answer,
+                Err(acquire) => acquire,
+            };
+            match limiter.send(acquire).await {
                 Ok(answer) => break answer,
                 // It panicked while this waited, and comes back.
-                Err(MailboxError::Closed) if self.services.limiter.connected() => {}
+                Err(MailboxError::Closed) if limiter.connected() => {}
                 Err(_) => return Err(Ending::Returned),
             }
         };
@@ -129,11 +134,15 @@ impl Call<'_> {
         let scopes = self.job.scopes_of(account);
         loop {
             let (scopes, ticket) = (Arc::clone(&scopes), ticket.take());
-            let reserve = Reserve { name, scopes, amount, ticket, deadline };
-            match self.services.budget.send(reserve).await {
+            let (budget, desk) = &self.services.budget;
+            let reserve = match desk.reserve(Reserve::new(name, scopes, amount, ticket, deadline)) {
+                Ok(money) => return Ok(Ok(money)),
+                Err(reserve) => reserve,
+            };
+            match budget.send(reserve).await {
                 Ok(answer) => return Ok(answer),
                 // It panicked over the request, and comes back.
-                Err(MailboxError::Closed) if self.services.budget.connected() => {}
+                Err(MailboxError::Closed) if budget.connected() => {}
                 Err(_) => return Err(Ending::Returned),
             }
         }

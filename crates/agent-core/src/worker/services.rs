@@ -9,14 +9,14 @@ use actix::Addr;
 
 use crate::agent::ChildLimits;
 use crate::audit::{AuditEvent, AuditKind};
-use crate::budget::Budget;
+use crate::budget::{self, Budget};
 use crate::clock::Clock;
 use crate::estimate::Estimator;
 use crate::llm::LlmClient;
 use crate::money::NanoUsd;
 use crate::pricing::Catalogue;
 use crate::prompt::PromptPolicy;
-use crate::rate_limiter::RateLimiter;
+use crate::rate_limiter::{self, RateLimiter};
 use crate::record::{CallId, Subject};
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::store::{Entry, Note, Store, StoreError, Write};
@@ -45,8 +45,8 @@ pub(crate) struct Services {
     /// The client's name.
     pub(crate) provider: Arc<str>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) budget: Addr<Budget>,
-    pub(crate) limiter: Addr<RateLimiter>,
+    pub(crate) budget: (Addr<Budget>, budget::Desk),
+    pub(crate) limiter: (Addr<RateLimiter>, rate_limiter::Desk),
     /// Where what happens is written down, where it is.
     pub(crate) records: Option<Addr<Store>>,
     pub(crate) rules: Rules,
@@ -70,8 +70,8 @@ impl Services {
         clock: Clock,
         client: Arc<dyn LlmClient>,
         catalogue: Arc<Catalogue>,
-        budget: Addr<Budget>,
-        limiter: Addr<RateLimiter>,
+        budget: (Addr<Budget>, budget::Desk),
+        limiter: (Addr<RateLimiter>, rate_limiter::Desk),
         records: Option<Addr<Store>>,
         rules: Rules,
         seed: u64,

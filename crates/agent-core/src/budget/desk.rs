@@ -1,0 +1,170 @@
+//! Money without a message: as long as nobody waits for any, callers set it aside and settle it on
+//! their own thread; the actor is for those who wait, and for what comes after a panic.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use actix::{Recipient, WeakAddr};
+
+use super::queue::Queue;
+use super::reservation::{Lives, Resolve};
+use super::{Budget, BudgetNotice, Reservation, Reserve};
+use crate::clock::{Clock, Timestamp};
+use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId};
+use crate::lookup::Lookup;
+use crate::money::NanoUsd;
+use crate::panics;
+use crate::record::AttemptId;
+
+/// What the budget shares with its callers.
+#[derive(Debug, Clone)]
+pub struct Desk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Poisoned by a panic of the budget, until that has been rebuilt.
+    books: Mutex<Books>,
+    lives: Lives,
+    clock: Clock,
+    budget: OnceLock<WeakAddr<Budget>>,
+}
+
+/// What the budget knows.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) ledger: Ledger,
+    pub(super) queue: Queue,
+    /// What is set aside for attempts.
+    pub(super) held: Lookup<AttemptId, ReservationId>,
+    pub(super) notices: Recipient<BudgetNotice>,
+    /// Nothing is decided here while the budget is being rebuilt.
+    pub(super) is_open: bool,
+    /// Callers who are on their way to the queue: nobody is to overtake them.
+    coming: usize,
+}
+
+impl Books {
+    pub(super) fn new(ledger: Ledger, queue: Queue, notices: Recipient<BudgetNotice>) -> Books {
+        Books { ledger, queue, held: Lookup::default(), notices, is_open: true, coming: 0 }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.is_open && self.coming == 0 && self.queue.is_empty()
+    }
+
+    /// Charges a reservation, and tells what that comes to.
+    pub(super) fn settle(
+        &mut self,
+        now: Timestamp,
+        id: ReservationId,
+        actual: NanoUsd,
+        presumed: NanoUsd,
+    ) {
+        let Some(told) = self.ledger.settle(now, id, actual, presumed) else { return };
+        for threshold in told.thresholds {
+            self.notices.do_send(BudgetNotice::Threshold(threshold));
+        }
+        for overrun in told.overruns {
+            self.notices.do_send(BudgetNotice::Overrun(overrun));
+        }
+    }
+
+    pub(super) fn notice_refusal(&self, no_room: NoRoom) {
+        if no_room.wait_until().is_none() && no_room.on_exhausted == OnExhausted::StopRun {
+            self.notices.do_send(BudgetNotice::StopRun(no_room.clone()));
+        }
+        self.notices.do_send(BudgetNotice::Exceeded(no_room));
+    }
+
+    /// The reservation that a resolution of `amount` is about: a part of it, or the whole, which is
+    /// not known by its name from here on.
+    pub(super) fn resolved(&mut self, name: AttemptId, amount: NanoUsd) -> Option<ReservationId> {
+        // After a panic: it was not in the journal any more, or not yet. What it cost is in the
+        // totals then.
+        let id = *self.held.get(&name)?;
+        let is_part = self.ledger.amount(id).is_some_and(|held| amount < held);
+        let part = if is_part { self.ledger.split(id, amount) } else { None };
+        if part.is_none() {
+            self.held.remove(&name);
+        }
+        Some(part.unwrap_or(id))
+    }
+}
+
+impl Desk {
+    pub(super) fn new(books: Books, clock: Clock) -> Desk {
+        let (books, lives) = (Mutex::new(books), Lives::default());
+        Desk(Arc::new(Shared { books, lives, clock, budget: OnceLock::new() }))
+    }
+
+    /// Those who must wait are sent to this budget.
+    pub(super) fn belongs_to(&self, budget: WeakAddr<Budget>) {
+        // It has one address all its life.
+        _ = self.0.budget.set(budget);
+    }
+
+    pub(super) fn lives(&self) -> &Lives {
+        &self.0.lives
+    }
+
+    /// For the budget itself, whatever has happened to it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The books, where nobody waits and nothing is wrong with them.
+    fn quiet(&self) -> Option<MutexGuard<'_, Books>> {
+        self.0.books.lock().ok().filter(|books| books.is_quiet())
+    }
+
+    /// What the budget knows is whole again.
+    pub(super) fn mend(&self, ledger: Ledger, held: Lookup<AttemptId, ReservationId>) {
+        let mut books = self.lock();
+        (books.ledger, books.held, books.is_open) = (ledger, held, true);
+        self.0.books.clear_poison();
+    }
+
+    /// Sets money aside where that can be said at once; else what to send to the budget.
+    pub(crate) fn reserve(&self, mut reserve: Reserve) -> Result<Reservation, Reserve> {
+        let Reserve { name, amount, .. } = reserve;
+        let known = |books: &Books| reserve.ticket.is_some() || books.held.contains_key(&name);
+        if let Some(mut books) = self.quiet().filter(|books| !known(books)) {
+            let now = self.0.clock.now();
+            // Where there is no room, the budget says what is to be done.
+            if let Ok(id) = books.ledger.reserve(now, &reserve.scopes, amount) {
+                books.held.insert(name, id);
+                return Ok(Reservation::new(name, amount, self.clone()));
+            }
+        }
+        self.lock().coming += 1;
+        reserve.coming = Some(Coming(self.clone()));
+        Err(reserve)
+    }
+
+    /// Resolves it here where nobody waits for money, else has the budget do it. It may be called
+    /// while a panic unwinds.
+    pub(super) fn resolve(&self, resolve: Resolve) {
+        let Resolve { name, amount, actual, presumed } = resolve;
+        let resolved = panics::contain(|| {
+            if let Some(mut books) = self.quiet() {
+                if let Some(id) = books.resolved(name, amount) {
+                    books.settle(self.0.clock.now(), id, actual, presumed);
+                }
+            } else if let Some(budget) = self.0.budget.get().and_then(WeakAddr::upgrade) {
+                budget.do_send(resolve);
+            }
+        });
+        if let Err(reason) = resolved {
+            tracing::error!(reason, "the ledger panicked");
+        }
+    }
+}
+
+/// Somebody is on the way to the queue, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Coming(Desk);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.lock().coming -= 1;
+    }
+}

@@ -1,0 +1,105 @@
+//! Permits without a message: as long as nobody waits, callers take and return them on their own
+//! thread; the actor is for those who wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use actix::{Message, WeakAddr};
+
+use super::{Acquire, Permit, RateLimiter};
+use crate::clock::{Clock, Timestamp};
+use crate::panics;
+use crate::permits::{Answer, Ask, PermitError, Permits};
+
+/// What the limiter shares with its callers.
+#[derive(Debug, Clone)]
+pub struct Desk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    clock: Clock,
+    limiter: OnceLock<WeakAddr<RateLimiter>>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) permits: Permits,
+    /// Callers who are on their way to the queue: nobody is to overtake them.
+    coming: usize,
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        self.coming == 0 && self.permits.nobody_waits()
+    }
+}
+
+impl Desk {
+    pub(super) fn new(permits: Permits, clock: Clock) -> Desk {
+        let state = Mutex::new(State { permits, coming: 0 });
+        Desk(Arc::new(Shared { state, clock, limiter: OnceLock::new() }))
+    }
+
+    /// Those who must wait are sent to this limiter.
+    pub(super) fn belongs_to(&self, limiter: WeakAddr<RateLimiter>) {
+        // It has one address all its life.
+        _ = self.0.limiter.set(limiter);
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A permit, or why there is none, where that can be said at once; else what to send to the
+    /// limiter.
+    pub(crate) fn ask(&self, ask: Ask) -> Result<Result<Permit, PermitError>, Acquire> {
+        let mut state = self.lock();
+        if state.is_quiet() {
+            match state.permits.ask(self.0.clock.now(), ask.clone()) {
+                Answer::Granted(grant) => return Ok(Ok(Permit::new(grant, self.clone()))),
+                Answer::Refused(error) => return Ok(Err(error)),
+                Answer::Waits(waiter) => state.permits.cancel(waiter),
+            }
+        }
+        state.coming += 1;
+        drop(state);
+        Err(Acquire { ask, _coming: Some(Coming(self.clone())) })
+    }
+
+    /// Has `change` done here where nobody waits for it, else `message` by the limiter. It may be
+    /// called while a panic unwinds.
+    pub(super) fn change<M>(&self, message: M, change: impl FnOnce(&mut Permits, M))
+    where
+        M: Message<Result = ()> + Send + 'static,
+        RateLimiter: actix::Handler<M>,
+    {
+        let changed = panics::contain(|| {
+            let mut state = self.lock();
+            if state.is_quiet() {
+                change(&mut state.permits, message);
+            } else {
+                drop(state);
+                let limiter = self.0.limiter.get().and_then(WeakAddr::upgrade);
+                // Where it is gone, so is everything that it counted.
+                _ = limiter.map(|limiter| limiter.do_send(message));
+            }
+        });
+        if let Err(reason) = changed {
+            tracing::error!(reason, "permits panicked");
+        }
+    }
+}
+
+/// Somebody is on the way to the queue, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Coming(Desk);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.lock().coming -= 1;
+    }
+}
