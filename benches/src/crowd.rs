@@ -14,8 +14,6 @@ use crate::fleet::{MODEL, clerks, play, play_well, system};
 use crate::measure::{Took, each, measure, median, resident};
 
 const ROUNDS: usize = 3;
-/// Tasks submitted before the first has ended.
-const OPEN: u32 = 20_000;
 /// Workers that fail in turn.
 const FRAGILE: u32 = 10_000;
 
@@ -61,7 +59,7 @@ pub(crate) async fn tasks(workers: u32, count: u32, records: bool) -> Result<Too
     let builder = system(at_once(), clerks(workers)?)?;
     let builder = if records { builder } else { builder.without_records() };
     let system = builder.start().await?;
-    let (took, played) = measure(play_well(&system, count, OPEN)).await;
+    let (took, played) = measure(play_well(&system, count)).await;
     played?;
     system.finish().await;
     Ok(took)
@@ -91,6 +89,7 @@ async fn growth() -> Result<(), Failure> {
 async fn inflight() -> Result<(), Failure> {
     const CALLS: u32 = 100_000;
     let builder = system(InProcess::after(Duration::from_secs(1)), clerks(CALLS)?)?;
+    let builder = builder.max_open_tasks(CALLS as usize);
     let builder = builder.eager_workers(CALLS as usize, Duration::from_secs(3_600));
     let system = builder.start().await?;
     system.snapshot().await?;
@@ -102,7 +101,7 @@ async fn inflight() -> Result<(), Failure> {
             Clock::real().sleep(Duration::from_millis(20)).await;
         }
     };
-    let work = measure(play_well(&system, CALLS, CALLS));
+    let work = measure(play_well(&system, CALLS));
     let (took, played) = tokio::select! {
         done = work => done,
         () = watch => unreachable!("it never ends"),
@@ -139,7 +138,7 @@ fn unforgiving(crashes: u32) -> Result<Supervision, Failure> {
 }
 
 async fn play_badly(system: AgentSystem, count: u32) -> Result<Took, Failure> {
-    let (took, played) = measure(play(&system, count, OPEN)).await;
+    let (took, played) = measure(play(&system, count)).await;
     if played? != count {
         return Err("a task ended well that should have crashed".into());
     }

@@ -4,13 +4,15 @@ use agent_core::agent::AgentSpec;
 use agent_core::ledger::BudgetSpec;
 use agent_core::llm::LlmClient;
 use agent_core::permits::{AgentRateLimit, ProviderLimits};
-use agent_core::system::{AgentSystem, AgentSystemBuilder};
+use agent_core::system::{AgentSystem, AgentSystemBuilder, SubmitError};
 use agent_core::task::Task;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use crate::Failure;
 
+/// Tasks that are open at a time, unless a benchmark says otherwise.
+const OPEN: usize = 20_000;
+/// Who submit them, each one after the other.
+const SUBMITTERS: u32 = 512;
 pub(crate) const MODEL: &str = "claude-haiku-4-5";
 
 /// The agent of most benchmarks.
@@ -55,39 +57,33 @@ fn budgets() -> Result<Vec<BudgetSpec>, Failure> {
     scopes.into_iter().map(budget).collect()
 }
 
-/// Plays `count` tasks to their outcomes, so many of them open at a time; answers how many failed.
-pub(crate) async fn play(
-    system: &AgentSystem,
-    count: u32,
-    open_at_once: u32,
-) -> Result<u32, Failure> {
+/// Plays `count` tasks to their outcomes; answers how many failed.
+pub(crate) async fn play(system: &AgentSystem, count: u32) -> Result<u32, Failure> {
     let mut outcomes = system.outcomes();
-    let mut submitting = FuturesUnordered::new();
-    let (mut submitted, mut ended, mut failed) = (0, 0, 0);
-    while ended < count {
-        while submitted < count && submitted - ended < open_at_once {
-            submitting.push(system.submit(task(submitted)));
-            submitted += 1;
-        }
-        tokio::select! {
-            biased;
-            Some(outcome) = outcomes.next() => {
-                ended += 1;
-                failed += u32::from(outcome.error.is_some());
+    let submitter = |first: u32| {
+        let system = system.clone();
+        actix::spawn(async move {
+            for id in (first..count).step_by(SUBMITTERS as usize) {
+                system.submit(task(id)).await?;
             }
-            Some(submitted) = submitting.next(), if !submitting.is_empty() => drop(submitted?),
-        }
+            Ok::<_, SubmitError>(())
+        })
+    };
+    let submitters: Vec<_> = (0..SUBMITTERS).map(submitter).collect();
+    let mut failed = 0;
+    for _ in 0..count {
+        let outcome = outcomes.next().await.ok_or("the run ended before its tasks")?;
+        failed += u32::from(outcome.error.is_some());
+    }
+    for submitter in submitters {
+        submitter.await??;
     }
     Ok(failed)
 }
 
 /// The same where none may fail.
-pub(crate) async fn play_well(
-    system: &AgentSystem,
-    count: u32,
-    open_at_once: u32,
-) -> Result<(), Failure> {
-    match play(system, count, open_at_once).await? {
+pub(crate) async fn play_well(system: &AgentSystem, count: u32) -> Result<(), Failure> {
+    match play(system, count).await? {
         0 => Ok(()),
         failed => Err(format!("{failed} of {count} tasks failed").into()),
     }

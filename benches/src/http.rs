@@ -74,9 +74,10 @@ async fn accounted(url: &str) -> Result<Took, Failure> {
         max_concurrent: WORKERS.try_into()?,
         ..ProviderLimits::default()
     };
-    let builder = system(client(url)?, clerks(WORKERS)?)?.limits(limits).store(folder.path());
+    let builder = system(client(url)?, clerks(WORKERS)?)?.limits(limits);
+    let builder = builder.max_open_tasks(2 * WORKERS as usize).store(folder.path());
     let system = builder.start().await?;
-    let (took, played) = measure(play_well(&system, WORKERS * CALLS, 2 * WORKERS)).await;
+    let (took, played) = measure(play_well(&system, WORKERS * CALLS)).await;
     played?;
     system.finish().await;
     Ok(took)

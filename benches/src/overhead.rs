@@ -24,14 +24,15 @@ enum Records<'a> {
 }
 
 async fn accounted(records: Records<'_>) -> Result<Took, Failure> {
-    let builder = system(InProcess::after(Duration::ZERO), clerks(WORKERS)?)?;
+    let builder = system(InProcess::after(Duration::ZERO), clerks(WORKERS)?)?
+        .max_open_tasks(2 * WORKERS as usize);
     let builder = match records {
         Records::Nowhere => builder.without_records(),
         Records::InMemory => builder,
         Records::In(folder) => builder.store(folder),
     };
     let system = builder.start().await?;
-    let (took, played) = measure(play_well(&system, TASKS, 2 * WORKERS)).await;
+    let (took, played) = measure(play_well(&system, TASKS)).await;
     played?;
     system.finish().await;
     Ok(took)
