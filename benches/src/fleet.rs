@@ -38,8 +38,7 @@ pub(crate) fn system(
         max_concurrent: 1_000_000.try_into()?,
         ..ProviderLimits::default()
     };
-    let builder =
-        AgentSystem::builder(client).agent(agent).limits(limits).max_open_tasks(2_000_000);
+    let builder = AgentSystem::builder(client).agent(agent).limits(limits).max_open_tasks(OPEN);
     Ok(budgets()?.into_iter().fold(builder, AgentSystemBuilder::budget))
 }
 

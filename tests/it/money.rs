@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agent_core::ledger::{BudgetSpec, OnExhausted, Window};
 use agent_core::permits::ProviderLimits;
+use agent_core::store::UsageQuery;
 use agent_core::system::Ended;
 use agent_core::task::ErrorCode;
 
@@ -191,4 +192,41 @@ fn no_alias_of_a_model_escapes_its_budget_or_its_limit() {
             assert_eq!(limited.code, ErrorCode::RateLimitWaitExceeded, "{asked} of {of_budget}");
         });
     }
+}
+
+#[test]
+fn without_records_a_budget_is_as_exact_and_there_is_no_usage_to_be_asked_for() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let system = system(&clock, &client)
+            .agent(agent(10))
+            .budget(budget("global", "0.0042"))
+            .without_records()
+            .start()
+            .await
+            .unwrap();
+        let mut handles = Vec::new();
+        for id in 0..20 {
+            handles.push(system.submit(task(id)).await.unwrap());
+        }
+        let (mut completed, mut refused) = (0, 0);
+        for handle in handles {
+            match &handle.outcome().await.unwrap().error {
+                None => completed += 1,
+                Some(error) => {
+                    assert_eq!(error.code, ErrorCode::BudgetExceeded);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(completed > 9 && refused > 0, "{completed} completed, {refused} refused");
+        let balances = system.balances().await.unwrap();
+        assert_eq!(balances[0].spent.nanos(), client.billed_nanos());
+        assert!(balances[0].reserved.is_zero());
+        let summary = system.snapshot().await.unwrap().summary;
+        assert_eq!(summary.tasks.completed, completed);
+        let usage = system.usage(UsageQuery::default()).await.unwrap();
+        assert_eq!((usage.total.totals.calls, usage.total.totals.cost.nanos()), (0, 0));
+        assert_eq!(system.finish().await, Ended::Finished);
+    });
 }

@@ -145,12 +145,15 @@ impl Desk {
     pub(super) fn resolve(&self, resolve: Resolve) {
         let Resolve { name, amount, actual, presumed } = resolve;
         let resolved = panics::contain(|| {
-            if let Some(mut books) = self.quiet() {
-                if let Some(id) = books.resolved(name, amount) {
-                    books.settle(self.0.clock.now(), id, actual, presumed);
-                }
-            } else if let Some(budget) = self.0.budget.get().and_then(WeakAddr::upgrade) {
+            let mut books = self.lock();
+            let is_whole = books.is_quiet() && !self.0.books.is_poisoned();
+            let budget = if is_whole { None } else { self.0.budget.get() };
+            if let Some(budget) = budget.and_then(WeakAddr::upgrade) {
+                drop(books);
                 budget.do_send(resolve);
+            } else if let Some(id) = books.resolved(name, amount) {
+                // Nobody waits, or the budget has not begun yet, or has ended.
+                books.settle(self.0.clock.now(), id, actual, presumed);
             }
         });
         if let Err(reason) = resolved {

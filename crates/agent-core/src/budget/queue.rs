@@ -93,14 +93,8 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(limit: usize) -> Queue {
-        Queue {
-            next: 0,
-            limit,
-            waiters: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            alarms: BTreeSet::new(),
-            refusals: Vec::new(),
-        }
+        let (waiters, lines, alarms) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Queue { next: 0, limit, waiters, lines, alarms, refusals: Vec::new() }
     }
 
     /// An empty queue of the same size, whose numbers begin with `first`.

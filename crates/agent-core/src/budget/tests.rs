@@ -1,6 +1,7 @@
 //! The budget's rules, each by a scene in virtual time.
 
 mod crowd;
+mod desk;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -35,6 +36,7 @@ impl Handler<BudgetNotice> for Watcher {
 #[derive(Clone)]
 struct Stage {
     budget: Addr<Budget>,
+    desk: Desk,
     clock: Clock,
     notices: Watcher,
     attempts: Rc<Cell<u32>>,
@@ -66,7 +68,8 @@ fn on_stage<F: Future<Output = T>, T>(specs: Vec<BudgetSpec>, test: impl FnOnce(
         let notices = Watcher::default();
         let watcher = notices.clone().start().recipient();
         let budget = Budget::new(Ledger::new(specs), clock.clone(), watcher).max_waiting(300);
-        test(Stage { budget: budget.start(), clock, notices, attempts: Rc::default() })
+        let desk = budget.desk();
+        test(Stage { budget: budget.start(), desk, clock, notices, attempts: Rc::default() })
     })
 }
 

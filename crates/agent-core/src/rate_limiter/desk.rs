@@ -79,13 +79,14 @@ impl Desk {
     {
         let changed = panics::contain(|| {
             let mut state = self.lock();
-            if state.is_quiet() {
-                change(&mut state.permits, message);
-            } else {
-                drop(state);
-                let limiter = self.0.limiter.get().and_then(WeakAddr::upgrade);
-                // Where it is gone, so is everything that it counted.
-                _ = limiter.map(|limiter| limiter.do_send(message));
+            let limiter = if state.is_quiet() { None } else { self.0.limiter.get() };
+            match limiter.and_then(WeakAddr::upgrade) {
+                Some(limiter) => {
+                    drop(state);
+                    limiter.do_send(message);
+                }
+                // Nobody waits, or the limiter has not begun yet, or has ended.
+                None => change(&mut state.permits, message),
             }
         });
         if let Err(reason) = changed {

@@ -36,6 +36,7 @@ type Acquired = Result<Permit, PermitError>;
 #[derive(Clone)]
 struct Stage {
     limiter: Addr<RateLimiter>,
+    desk: Desk,
     clock: Clock,
 }
 
@@ -50,14 +51,19 @@ fn limits(requests: u32, at_once: u32) -> ProviderLimits {
 fn on_stage<F: Future>(limits: ProviderLimits, scene: impl FnOnce(Stage) -> F) -> F::Output {
     VirtualClock::run(Timestamp::EPOCH, |clock| {
         let limiter = RateLimiter::new(limits, clock.clone());
-        scene(Stage { limiter: Supervisor::start(|_| limiter), clock })
+        let desk = limiter.desk();
+        scene(Stage { limiter: Supervisor::start(|_| limiter), desk, clock })
     })
 }
 
 impl Stage {
     fn ask(&self) -> actix::prelude::Request<RateLimiter, Acquire> {
+        self.limiter.send(Acquire::new(Stage::one()))
+    }
+
+    fn one() -> Ask {
         let calls = 1_000_000.try_into().unwrap();
-        self.limiter.send(Acquire::new(Ask {
+        Ask {
             account: "key".into(),
             model: "small".into(),
             worker: "clerk".into(),
@@ -66,7 +72,7 @@ impl Stage {
             input_tokens: 1,
             output_tokens: 1,
             deadline: Timestamp::NEVER,
-        }))
+        }
     }
 
     async fn permit(&self) -> Permit {
@@ -253,5 +259,24 @@ fn a_request_that_leaves_long_after_its_permit_was_granted_counts_from_its_depar
         permit.depart(stage.clock.now()).settle(Feedback::default());
         drop(stage.permit().await.depart(stage.clock.now()));
         assert_eq!(stage.clock.now(), Timestamp::EPOCH + Duration::from_secs(90));
+    });
+}
+
+#[test]
+fn nobody_at_the_desk_overtakes_who_is_on_the_way_to_the_queue_or_in_it() {
+    on_stage(limits(10, 1), async |stage| {
+        let held = stage.desk.ask(Stage::one()).unwrap().unwrap();
+        let on_the_way = stage.desk.ask(Stage::one()).unwrap_err();
+        drop(held);
+        let too_soon = stage.desk.ask(Stage::one());
+        assert!(too_soon.is_err());
+        drop(too_soon);
+        let first = stage.limiter.send(on_the_way).await.unwrap().unwrap();
+        let waiting = stage.wait().await;
+        drop(first);
+        assert!(stage.desk.ask(Stage::one()).is_err());
+        drop(waiting.await.unwrap().unwrap());
+        assert_eq!(stage.settled().await, (0, 0, 0));
+        assert!(stage.desk.ask(Stage::one()).unwrap().is_ok());
     });
 }
