@@ -96,6 +96,7 @@ impl Budget {
 
     /// Does what is due, so that nobody who comes now overtakes those who waited for it.
     fn now(&mut self) -> Timestamp {
+        assert!(!self.desk.is_spoiled(), "a caller panicked over the books");
         let now = self.clock.now();
         let Books { queue, ledger, .. } = &mut *self.desk.lock();
         queue.ring(ledger, now);

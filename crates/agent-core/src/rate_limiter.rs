@@ -127,8 +127,7 @@ impl Supervised for RateLimiter {
     fn restarting(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(0);
         self.alarm = None;
-        let nothing = Permits::new(ProviderLimits::default());
-        self.permits = std::mem::replace(&mut self.permits, nothing).anew();
+        self.desk.lock().recount();
         self.waiting.clear();
     }
 }
@@ -144,7 +143,7 @@ impl Handler<Ruin> for RateLimiter {
     type Result = ();
 
     fn handle(&mut self, _: Ruin, _: &mut Context<Self>) {
-        self.permits.ruin();
+        self.desk.lock().permits.ruin();
         panic!("scripted panic");
     }
 }

@@ -111,6 +111,11 @@ impl Desk {
         self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a panic came in the middle of a change, and they have not been rebuilt since.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.0.books.is_poisoned()
+    }
+
     /// The books, where nobody waits and nothing is wrong with them.
     fn quiet(&self) -> Option<MutexGuard<'_, Books>> {
         self.0.books.lock().ok().filter(|books| books.is_quiet())
@@ -146,7 +151,7 @@ impl Desk {
         let Resolve { name, amount, actual, presumed } = resolve;
         let resolved = panics::contain(|| {
             let mut books = self.lock();
-            let is_whole = books.is_quiet() && !self.0.books.is_poisoned();
+            let is_whole = books.is_quiet() && !self.is_spoiled();
             let budget = if is_whole { None } else { self.0.budget.get() };
             if let Some(budget) = budget.and_then(WeakAddr::upgrade) {
                 drop(books);

@@ -1,14 +1,14 @@
 //! Permits without a message: as long as nobody waits, callers take and return them on their own
 //! thread; the actor is for those who wait.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use actix::{Message, WeakAddr};
 
 use super::{Acquire, Permit, RateLimiter};
 use crate::clock::{Clock, Timestamp};
 use crate::panics;
-use crate::permits::{Answer, Ask, PermitError, Permits};
+use crate::permits::{Answer, Ask, PermitError, Permits, ProviderLimits};
 
 /// What the limiter shares with its callers.
 #[derive(Debug, Clone)]
@@ -32,6 +32,12 @@ impl State {
     fn is_quiet(&self) -> bool {
         self.coming == 0 && self.permits.nobody_waits()
     }
+
+    /// After a panic, which may have come in the middle of anything.
+    pub(super) fn recount(&mut self) {
+        let nothing = Permits::new(ProviderLimits::default());
+        self.permits = std::mem::replace(&mut self.permits, nothing).anew();
+    }
 }
 
 impl Desk {
@@ -51,7 +57,12 @@ impl Desk {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            state.recount();
+            self.0.state.clear_poison();
+            state
+        })
     }
 
     /// A permit, or why there is none, where that can be said at once; else what to send to the

@@ -61,7 +61,7 @@ fn open() -> OpenAttempt {
 fn reserve(name: AttemptId, amount: NanoUsd, ticket: Option<Ticket>) -> Reserve {
     let open = open();
     let scopes: Arc<[Scope]> = open.subject.scopes(&open.account).into();
-    Reserve { name, scopes, amount, ticket, deadline: Timestamp::from_millis(60_000) }
+    Reserve::new(name, scopes, amount, ticket, Timestamp::from_millis(60_000))
 }
 
 async fn ticket(budget: &Addr<Budget>, attempt: u32) -> Ticket {
