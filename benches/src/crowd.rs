@@ -134,6 +134,7 @@ fn unforgiving(crashes: u32) -> Result<Supervision, Failure> {
         poison_limit: (crashes - 1).try_into()?,
         // Counted, and forgotten soon.
         within: Duration::from_millis(1),
+        ..Supervision::default()
     })
 }
 
