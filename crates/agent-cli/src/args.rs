@@ -58,6 +58,7 @@ fn command() -> clap::Command {
         .mut_subcommand("audit", |audit| offers(audit, EVENTS))
         .mut_subcommand("store", |store| offers(store, SUMMARY))
         .mut_subcommand("simulate", |simulate| offers(simulate, SUMMARY))
+        .mut_subcommand("plan", |plan| offers(plan, SUMMARY))
         .mut_subcommand("usage", |usage| {
             offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
         })
@@ -110,6 +111,7 @@ impl Command {
             Command::Usage(_) => ("usage", TOTALS),
             Command::Store(_) => ("store", SUMMARY),
             Command::Simulate(_) => ("simulate", SUMMARY),
+            Command::Plan(_) => ("plan", SUMMARY),
             Command::MockProvider(_) => ("mock-provider", Format::value_variants()),
         }
     }
@@ -130,6 +132,12 @@ pub(crate) enum Command {
                       --sweep agent.0.count=25,50,100\n\n\
                       Exit codes: 0 the goal is met, 1 it is not, 2 nothing was simulated.")]
     Simulate(Simulate),
+    /// Finds the smallest fleet that meets a scenario's goal: workers, usage tier, budget
+    #[command(
+        after_help = "Example:\n  impresario plan examples/scenarios/batch.toml --set goal.deadline=30m\n\n\
+                      Exit codes: 0 there is a plan, 1 there is none, 2 nothing was simulated."
+    )]
+    Plan(Plan),
     /// Shows what was spent: by project, agent, model, user, day
     #[command(after_help = "Example:\n  impresario usage --by project,day --since 2026-11-01")]
     Usage(Usage),
@@ -193,6 +201,20 @@ pub(crate) struct Simulate {
     /// Write report.html and report.json into this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+}
+
+/// The arguments of `plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    /// The scenario file; its goal is what is planned for
+    #[arg(value_name = "SCENARIO.toml")]
+    pub(crate) scenario: PathBuf,
+    /// The seed, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Change one value, such as goal.deadline=30m; may be given several times
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<agent_sim::scenario::Change>,
 }
 
 /// The arguments of `usage`.

@@ -7,6 +7,7 @@ mod exit;
 mod logs;
 mod mock;
 mod output;
+mod plan;
 mod provider;
 mod run;
 mod signals;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(args, common)),
         Command::Check(args) => check::run(args, common).map(|()| Exit::Done).map_err(Into::into),
         Command::MockProvider(args) => block_on(mock::run(args)),
+        Command::Plan(args) => plan::run(args, common),
         Command::Simulate(args) => simulate::run(args, common),
         Command::Usage(args) => usage::run(args, common),
         Command::Audit(args) => block_on(audit::run(args, common)),

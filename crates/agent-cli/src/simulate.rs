@@ -30,10 +30,7 @@ enum Refusal {
 pub(crate) fn run(args: &Simulate, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
-    let mut changes = args.set.clone();
-    if let Some(seed) = args.seed {
-        changes.push(Change::new("run.seed", &seed.to_string())?);
-    }
+    let changes = changes(&args.set, args.seed)?;
     // Before anything is simulated: what cannot be written must not cost an hour.
     if let Some(folder) = &args.report {
         make(folder)?;
@@ -47,6 +44,12 @@ pub(crate) fn run(args: &Simulate, common: &Common) -> Result<Exit, Failure> {
         output::note(&format!("simulated in {:.1} s", took.as_secs_f64()));
     }
     Ok(exit)
+}
+
+/// What is changed in the scenario's file: `seed` is short for `run.seed`.
+pub(crate) fn changes(set: &[Change], seed: Option<u64>) -> Result<Vec<Change>, Failure> {
+    let seed = seed.map(|seed| Change::new("run.seed", &seed.to_string())).transpose()?;
+    Ok(set.iter().cloned().chain(seed).collect())
 }
 
 fn one(args: &Simulate, common: &Common, changes: &[Change]) -> Result<Exit, Failure> {
@@ -83,7 +86,7 @@ fn exit(met: bool) -> Exit {
     if met { Exit::Done } else { Exit::SomeFailed }
 }
 
-fn print(
+pub(crate) fn print(
     common: &Common,
     text: impl FnOnce() -> String,
     json: impl FnOnce() -> Value,

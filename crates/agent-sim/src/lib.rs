@@ -4,6 +4,7 @@ pub mod draws;
 pub mod engine;
 pub mod latency;
 pub mod mock;
+pub mod plan;
 pub mod report;
 pub mod scenario;
 pub mod simulated;

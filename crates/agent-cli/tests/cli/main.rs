@@ -12,6 +12,7 @@ mod parts;
 mod python;
 mod resume;
 mod secrets;
+mod simulate;
 mod store;
 mod support;
 mod tables;

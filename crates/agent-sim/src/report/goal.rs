@@ -20,7 +20,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(scenario: &Scenario, replicas: &[Replica]) -> Verdict {
+    pub(crate) fn of(scenario: &Scenario, replicas: &[Replica]) -> Verdict {
         let lacks: Vec<Vec<String>> =
             replicas.iter().map(|run| lacks(&scenario.goal, run)).collect();
         let met = lacks.iter().filter(|lacks| lacks.is_empty()).count();

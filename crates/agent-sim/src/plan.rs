@@ -1,0 +1,219 @@
+//! The smallest fleet that meets a goal: workers, usage tier and budget.
+//!
+//! For each tier the number of workers is halved and doubled until the smallest is found with which
+//! nine of ten replicas meet the goal; all have the same random numbers, so that more workers are
+//! never slower by chance alone. The budget is what nine of ten replicas spend, raised until the
+//! fleet meets the goal within it.
+
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroU32;
+
+use agent_core::ledger::{BudgetSpec, ScopePattern};
+use agent_core::money::NanoUsd;
+
+use crate::engine::{Replica, SimulationError};
+use crate::mock::Limits;
+use crate::report::{PROBABILITY, Report, Verdict, seeds, simulate_all};
+use crate::scenario::{Arrival, Scenario, TIERS};
+
+/// Replicas where the scenario has fewer.
+const REPLICAS: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
+
+/// Most workers that are tried.
+const MOST_WORKERS: u64 = 4_096;
+
+/// How often a budget is raised by a twentieth.
+const RAISES: u32 = 8;
+
+/// Limits that a fleet could have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Those that the scenario has.
+    AsWritten,
+    /// Those of a usage tier, 1 to 4.
+    Tier(u8),
+}
+
+impl Choice {
+    const ALL: [Choice; 5] =
+        [Choice::AsWritten, Choice::Tier(1), Choice::Tier(2), Choice::Tier(3), Choice::Tier(4)];
+
+    /// Its name in reports: `tier 2`.
+    pub fn name(self) -> String {
+        match self {
+            Choice::AsWritten => "as written".to_owned(),
+            Choice::Tier(tier) => format!("tier {tier}"),
+        }
+    }
+
+    fn of(self, scenario: &Scenario) -> Scenario {
+        let mut chosen = scenario.clone();
+        if let Choice::Tier(tier) = self {
+            let limits = Limits::from(TIERS[usize::from(tier) - 1]);
+            let ours = &mut chosen.fleet.limits;
+            ours.requests_per_minute = limits.requests_per_minute;
+            ours.input_tokens_per_minute = limits.input_tokens_per_minute.map(Into::into);
+            ours.output_tokens_per_minute = limits.output_tokens_per_minute.map(Into::into);
+            chosen.provider.limits = limits;
+        }
+        chosen
+    }
+}
+
+/// A fleet that was tried, and what it came to.
+#[derive(Debug, Clone)]
+pub struct Fitting {
+    /// With which limits.
+    pub choice: Choice,
+    /// With how many workers in all.
+    pub workers: u64,
+    /// Whether it meets the goal.
+    pub verdict: Verdict,
+    /// What it came to; with the limit that is in the way.
+    pub report: Report,
+}
+
+/// What would meet a goal.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// For each choice of limits the smallest fleet that meets the goal, or the largest that was
+    /// tried where none does.
+    pub options: Vec<Fitting>,
+    /// The best of them: the lowest tier that will do.
+    pub best: Option<usize>,
+    /// The smallest budget with which the best meets the goal.
+    pub budget: Option<NanoUsd>,
+    /// The best with more and with fewer workers: what time costs.
+    pub trade_off: Vec<Fitting>,
+}
+
+impl Plan {
+    /// Searches. Takes some hundred simulations.
+    ///
+    /// # Errors
+    ///
+    /// That of the first run that could not be simulated.
+    pub fn of(scenario: &Scenario) -> Result<Plan, SimulationError> {
+        let mut scenario = scenario.clone();
+        scenario.run.replicas = scenario.run.replicas.max(REPLICAS);
+        // The budget over all is what is looked for.
+        scenario.fleet.budget.retain(|budget| budget.scope != ScopePattern::global());
+        let limits = &scenario.provider.limits;
+        let is_limited = limits.requests_per_minute.is_some()
+            || limits.input_tokens_per_minute.is_some()
+            || limits.output_tokens_per_minute.is_some();
+        let choices = Choice::ALL.into_iter().skip(usize::from(!is_limited));
+        let options =
+            choices.map(|choice| smallest(&scenario, choice)).collect::<Result<Vec<_>, _>>()?;
+        // Tiers rise in the list; what is written comes first and is had already.
+        let best = options.iter().position(|option| option.verdict.met);
+        let (mut budget, mut trade_off) = (None, Vec::new());
+        if let Some(best) = best {
+            let Fitting { choice, workers, .. } = options[best];
+            budget =
+                smallest_budget(&with_workers(&choice.of(&scenario), workers), &options[best])?;
+            for workers in [workers / 2, workers, workers * 2, workers * 4] {
+                if (1..=MOST_WORKERS).contains(&workers) {
+                    trade_off.push(fitting(&scenario, choice, workers)?);
+                }
+            }
+        }
+        Ok(Plan { options, best, budget, trade_off })
+    }
+}
+
+/// The smallest fleet with these limits that meets the goal; the largest where none does.
+fn smallest(scenario: &Scenario, choice: Choice) -> Result<Fitting, SimulationError> {
+    let chosen = choice.of(scenario);
+    let agents = chosen.fleet.agent.len() as u64;
+    let (mut fails, mut meets) = (agents - 1, most_workers(&chosen).max(agents));
+    if !meets_goal(&with_workers(&chosen, meets))? {
+        return fitting(scenario, choice, meets);
+    }
+    while fails + 1 < meets {
+        let middle = fails + (meets - fails) / 2;
+        *(if meets_goal(&with_workers(&chosen, middle))? { &mut meets } else { &mut fails }) =
+            middle;
+    }
+    fitting(scenario, choice, meets)
+}
+
+/// More workers than tasks are of no use.
+fn most_workers(scenario: &Scenario) -> u64 {
+    let tasks = scenario.workload.iter().map(|workload| match &workload.arrival {
+        Arrival::Trace(tasks) => tasks.len() as u64,
+        Arrival::Open(_) | Arrival::Closed { .. } => workload.count.unwrap_or(MOST_WORKERS),
+    });
+    tasks.fold(0, u64::saturating_add).clamp(1, MOST_WORKERS)
+}
+
+/// The fleet with so many workers in all, each agent with its share of them, one at least.
+fn with_workers(scenario: &Scenario, workers: u64) -> Scenario {
+    let mut sized = scenario.clone();
+    let before = scenario.workers();
+    for agent in &mut sized.fleet.agent {
+        let share = u64::from(agent.count.get()) * workers;
+        let count = u32::try_from(share.div_ceil(before)).unwrap_or(u32::MAX);
+        agent.count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    }
+    // A cap on calls at once that is lower than the workers would plan for the cap.
+    let workers = u32::try_from(sized.workers()).unwrap_or(u32::MAX);
+    let cap = &mut sized.fleet.limits.max_concurrent;
+    *cap = NonZeroU32::new(workers).map_or(*cap, |workers| workers.max(*cap));
+    sized
+}
+
+/// Whether nine of ten replicas meet the goal; ends as soon as that cannot be any more.
+fn meets_goal(scenario: &Scenario) -> Result<bool, SimulationError> {
+    let seeds: Vec<u64> = seeds(scenario).collect();
+    let may_fail = seeds.len() - libm::ceil(seeds.len() as f64 * PROBABILITY) as usize;
+    let (mut failed, mut at) = (0, 0);
+    while at < seeds.len() {
+        // Few at once at first: where the goal is far off, they tell it.
+        let next = (at + may_fail + 1).min(seeds.len());
+        let jobs: Vec<_> = seeds[at..next].iter().map(|seed| (scenario, *seed)).collect();
+        for run in simulate_all(&jobs)? {
+            failed += usize::from(!Verdict::of(scenario, std::slice::from_ref(&run)).met);
+        }
+        if failed > may_fail {
+            return Ok(false);
+        }
+        at = next;
+    }
+    Ok(true)
+}
+
+fn fitting(scenario: &Scenario, choice: Choice, workers: u64) -> Result<Fitting, SimulationError> {
+    let sized = with_workers(&choice.of(scenario), workers);
+    let report = Report::of(&sized)?;
+    Ok(Fitting { choice, workers: sized.workers(), verdict: report.verdict.clone(), report })
+}
+
+/// The smallest budget over all with which the goal is met still.
+fn smallest_budget(
+    scenario: &Scenario,
+    best: &Fitting,
+) -> Result<Option<NanoUsd>, SimulationError> {
+    let mut spent: Vec<NanoUsd> = best.report.replicas.iter().map(Replica::charged).collect();
+    spent.sort_unstable();
+    let place = libm::ceil(spent.len() as f64 * PROBABILITY) as usize;
+    let mut limit = to_cents(spent[place.max(1) - 1]);
+    for _ in 0..=RAISES {
+        let mut limited = scenario.clone();
+        limited.fleet.budget.push(BudgetSpec::new(ScopePattern::global(), limit));
+        if meets_goal(&limited)? {
+            return Ok(Some(limit));
+        }
+        limit = to_cents(limit.saturating_add(NanoUsd::from_nanos(limit.nanos() / 20)));
+    }
+    Ok(None)
+}
+
+/// The next whole cent.
+fn to_cents(amount: NanoUsd) -> NanoUsd {
+    const CENT: u64 = 10_000_000;
+    NanoUsd::from_nanos(amount.nanos().div_ceil(CENT) * CENT)
+}

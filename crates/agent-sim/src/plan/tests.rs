@@ -1,0 +1,44 @@
+//! What is planned for small goals, where the answer is known.
+
+use super::*;
+
+const SCENARIO: &str = r#"
+[simulated]
+latency = { base = "1s" }
+[guards]
+max_cost_per_task = "5"
+[[agent]]
+name = "a"
+model = "claude-haiku-4-5"
+count = 3
+max_tokens = 100
+rate_limit = { calls = 10000 }
+[[workload]]
+name = "w"
+count = 60
+input = 100
+output = 100
+"#;
+
+fn plan(goal: &str) -> Plan {
+    Plan::of(&Scenario::parse(&format!("{SCENARIO}\n[goal]\n{goal}")).unwrap()).unwrap()
+}
+
+#[test]
+fn sixty_calls_of_a_second_in_seven_take_nine_workers_and_the_second_tier() {
+    let plan = plan("deadline = \"7s 500ms\"");
+    let best = &plan.options[plan.best.unwrap()];
+    // The first tier has fifty requests a minute. Of nine workers eight call in the first second,
+    // since the limiter lets no more go before it has seen how many tokens a call has.
+    assert_eq!((best.choice, best.workers), (Choice::Tier(2), 9));
+    assert!(plan.budget.unwrap() >= best.report.first().charged());
+}
+
+#[test]
+fn a_goal_that_no_fleet_meets_has_no_plan_and_says_why() {
+    let plan = plan("deadline = \"900ms\"");
+    assert_eq!((plan.best, plan.budget), (None, None));
+    for option in &plan.options {
+        assert!(option.verdict.why_not[0].starts_with("it takes"), "{:?}", option.verdict);
+    }
+}
