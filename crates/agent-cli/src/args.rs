@@ -1,7 +1,10 @@
 //! The arguments of all commands.
 
+mod calibrate;
+
 use std::path::PathBuf;
 
+pub(crate) use calibrate::Calibrate;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -59,6 +62,7 @@ fn command() -> clap::Command {
         .mut_subcommand("store", |store| offers(store, SUMMARY))
         .mut_subcommand("simulate", |simulate| offers(simulate, SUMMARY))
         .mut_subcommand("plan", |plan| offers(plan, SUMMARY))
+        .mut_subcommand("calibrate", |calibrate| offers(calibrate, SUMMARY))
         .mut_subcommand("usage", |usage| {
             offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
         })
@@ -112,6 +116,7 @@ impl Command {
             Command::Store(_) => ("store", SUMMARY),
             Command::Simulate(_) => ("simulate", SUMMARY),
             Command::Plan(_) => ("plan", SUMMARY),
+            Command::Calibrate(_) => ("calibrate", SUMMARY),
             Command::MockProvider(_) => ("mock-provider", Format::value_variants()),
         }
     }
@@ -138,6 +143,10 @@ pub(crate) enum Command {
                       Exit codes: 0 there is a plan, 1 there is none, 2 nothing was simulated."
     )]
     Plan(Plan),
+    /// Fits how long calls take on those that were recorded, and says how good the fit is
+    #[command(after_help = "Example:\n  impresario calibrate --out latency.toml\n  \
+                      impresario calibrate --trace sessions.csv.gz --format json")]
+    Calibrate(Calibrate),
     /// Shows what was spent: by project, agent, model, user, day
     #[command(after_help = "Example:\n  impresario usage --by project,day --since 2026-11-01")]
     Usage(Usage),

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod calibrate;
 mod check;
 mod exit;
 mod logs;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::MockProvider(args) => block_on(mock::run(args)),
         Command::Plan(args) => plan::run(args, common),
         Command::Simulate(args) => simulate::run(args, common),
+        Command::Calibrate(args) => calibrate::run(args, common),
         Command::Usage(args) => usage::run(args, common),
         Command::Audit(args) => block_on(audit::run(args, common)),
         Command::Store(args) => store::run(&args.command, common),

@@ -110,6 +110,11 @@ pub(crate) fn normal_probability(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
+/// The value that a standard normal does not exceed with probability `p`, above 0 and below 1.
+pub(crate) fn normal_quantile(p: f64) -> f64 {
+    normal::quantile(p)
+}
+
 /// The nearest whole number that a `u64` can hold; 0 for what is no number.
 pub fn whole(value: f64) -> u64 {
     // A cast saturates, and takes NaN for 0.

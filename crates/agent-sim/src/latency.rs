@@ -1,8 +1,9 @@
 //! How long a call takes: a line in context and output, a spread, and the provider's load.
 //!
 //! ```text
-//! total = load × (base + per_1k_context × context/1000 + per_output_token × output) × residual
-//! first = load × (base + per_1k_context × context/1000) × residual, at most the total
+//! total = load × session × (base + per_1k_context × context/1000 + per_output_token × output)
+//!         × residual
+//! first = load × session × (base + per_1k_context × context/1000) × residual, at most the total
 //! ```
 //!
 //! The total is what was fitted: between the first visible token and the last lies thinking too,
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::catalogue::{Catalogue, CatalogueError, Found, UnknownModel};
 pub use self::load::Load;
-use crate::draws::{Draw, QuantileTable, nanos, normal_probability};
+use crate::draws::{Draw, QuantileTable, nanos, normal_probability, normal_quantile};
 
 /// How the residuals of the total and of the time to the first token go together (correlation of
 /// their normal scores). Rank correlation on 1,948 calls of Claude Opus 4.7: 0.48.
@@ -70,6 +71,26 @@ impl Spread {
             Spread::Measured(table) => table.at(normal_probability(z)),
         }
     }
+
+    /// The factor that is not exceeded with probability `p`, above 0 and below 1.
+    pub(crate) fn at(&self, p: f64) -> f64 {
+        match self {
+            Spread::LogNormal(sigma) => libm::exp(sigma * normal_quantile(p)),
+            Spread::Measured(table) => table.at(p),
+        }
+    }
+
+    /// The mean factor: by how much a sum of many calls lies above that of their lines.
+    pub fn mean(&self) -> f64 {
+        match self {
+            Spread::LogNormal(sigma) => libm::exp(sigma * sigma / 2.0),
+            Spread::Measured(table) => {
+                let steps = 1_000;
+                let at = |step: u32| table.at((f64::from(step) + 0.5) / f64::from(steps));
+                (0..steps).map(at).sum::<f64>() / f64::from(steps)
+            }
+        }
+    }
 }
 
 /// The times of one call, in nanoseconds.
@@ -102,9 +123,17 @@ pub struct LatencyModel {
     pub first: Line,
     /// The spread of the time to the first token.
     pub first_spread: Spread,
+    /// By how much the calls of a session are faster or slower together: the standard deviation of
+    /// the logarithm. 0 where the spreads hold that too.
+    pub session_sigma: f64,
 }
 
 impl LatencyModel {
+    /// By what factor the calls of one session are slower together. Takes one number of `draw`.
+    pub fn session(&self, draw: &mut Draw) -> f64 {
+        libm::exp(self.session_sigma * draw.normal())
+    }
+
     /// Has every call take `factor` times as long.
     pub fn scale(&mut self, factor: f64) {
         for line in [&mut self.total, &mut self.first] {

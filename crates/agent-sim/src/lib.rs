@@ -1,5 +1,6 @@
 //! The simulated provider, and what a simulation is fed with.
 
+pub mod calibrate;
 pub mod draws;
 pub mod engine;
 pub mod latency;

@@ -20,6 +20,7 @@ use crate::mock::limiter::{Limiter, Standings};
 use crate::scenario::{Effect, LatencyChoice, ProviderSpec, Scenario};
 
 const LATENCY: Stream = Stream::named("latency");
+const SESSION: Stream = Stream::named("session");
 
 /// How long an error takes: an assumption, as of a round trip and a gateway that refuses.
 const ERROR: Duration = Duration::from_millis(100);
@@ -166,8 +167,13 @@ impl ScriptedProvider {
     fn timing(&self, model: &Model, ask: &Ask, attempt: u32, output: u64, load: f64) -> Timing {
         let Some(latency) = &model.latency else { return Timing { first_ns: 0, total_ns: 0 } };
         let turn = u64::from(ask.turn) << 32 | u64::from(attempt);
-        let key = [u64::from(ask.workload), ask.task, turn];
-        latency.timing(ask.input, output, load, &mut Draw::new(self.seed, LATENCY, key))
+        let key = |turn: u64| [u64::from(ask.workload), ask.task, turn];
+        let session = match latency.session_sigma {
+            0.0 => 1.0,
+            _ => latency.session(&mut Draw::new(self.seed, SESSION, key(0))),
+        };
+        let draw = &mut Draw::new(self.seed, LATENCY, key(turn));
+        latency.timing(ask.input, output, load * session, draw)
     }
 
     fn answer(&self, request: &Request, ask: &Ask, limits: RateHeaders) -> Answer {

@@ -102,9 +102,20 @@ struct Entry {
     first_sigma: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_residuals: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    session_sigma: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Catalogue {
+    /// These models, and no other.
+    pub fn new(models: Vec<LatencyModel>) -> Catalogue {
+        Catalogue { models }
+    }
+
     /// The models that are compiled in; none of them is calibrated.
     ///
     /// # Panics
@@ -203,6 +214,7 @@ impl From<&LatencyModel> for Entry {
             total_residuals: residuals(&model.total_spread),
             first_sigma: sigma(&model.first_spread),
             first_residuals: residuals(&model.first_spread),
+            session_sigma: rounded(model.session_sigma),
         }
     }
 }
@@ -213,6 +225,10 @@ impl Entry {
         self.check_line("first", &self.first)?;
         let total_spread = self.spread("total", self.total_sigma, &self.total_residuals)?;
         let first_spread = self.spread("first", self.first_sigma, &self.first_residuals)?;
+        let session_sigma = match self.session_sigma {
+            sigma if (0.0..=3.0).contains(&sigma) => sigma,
+            found => return Err(self.number("session_sigma".to_owned(), found, "from 0 to 3")),
+        };
         let Entry { name, stands_for, calibrated, calls, source, total, first, .. } = self;
         Ok(LatencyModel {
             name,
@@ -224,6 +240,7 @@ impl Entry {
             total_spread,
             first,
             first_spread,
+            session_sigma,
         })
     }
 

@@ -139,6 +139,7 @@ fn latency(field: &Field<'_>, models: &Catalogue) -> Result<LatencyChoice, Confi
         total_spread: Spread::LogNormal(sigma),
         first: Line { per_output_token_s: 0.0, ..total },
         first_spread: Spread::LogNormal(sigma),
+        session_sigma: 0.0,
     })))
 }
 

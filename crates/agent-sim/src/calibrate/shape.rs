@@ -1,0 +1,194 @@
+//! From the calls of one model to its latency model.
+
+use std::collections::BTreeMap;
+
+use super::effects::{Effects, Session};
+use super::fit::{self, Point};
+use super::{Calibrated, Call, ENOUGH};
+use crate::draws::{PROBABILITIES, QuantileTable};
+use crate::latency::{Catalogue, LatencyModel, Line, Spread};
+
+/// The shortest time that counts, in seconds: stores keep milliseconds.
+const SHORTEST: f64 = 5e-4;
+
+impl Calibrated {
+    /// Fits the calls of one model, one at least; none of them failed.
+    pub(super) fn of(model: &str, calls: &[&Call], known: &Catalogue) -> Calibrated {
+        let help = known.find(model).ok().map(|found| found.model);
+        let help_total = help.map(|help| (help.total, &help.total_spread));
+        let total = Fitted::of(calls, |call| Some(call.total_s), |call| call.output, help_total);
+        let total = total.expect("each call has a total");
+        let help_first = help.map(|help| (help.first, &help.first_spread));
+        let first = Fitted::of(calls, |call| call.first_s, |_| 0, help_first);
+        let first_calls = first.as_ref().map_or(0, |first| first.calls);
+        let (first_line, first_spread) = match (first, help) {
+            (Some(first), _) => (first.line, first.spread),
+            (None, Some(help)) => (help.first, help.first_spread.clone()),
+            // Nothing is known: all of the time before the output.
+            (None, None) => (Line { per_output_token_s: 0.0, ..total.line }, total.spread.clone()),
+        };
+        let shares = total.weight < 1.0;
+        let helped_by = help.filter(|_| shares).map(|help| help.name.clone());
+        let own = help.filter(|help| help.name == model);
+        Calibrated {
+            latency: LatencyModel {
+                name: model.to_owned(),
+                stands_for: own.map(|help| help.stands_for.clone()).unwrap_or_default(),
+                calibrated: total.calls >= ENOUGH,
+                calls: total.calls,
+                source: source(&total, helped_by.as_deref(), first_calls),
+                total: total.line,
+                total_spread: total.spread,
+                first: first_line,
+                first_spread,
+                session_sigma: total.effects.variance.sqrt(),
+            },
+            calls: total.calls,
+            first_calls,
+            sessions: total.effects.of.len() as u64,
+            weight: total.weight,
+            helped_by,
+            spread: total.deviation,
+            effects: total.effects,
+        }
+    }
+
+    /// What is known of a model that answered no call.
+    pub(super) fn unseen(model: &LatencyModel) -> (Line, Effects) {
+        (scaled(model.total, model.total_spread.mean()), Effects::unseen())
+    }
+
+    pub(super) fn effects(&self) -> &Effects {
+        &self.effects
+    }
+}
+
+fn source(total: &Fitted, helped_by: Option<&str>, first_calls: u64) -> String {
+    let calls = total.calls;
+    let mut text = format!("fitted on {calls} calls in {} sessions", total.effects.of.len());
+    if calls < ENOUGH {
+        let with = helped_by.map_or_else(
+            || ", and nothing else is known of it".to_owned(),
+            |model| format!(", the rest up to {ENOUGH} taken as what is built in for {model}"),
+        );
+        text.push_str(&format!("; too few{with}"));
+    }
+    match first_calls {
+        0 => text.push_str("; no time to the first token was recorded: that is as built in"),
+        calls if calls < total.calls => {
+            text.push_str(&format!("; {calls} of them with a time to the first token"));
+        }
+        _ => {}
+    }
+    text
+}
+
+/// A line and its spread.
+struct Fitted {
+    line: Line,
+    spread: Spread,
+    effects: Effects,
+    calls: u64,
+    weight: f64,
+    deviation: f64,
+}
+
+impl Fitted {
+    /// Fits a time of those calls that have it; `None` where none has.
+    fn of(
+        calls: &[&Call],
+        time: impl Fn(&Call) -> Option<f64>,
+        output: impl Fn(&Call) -> u64,
+        help: Option<(Line, &Spread)>,
+    ) -> Option<Fitted> {
+        let known = help.map(|(line, spread)| scaled(line, spread.mean()));
+        let points: Vec<(u64, Point)> = calls
+            .iter()
+            .filter_map(|call| {
+                let (input, output) = (call.input, output(call));
+                let known = known.map_or(0.0, |line| line.seconds(input, output)).max(SHORTEST);
+                let seconds = time(call)?.max(SHORTEST);
+                let (context, output) = (input as f64 / 1_000.0, output as f64);
+                Some((call.session, Point { context, output, seconds, known }))
+            })
+            .collect();
+        let calls = points.len() as u64;
+        if calls == 0 {
+            return None;
+        }
+        let alone = calls >= ENOUGH || help.is_none();
+        let weight = if alone { 1.0 } else { calls as f64 / ENOUGH as f64 };
+        let only: Vec<Point> = points.iter().map(|(_, point)| *point).collect();
+        let line = fit::line(&only, 1.0 / weight - 1.0);
+        let (sessions, call_variance) = sessions(&points, &line);
+        let effects = Effects::of(&sessions, call_variance, weight);
+        let line = scaled(line, libm::exp(effects.centre));
+        let residual = |(session, point): &(u64, Point)| {
+            let slower = libm::exp(effects.of.get(session).copied().unwrap_or_default());
+            point.seconds / (seconds(&line, point) * slower)
+        };
+        let residuals: Vec<f64> = points.iter().map(residual).collect();
+        let deviation = deviation(&residuals);
+        let spread = spread(residuals, help.map(|(_, spread)| spread), weight);
+        Some(Fitted { line, spread, effects, calls, weight, deviation })
+    }
+}
+
+fn scaled(line: Line, by: f64) -> Line {
+    Line {
+        base_s: line.base_s * by,
+        per_1k_context_s: line.per_1k_context_s * by,
+        per_output_token_s: line.per_output_token_s * by,
+    }
+}
+
+fn seconds(line: &Line, point: &Point) -> f64 {
+    let grows = line.per_1k_context_s * point.context + line.per_output_token_s * point.output;
+    (line.base_s + grows).max(SHORTEST)
+}
+
+/// The sums of each session, and the variance of a call as a part of the square of its mean.
+fn sessions(points: &[(u64, Point)], line: &Line) -> (BTreeMap<u64, Session>, f64) {
+    let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for (id, point) in points {
+        let predicted = seconds(line, point);
+        let session = sessions.entry(*id).or_default();
+        session.actual += point.seconds;
+        session.predicted += predicted;
+        session.squares += predicted * predicted;
+        let residual = point.seconds / predicted;
+        sum += residual;
+        squares += residual * residual;
+    }
+    let count = points.len() as f64;
+    let mean = sum / count;
+    (sessions, (squares / count / (mean * mean) - 1.0).max(0.0))
+}
+
+/// Standard deviation of the logarithms.
+fn deviation(values: &[f64]) -> f64 {
+    let logs = values.iter().map(|value| libm::log(*value));
+    let (sum, squares) =
+        logs.fold((0.0, 0.0), |(sum, squares), log| (sum + log, squares + log * log));
+    let count = values.len() as f64;
+    (squares / count - (sum / count) * (sum / count)).max(0.0).sqrt()
+}
+
+/// The table of the residuals, whose mean is 1: mixed, in logarithms, with what is built in.
+fn spread(residuals: Vec<f64>, help: Option<&Spread>, weight: f64) -> Spread {
+    let own = QuantileTable::of(residuals).expect("residuals are finite and above 0");
+    let mixed = PROBABILITIES.map(|p| match help {
+        Some(help) if weight < 1.0 => {
+            let foreign = libm::log(help.at(p) / help.mean());
+            libm::exp(weight * libm::log(own.at(p)) + (1.0 - weight) * foreign)
+        }
+        _ => own.at(p),
+    });
+    let table = |values: &[f64]| {
+        let table = QuantileTable::new(&PROBABILITIES, values).expect("quantiles never fall");
+        Spread::Measured(table)
+    };
+    let mean = table(&mixed).mean();
+    table(&mixed.map(|value| value / mean))
+}

@@ -1,0 +1,1 @@
+//! Calibration: what is fitted, and what it is worth.
