@@ -193,7 +193,8 @@ impl Found {
 
 fn row(fitted: &Calibrated, crossed: Option<&Errors>) -> [String; 12] {
     let Line { base_s, per_1k_context_s, per_output_token_s } = fitted.latency.total;
-    let error = |of: fn(&Errors) -> f64| crossed.map_or("-".to_owned(), |it| percent(of(it)));
+    let error =
+        |of: fn(&Errors) -> f64| crossed.map_or_else(|| "-".to_owned(), |it| percent(of(it)));
     [
         fitted.latency.name.clone(),
         fitted.calls.to_string(),
@@ -213,10 +214,13 @@ fn row(fitted: &Calibrated, crossed: Option<&Errors>) -> [String; 12] {
 /// What was asked of a model, in a line.
 fn like(model: &str, profile: &Profile) -> String {
     let quantiles = |table: &Option<QuantileTable>, digits: usize| {
-        table.as_ref().map_or("unknown".to_owned(), |table| {
-            let at = |p: f64| format!("{:.digits$}", table.at(p));
-            format!("{} / {} / {}", at(0.05), at(0.5), at(0.95))
-        })
+        table.as_ref().map_or_else(
+            || "unknown".to_owned(),
+            |table| {
+                let at = |p: f64| format!("{:.digits$}", table.at(p));
+                format!("{} / {} / {}", at(0.05), at(0.5), at(0.95))
+            },
+        )
     };
     let failed: u64 = profile.errors.values().sum();
     let kinds = profile.errors.iter().map(|(kind, count)| format!("{kind} {count}"));

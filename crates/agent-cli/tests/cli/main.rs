@@ -1,6 +1,7 @@
 //! The binary from outside: commands, exit codes, files, kills.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod calibrate;
 mod contract;
 mod disk;
 mod exits;

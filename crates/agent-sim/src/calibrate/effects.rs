@@ -40,8 +40,6 @@ pub(super) struct Effects {
     pub(super) variance: f64,
     /// Variance of a single call, as a part of the square of its mean.
     pub(super) call_variance: f64,
-    /// Degrees of freedom of all that.
-    pub(super) freedom: f64,
     /// The effect of each session, drawn towards none as far as its calls leave open.
     pub(super) of: BTreeMap<u64, f64>,
 }
@@ -53,7 +51,6 @@ impl Effects {
             centre_variance: FOREIGN * FOREIGN,
             variance: USUAL * USUAL,
             call_variance: CALL,
-            freedom: USUAL_COUNTS,
             ..Effects::default()
         }
     }
@@ -96,7 +93,6 @@ impl Effects {
             centre_variance: weight * weight / precision + foreign * foreign,
             variance,
             call_variance,
-            freedom: USUAL_COUNTS + seen.len() as f64 - 1.0,
             of: seen.iter().map(posterior).collect(),
         }
     }

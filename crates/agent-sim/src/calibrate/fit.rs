@@ -29,13 +29,15 @@ pub(super) struct Point {
 type Logs = [f64; 3];
 
 /// The line whose sums are right: of calls as `points`, and of `more` times as many that took as
-/// long as was known.
-pub(super) fn line(points: &[Point], more: f64) -> Line {
+/// long as was known. What is far out is brought nearer, in `points` too.
+pub(super) fn line(points: &mut [Point], more: f64) -> Line {
     let step = points.len().div_ceil(MOST).max(1);
-    let points: Vec<Point> = points.iter().step_by(step).copied().collect();
-    let typical = simplex::minimum(start(&points), |logs| deviations(logs, &points, more));
-    let points = without_farthest(points, &typical);
-    let mean = simplex::minimum(typical, |logs| gamma(logs, &points, more));
+    let some = |points: &[Point]| points.iter().step_by(step).copied().collect::<Vec<_>>();
+    let sample = some(points);
+    let typical = simplex::minimum(start(&sample), |logs| deviations(logs, &sample, more));
+    cut(points, &typical);
+    let sample = some(points);
+    let mean = simplex::minimum(typical, |logs| gamma(logs, &sample, more));
     let [base_s, per_1k_context_s, per_output_token_s] = mean.map(coefficient);
     Line { base_s, per_1k_context_s, per_output_token_s }
 }
@@ -84,16 +86,15 @@ fn gamma(logs: &Logs, points: &[Point], more: f64) -> f64 {
 }
 
 /// Where there are enough, none takes longer than all but half a per cent, by its line.
-fn without_farthest(mut points: Vec<Point>, typical: &Logs) -> Vec<Point> {
+fn cut(points: &mut [Point], typical: &Logs) {
     if points.len() < ENOUGH_TO_CUT {
-        return points;
+        return;
     }
     let line = typical.map(libm::exp);
     let mut residuals: Vec<f64> = points.iter().map(|it| it.seconds / at(line, it)).collect();
     residuals.sort_by(f64::total_cmp);
     let most = residuals[residuals.len() - 1 - residuals.len() / 200];
-    for point in &mut points {
+    for point in points {
         point.seconds = point.seconds.min(most * at(line, point));
     }
-    points
 }

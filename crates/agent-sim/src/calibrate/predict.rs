@@ -27,12 +27,12 @@ impl Calibration {
             let seconds = line.seconds(call.input, call.output);
             match sums.iter_mut().find(|(model, ..)| *model == &*call.model) {
                 Some((_, sum, squares)) => {
-                    (*sum, *squares) = (*sum + seconds, *squares + seconds * seconds)
+                    (*sum, *squares) = (*sum + seconds, *squares + seconds * seconds);
                 }
                 None => sums.push((&call.model, seconds, seconds * seconds)),
             }
         }
-        let (mut total, mut variance, mut freedom) = (0.0, 0.0, f64::INFINITY);
+        let (mut total, mut variance) = (0.0, 0.0);
         for (model, sum, squares) in sums {
             let effects = match self.models.get(model) {
                 Some(fitted) => fitted.effects().clone(),
@@ -41,12 +41,11 @@ impl Calibration {
             total += sum;
             variance += (effects.variance + effects.centre_variance) * sum * sum
                 + effects.call_variance * squares;
-            freedom = freedom.min(effects.freedom);
         }
         if total <= 0.0 {
             return None;
         }
-        let factor = libm::exp(score(freedom) * variance.sqrt() / total);
+        let factor = libm::exp(Z * variance.sqrt() / total);
         Some(Prediction { seconds: total, low: total / factor, high: total * factor })
     }
 
@@ -57,16 +56,4 @@ impl Calibration {
             None => Some(Calibrated::unseen(self.known.find(model).ok()?.model).0),
         }
     }
-}
-
-/// The score that Student's t with this many degrees of freedom, 2 at least, exceeds with 5 %, to
-/// one per cent (Abramowitz and Stegun 26.7.5).
-fn score(freedom: f64) -> f64 {
-    let (z, z2) = (Z, Z * Z);
-    let terms = [
-        z * (z2 + 1.0) / 4.0,
-        z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0,
-        z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0,
-    ];
-    z + terms.iter().rev().fold(0.0, |sum, term| (sum + term) / freedom)
 }

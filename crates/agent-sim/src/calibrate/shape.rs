@@ -102,7 +102,7 @@ impl Fitted {
         help: Option<(Line, &Spread)>,
     ) -> Option<Fitted> {
         let known = help.map(|(line, spread)| scaled(line, spread.mean()));
-        let points: Vec<(u64, Point)> = calls
+        let (ids, mut points): (Vec<u64>, Vec<Point>) = calls
             .iter()
             .filter_map(|call| {
                 let (input, output) = (call.input, output(call));
@@ -111,18 +111,18 @@ impl Fitted {
                 let (context, output) = (input as f64 / 1_000.0, output as f64);
                 Some((call.session, Point { context, output, seconds, known }))
             })
-            .collect();
+            .unzip();
         let calls = points.len() as u64;
         if calls == 0 {
             return None;
         }
         let alone = calls >= ENOUGH || help.is_none();
         let weight = if alone { 1.0 } else { calls as f64 / ENOUGH as f64 };
-        let only: Vec<Point> = points.iter().map(|(_, point)| *point).collect();
-        let line = fit::line(&only, 1.0 / weight - 1.0);
+        let line = fit::line(&mut points, 1.0 / weight - 1.0);
+        let points: Vec<(u64, Point)> = ids.into_iter().zip(points).collect();
         let (sessions, call_variance) = sessions(&points, &line);
         let effects = Effects::of(&sessions, call_variance, weight);
-        let line = scaled(line, libm::exp(effects.centre));
+        let line = rounded(scaled(line, libm::exp(effects.centre)));
         let residual = |(session, point): &(u64, Point)| {
             let slower = libm::exp(effects.of.get(session).copied().unwrap_or_default());
             point.seconds / (seconds(&line, point) * slower)
@@ -139,6 +139,16 @@ fn scaled(line: Line, by: f64) -> Line {
         base_s: line.base_s * by,
         per_1k_context_s: line.per_1k_context_s * by,
         per_output_token_s: line.per_output_token_s * by,
+    }
+}
+
+/// To a tenth of a microsecond.
+fn rounded(line: Line) -> Line {
+    let rounded = |seconds: f64| libm::round(seconds * 1e7) / 1e7;
+    Line {
+        base_s: rounded(line.base_s),
+        per_1k_context_s: rounded(line.per_1k_context_s),
+        per_output_token_s: rounded(line.per_output_token_s),
     }
 }
 
