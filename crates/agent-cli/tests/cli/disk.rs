@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{FLEET, Place, billed, ids, json, nanos, sleep, stderr};
+use crate::support::{FLEET, Place, billed, ids, json, nanos, signal, sleep, stderr};
 
 const SLOW: &str = "[latency]\nbase = \"20ms\"\n[output]\ntokens = 20\n";
 
@@ -175,11 +175,14 @@ fn a_second_process_is_refused_the_store_and_does_the_first_no_harm() {
         sleep(5);
     }
     let live = place.read("store/audit-live.jsonl");
+    // It stands still, so that it cannot have ended before the others try.
+    signal(&run, "-STOP");
     for more in [&[][..], &["--resume"], &["--discard-unfinished"]] {
         let mut second = place.impresario(&["run", "fleet.toml", "--tasks", "tasks.jsonl"]);
         second.args(["--provider-url", &mock.url, "--store", "store"]).args(more);
         assert_refused(&second.output().unwrap(), &["store", "in use by another process"]);
     }
+    signal(&run, "-CONT");
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!((ids(&place).len(), billed(&place)), (100, nanos(&json(&output)["cost_usd"])));

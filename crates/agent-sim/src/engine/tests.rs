@@ -13,7 +13,7 @@ max_tokens = 1000
 rate_limit = { calls = 1000 }
 [[workload]]
 name = "coder"
-count = 200
+count = 60
 turns = { kind = "lognormal", median = 3, sigma = 0.5, max = 10 }
 input = 3000
 growth = 400
@@ -24,8 +24,53 @@ tool_gap = { kind = "lognormal", median = "1.8s", sigma = 1.0 }
 #[test]
 fn all_tasks_of_a_batch_are_done_and_their_time_is_accounted_for() {
     let run = simulate(&Scenario::parse(BATCH).unwrap(), 1).unwrap();
-    assert_eq!((run.end, run.arrived, run.completed), (End::AllDone, 200, 200));
-    assert!(run.attempts > 400, "{}", run.attempts);
+    assert_eq!((run.end, run.arrived, run.completed), (End::AllDone, 60, 60));
+    assert!(run.attempts > 120, "{}", run.attempts);
     let waited: u128 = run.waits.iter().map(|ns| u128::from(*ns)).sum();
     assert_eq!(waited, run.latency_sum_ns);
+}
+
+#[test]
+fn a_run_whose_time_is_over_ends_with_tasks_open() {
+    let scenario = format!("[run]\nuntil = \"5s\"\n{BATCH}");
+    let run = simulate(&Scenario::parse(&scenario).unwrap(), 1).unwrap();
+    assert_eq!(run.end, End::TimeOver);
+    assert!(run.completed < 60 && run.makespan <= Duration::from_secs(5), "{run:?}");
+}
+
+#[test]
+fn tasks_arrive_when_their_process_says_and_users_wait_for_their_answers() {
+    let one = |arrival: &str| {
+        let text = BATCH.replace("count = 60", &format!("count = 30\narrival = {arrival}"));
+        simulate(&Scenario::parse(&text).unwrap(), 1).unwrap()
+    };
+    let steady = one("{ kind = \"gamma\", rate = 0.1, cv = 0 }");
+    // Thirty tasks ten seconds apart.
+    assert!(steady.makespan > Duration::from_secs(290), "{:?}", steady.makespan);
+    let alone = one("{ kind = \"closed\", users = 1, think = \"1s\" }");
+    let five = one("{ kind = \"closed\", users = 5, think = \"1s\" }");
+    assert_eq!((alone.completed, five.completed), (30, 30));
+    assert!(five.makespan < alone.makespan / 3, "{:?} {:?}", five.makespan, alone.makespan);
+}
+
+#[test]
+fn a_provider_that_is_out_is_called_again_until_it_is_back() {
+    let outage = "[[fault]]\nat = \"0s\"\nfor = \"4s\"\neffect = \"outage\"\n";
+    let text = BATCH.replace("count = 60", "count = 5");
+    let run = simulate(&Scenario::parse(&format!("{text}{outage}")).unwrap(), 1).unwrap();
+    assert_eq!(run.completed, 5);
+    assert!(run.retried >= 5 && run.waits[Stage::Backoff as usize] > 0, "{run:?}");
+}
+
+#[test]
+fn a_stricter_provider_refuses_until_its_headers_have_told_its_limit() {
+    let turns = "turns = { kind = \"lognormal\", median = 3, sigma = 0.5, max = 10 }";
+    let text = BATCH.replace("requests_per_minute = 600", "requests_per_minute = 100000");
+    let text = text.replace("count = 60", "count = 20").replace(turns, "turns = 1");
+    let strict = "[simulated]\nlimits = { requests_per_minute = 10 }\n[retry]\nmax_attempts = 9\n";
+    let free = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    let run = simulate(&Scenario::parse(&format!("{strict}{text}")).unwrap(), 1).unwrap();
+    // All twenty leave at once; then those that were refused come back one after the other.
+    assert!((10..20).contains(&run.rate_limited) && free.rate_limited == 0, "{run:?}");
+    assert_eq!((run.completed, run.usage, run.cost), (20, free.usage, free.cost));
 }
