@@ -198,6 +198,9 @@ pub(crate) struct Simulate {
     /// The scenario file, or a fleet file with tasks
     #[arg(value_name = "SCENARIO.toml")]
     pub(crate) scenario: PathBuf,
+    /// More tasks, one JSON object a line, as `run` takes them
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) tasks: Option<PathBuf>,
     /// The seed, instead of the scenario's
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

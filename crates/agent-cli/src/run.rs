@@ -3,7 +3,7 @@
 mod out;
 mod progress;
 mod summary;
-mod tasks;
+pub(crate) mod tasks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

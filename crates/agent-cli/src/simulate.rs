@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::args::{Common, Format, Simulate};
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::run::tasks;
 
 /// Most combinations of a sweep.
 const MOST_POINTS: usize = 10_000;
@@ -35,9 +36,14 @@ pub(crate) fn run(args: &Simulate, common: &Common) -> Result<Exit, Failure> {
     if let Some(folder) = &args.report {
         make(folder)?;
     }
+    let mut tasks = Vec::new();
+    if let Some(path) = &args.tasks {
+        tasks::read(path, &mut tasks, None)?;
+    }
+    let load = |changes: &[Change]| Scenario::load_with(&args.scenario, changes, tasks.clone());
     let exit = match args.sweep.is_empty() {
-        true => one(args, common, &changes)?,
-        false => many(args, common, &changes)?,
+        true => one(args, common, load(&changes)?)?,
+        false => many(args, common, &changes, load)?,
     };
     if !common.quiet {
         let took = clock.now().since(began);
@@ -52,8 +58,7 @@ pub(crate) fn changes(set: &[Change], seed: Option<u64>) -> Result<Vec<Change>, 
     Ok(set.iter().cloned().chain(seed).collect())
 }
 
-fn one(args: &Simulate, common: &Common, changes: &[Change]) -> Result<Exit, Failure> {
-    let scenario = Scenario::load(&args.scenario, changes)?;
+fn one(args: &Simulate, common: &Common, scenario: Scenario) -> Result<Exit, Failure> {
     let report = Report::of(&scenario)?;
     if let Some(folder) = &args.report {
         let json = serde_json::to_string_pretty(&report.json())? + "\n";
@@ -63,14 +68,19 @@ fn one(args: &Simulate, common: &Common, changes: &[Change]) -> Result<Exit, Fai
     Ok(exit(report.verdict.met))
 }
 
-fn many(args: &Simulate, common: &Common, changes: &[Change]) -> Result<Exit, Failure> {
+fn many(
+    args: &Simulate,
+    common: &Common,
+    changes: &[Change],
+    load: impl Fn(&[Change]) -> Result<Scenario, ScenarioError>,
+) -> Result<Exit, Failure> {
     let points = sweep::combinations(&args.sweep);
     if points.len() > MOST_POINTS {
         return Err(Refusal::TooMany { points: points.len() }.into());
     }
     let with = |point: Vec<Change>| {
         let all = [changes, &point].concat();
-        Ok((point, Scenario::load(&args.scenario, &all)?))
+        Ok((point, load(&all)?))
     };
     let scenarios = points.into_iter().map(with).collect::<Result<Vec<_>, ScenarioError>>()?;
     let points = sweep::sweep(scenarios)?;

@@ -22,6 +22,7 @@ use agent_core::clock::Timestamp;
 use agent_core::config::{ConfigError, Fleet};
 use agent_core::money::NanoUsd;
 use agent_core::pricing::{Catalogue, OverrideError};
+use agent_core::task::{Task, TaskId};
 use thiserror::Error;
 
 pub use change::{Change, ChangeError};
@@ -47,6 +48,9 @@ pub enum ScenarioError {
     /// A price in it is wrong.
     #[error(transparent)]
     Prices(#[from] OverrideError),
+    /// A task has the id of another.
+    #[error("task \"{0}\" is there twice; give each task an id of its own")]
+    TaskTwice(TaskId),
     /// A `--set` or a `--sweep` is wrong.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -119,10 +123,24 @@ impl Scenario {
     ///
     /// [`ScenarioError`] names the file, the line, the key and what would be right.
     pub fn load(path: &Path, changes: &[Change]) -> Result<Scenario, ScenarioError> {
+        Scenario::load_with(path, changes, Vec::new())
+    }
+
+    /// The same, with `tasks` beside those that the file has, as a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::load`].
+    pub fn load_with(
+        path: &Path,
+        changes: &[Change],
+        tasks: Vec<Task>,
+    ) -> Result<Scenario, ScenarioError> {
         let text = read::text(path)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let shown = path.display().to_string();
-        read::scenario(&text, &name, &shown, Some(path), changes)
+        let source = read::Source { name: &name, file: &shown, path: Some(path) };
+        read::scenario(&text, source, changes, tasks)
     }
 
     /// Reads the text of a scenario that names no other file.
@@ -131,7 +149,8 @@ impl Scenario {
     ///
     /// As [`Scenario::load`].
     pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
-        read::scenario(text, "scenario", "scenario", None, &[])
+        let source = read::Source { name: "scenario", file: "scenario", path: None };
+        read::scenario(text, source, &[], Vec::new())
     }
 
     /// The workers of all agents.

@@ -18,8 +18,13 @@ impl std::str::FromStr for Axis {
     fn from_str(text: &str) -> Result<Axis, ChangeError> {
         let form = || ChangeError::Form(text.to_owned());
         let (path, values) = text.split_once('=').ok_or_else(form)?;
-        let values = match range(values) {
-            Some(values) => values,
+        let values: Vec<String> = match range(values) {
+            Some((from, to, step)) if (to - from) / step >= MOST => {
+                return Err(ChangeError::TooMany { range: text.to_owned(), most: MOST });
+            }
+            Some((from, to, step)) => {
+                (from..=to).step_by(step as usize).map(|value| value.to_string()).collect()
+            }
             None => values.split(',').map(str::to_owned).collect(),
         };
         let changes =
@@ -31,14 +36,13 @@ impl std::str::FromStr for Axis {
 /// Most values of a range.
 const MOST: u64 = 1_000;
 
-/// The values of `50..400:50`, both ends among them.
-fn range(text: &str) -> Option<Vec<String>> {
+/// First, last and step of `50..400:50`; the last is a value too where a step leads to it.
+fn range(text: &str) -> Option<(u64, u64, u64)> {
     let (from, rest) = text.split_once("..")?;
     let (to, step) = rest.split_once(':')?;
     let [from, to, step] = [from, to, step].map(|number| number.trim().parse::<u64>().ok());
     let (from, to, step) = (from?, to?, step.filter(|step| *step > 0)?);
-    let count = to.checked_sub(from)? / step + 1;
-    (count <= MOST).then(|| (0..count).map(|place| (from + place * step).to_string()).collect())
+    (from <= to).then_some((from, to, step))
 }
 
 /// One combination, and what it came to.

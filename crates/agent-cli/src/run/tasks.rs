@@ -33,24 +33,41 @@ pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Vec<Task>, 
         }
         return Ok(tasks);
     };
+    let skipped = |line: usize, error: &LineError| {
+        if !quiet {
+            let file = path.display();
+            output::note(&format!("skipped: task file {file}, line {line}: {error}"));
+        }
+    };
+    let skip = args.skip_bad_tasks.then_some(&skipped as &Skip<'_>);
+    read(path, &mut tasks, skip)?;
+    Ok(tasks)
+}
+
+/// Is told a bad line and what is wrong with it.
+pub(crate) type Skip<'a> = dyn Fn(usize, &LineError) + 'a;
+
+/// Adds the tasks of a file to `tasks`; a bad line is told to `skip`, and an error without it.
+pub(crate) fn read(
+    path: &Path,
+    tasks: &mut Vec<Task>,
+    skip: Option<&Skip<'_>>,
+) -> Result<(), TasksError> {
     let mut ids: BTreeSet<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
     for (line, task) in Lines::new(open(path)?) {
         let task = task.and_then(|task| {
             let is_new = ids.insert(task.id.clone());
             if is_new { Ok(task) } else { Err(LineError::id_twice(&task)) }
         });
-        match task {
-            Ok(task) => tasks.push(task),
-            Err(error) if args.skip_bad_tasks => {
-                if !quiet {
-                    let file = path.display();
-                    output::note(&format!("skipped: task file {file}, line {line}: {error}"));
-                }
+        match (task, skip) {
+            (Ok(task), _) => tasks.push(task),
+            (Err(error), Some(skip)) => skip(line, &error),
+            (Err(error), None) => {
+                return Err(TasksError::Line { file: path.to_owned(), line, error });
             }
-            Err(error) => return Err(TasksError::Line { file: path.clone(), line, error }),
         }
     }
-    Ok(tasks)
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead>, TasksError> {

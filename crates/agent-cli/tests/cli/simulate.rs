@@ -121,3 +121,18 @@ fn a_plan_names_the_smallest_fleet_or_says_that_there_is_none() {
     let no_goal = place.output(&["plan", "s.toml"]);
     assert_eq!(no_goal.status.code(), Some(2), "{}", stdout(&no_goal));
 }
+
+#[test]
+fn the_tasks_of_a_run_can_be_rehearsed_as_they_are() {
+    let place = place();
+    place.write("fleet.toml", crate::support::FLEET);
+    place.tasks(12);
+    let args = ["simulate", "fleet.toml", "--tasks", "tasks.jsonl", "--format", "json"];
+    let output = place.output(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(json(&output)["tasks"]["completed"], 12);
+    place.write("tasks.jsonl", "{\"id\":1,\"title\":\"a\"}\n{\"id\":1,\"title\":\"b\"}\n");
+    let twice = place.output(&args);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(stderr(&twice).contains("tasks.jsonl, line 2"), "{}", stderr(&twice));
+}

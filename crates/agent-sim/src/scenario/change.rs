@@ -32,6 +32,14 @@ pub enum ChangeError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A range has too many values.
+    #[error("{range} has more than {most} values; take a longer step")]
+    TooMany {
+        /// The range, as it was written.
+        range: String,
+        /// The most that it may have.
+        most: u64,
+    },
     /// The file is not TOML, so nothing can be changed in it.
     #[error("{file}: not valid TOML")]
     Syntax {

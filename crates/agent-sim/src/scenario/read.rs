@@ -1,5 +1,6 @@
 //! From the text of a scenario to a [`Scenario`].
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use agent_core::config::read::{self, Field, Section};
 use agent_core::config::{ConfigError, Fleet};
 use agent_core::pricing::Catalogue;
+use agent_core::task::Task;
 
 use super::change::{self, Change};
 use super::{Goal, RunSpec, Scenario, ScenarioError, faults, provider, workload};
@@ -34,12 +36,22 @@ pub(super) fn beside(field: &Field<'_>, folder: Option<&Path>) -> Result<PathBuf
     }
 }
 
+/// Whose text it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// Its name in reports.
+    pub(super) name: &'a str,
+    /// Its name in errors.
+    pub(super) file: &'a str,
+    /// Where it is; files that it names are beside it.
+    pub(super) path: Option<&'a Path>,
+}
+
 pub(super) fn scenario(
     text: &str,
-    name: &str,
-    file: &str,
-    path: Option<&Path>,
+    Source { name, file, path }: Source<'_>,
     changes: &[Change],
+    tasks: Vec<Task>,
 ) -> Result<Scenario, ScenarioError> {
     let folder = path.map(|path| path.parent().unwrap_or_else(|| Path::new("")));
     let (own, of_fleet) = change::split(text, changes)?;
@@ -48,7 +60,7 @@ pub(super) fn scenario(
     let mut problem = None;
     let scenario = read::file(&text, file, &known, |top| {
         version(top)?;
-        let fleet = match fleet(top, folder, &of_fleet) {
+        let mut fleet = match fleet(top, folder, &of_fleet) {
             Ok(fleet) => fleet,
             Err(ScenarioError::Config(error)) => return Err(error),
             Err(other) => {
@@ -56,6 +68,7 @@ pub(super) fn scenario(
                 return Ok(None);
             }
         };
+        fleet.task.extend(tasks);
         whole(top, name, fleet, folder).map(Some)
     })?;
     let scenario = match (scenario, problem) {
@@ -69,6 +82,11 @@ pub(super) fn scenario(
         false => Arc::new(builtin.with(&scenario.fleet.prices)?),
     };
     scenario.fleet.check_models(&prices)?;
+    let mut ids = BTreeSet::new();
+    let mut given = scenario.workload.iter().flat_map(|workload| &workload.given);
+    if let Some(twice) = given.find(|task| !ids.insert(&task.id)) {
+        return Err(ScenarioError::TaskTwice(twice.id.clone()));
+    }
     Ok(Scenario { prices, ..scenario })
 }
 
