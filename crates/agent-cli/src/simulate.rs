@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent_core::clock::Clock;
-use agent_sim::report::Report;
+use agent_sim::report::{Report, sweep_html};
 use agent_sim::scenario::{Change, Scenario, ScenarioError};
 use agent_sim::sweep::{self, Point};
 use serde_json::{Value, json};
@@ -63,6 +63,7 @@ fn one(args: &Simulate, common: &Common, scenario: Scenario) -> Result<Exit, Fai
     if let Some(folder) = &args.report {
         let json = serde_json::to_string_pretty(&report.json())? + "\n";
         write(&folder.join("report.json"), &json)?;
+        write(&folder.join("report.html"), &report.html())?;
     }
     print(common, || report.text(), || report.json())?;
     Ok(exit(report.verdict.met))
@@ -87,6 +88,7 @@ fn many(
     if let Some(folder) = &args.report {
         let json = serde_json::to_string_pretty(&rows(&points))? + "\n";
         write(&folder.join("sweep.json"), &json)?;
+        write(&folder.join("report.html"), &sweep_html(&points))?;
     }
     print(common, || table(&points), || rows(&points))?;
     Ok(exit(points.iter().any(|point| point.report.verdict.met)))

@@ -1,6 +1,7 @@
 //! What a simulation says: will it do, what does it cost, and what is in the way.
 
 mod goal;
+mod html;
 mod json;
 mod levers;
 #[cfg(test)]
@@ -14,9 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Replica, SimulationError, Stage, simulate};
-use crate::scenario::{LatencyChoice, Scenario};
+use crate::scenario::{Goal, LatencyChoice, Scenario};
 
 pub use goal::{PROBABILITY, Verdict};
+pub use html::sweep_html;
 pub use levers::{Bottleneck, Effect, Lever};
 pub use use_of::{Use, uses};
 
@@ -27,7 +29,9 @@ pub struct Report {
     pub scenario: String,
     /// The runs, that of the scenario's own seed first; one at least.
     pub replicas: Vec<Replica>,
-    /// Whether the goal is met.
+    /// What was hoped for.
+    pub goal: Goal,
+    /// Whether that is met.
     pub verdict: Verdict,
     /// What a fifth more of each limit would change; empty where that was not asked.
     pub effects: Vec<Effect>,
@@ -73,6 +77,7 @@ impl Report {
     pub(crate) fn new(scenario: &Scenario, runs: Vec<Replica>, effects: Vec<Effect>) -> Report {
         Report {
             scenario: scenario.name.clone(),
+            goal: scenario.goal.clone(),
             verdict: Verdict::of(scenario, &runs),
             bottleneck: Bottleneck::of(&effects, &runs[0]),
             uses: uses(scenario, &runs[0]),

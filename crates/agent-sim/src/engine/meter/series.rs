@@ -38,7 +38,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, other: &Sums) {
+    pub(crate) fn add(&mut self, other: &Sums) {
         self.arrived += other.arrived;
         self.completed += other.completed;
         self.failed += other.failed;

@@ -1,0 +1,158 @@
+//! Axes: from values to places between 0 and 1, and the ticks on them.
+
+use super::words;
+
+/// How the values of an axis are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// A number as it is.
+    Number,
+    /// A share, as percent.
+    Share,
+    /// Dollars.
+    Dollars,
+    /// Nanoseconds.
+    Time,
+}
+
+impl Unit {
+    pub(super) fn show(self, value: f64) -> String {
+        match self {
+            Unit::Number => words::number(value),
+            Unit::Share => words::percent(value),
+            Unit::Dollars => words::dollars(value),
+            Unit::Time => words::span(value),
+        }
+    }
+}
+
+/// An axis.
+#[derive(Debug, Clone)]
+pub(super) struct Axis {
+    unit: Unit,
+    from: f64,
+    to: f64,
+    logarithmic: bool,
+    ticks: Vec<f64>,
+    /// What is written instead of 0, 1, 2 and so on; none: the values themselves. HTML.
+    names: Vec<String>,
+}
+
+impl Axis {
+    /// From 0 to `most` or a little above, where its last tick stands.
+    pub(super) fn up_to(unit: Unit, most: f64) -> Axis {
+        let most = if most > 0.0 { most } else { 1.0 };
+        let step = step(unit, most / 4.0);
+        let count = libm::ceil(most / step - 1e-9).max(1.0) as usize;
+        let ticks = (0..=count).map(|tick| tick as f64 * step).collect();
+        Axis {
+            unit,
+            from: 0.0,
+            to: count as f64 * step,
+            logarithmic: false,
+            ticks,
+            names: Vec::new(),
+        }
+    }
+
+    /// From `from` to exactly `to`, with ticks at round values between.
+    pub(super) fn between(unit: Unit, from: f64, to: f64) -> Axis {
+        let to = if to > from { to } else { from + 1.0 };
+        let step = step(unit, (to - from) / 6.0);
+        let first = libm::ceil(from / step - 1e-9);
+        let ticks = (0..=12).map(|tick| (first + f64::from(tick)) * step);
+        let ticks = ticks.take_while(|tick| *tick <= to + (to - from) * 1e-9).collect();
+        Axis { unit, from, to, logarithmic: false, ticks, names: Vec::new() }
+    }
+
+    /// From `from` to `to`, both above 0, each tenfold as far as the next.
+    pub(super) fn logarithmic(unit: Unit, from: f64, to: f64) -> Axis {
+        let from = from.max(1e-9);
+        let to = to.max(from * 1.5);
+        // Round times in nanoseconds; for anything else 1, 2 and 5 of each ten.
+        let known: Vec<f64> = match unit {
+            Unit::Time => SECONDS.iter().map(|seconds| seconds * 1e9).collect(),
+            _ => (-9..=12)
+                .flat_map(|ten| [1.0, 2.0, 5.0].map(|n| n * libm::exp10(f64::from(ten))))
+                .collect(),
+        };
+        let inside: Vec<f64> = known.into_iter().filter(|it| (from..=to).contains(it)).collect();
+        let every = inside.len().div_ceil(8).max(1);
+        let ticks = inside.into_iter().step_by(every).collect();
+        Axis { unit, from, to, logarithmic: true, ticks, names: Vec::new() }
+    }
+
+    /// Things side by side, at 0, 1, 2 and so on; their names are HTML.
+    pub(super) fn named(names: Vec<String>) -> Axis {
+        let ticks: Vec<f64> = (0..names.len()).map(|place| place as f64).collect();
+        let most = ticks.last().copied().unwrap_or_default();
+        // With room on both sides.
+        let (from, to) = (-0.3, most + 0.3);
+        Axis { unit: Unit::Number, from, to, logarithmic: false, ticks, names }
+    }
+
+    /// Where a value stands, 0 to 1; what is outside stands on the border.
+    pub(super) fn at(&self, value: f64) -> f64 {
+        let share = match self.logarithmic {
+            true => libm::log(value.max(self.from) / self.from) / libm::log(self.to / self.from),
+            false => (value - self.from) / (self.to - self.from),
+        };
+        share.clamp(0.0, 1.0)
+    }
+
+    pub(super) fn show(&self, value: f64) -> String {
+        let name = self.names.get(value as usize);
+        name.cloned().unwrap_or_else(|| self.unit.show(value))
+    }
+
+    /// Each tick: its place and what is written there.
+    pub(super) fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
+        self.ticks.iter().map(|tick| (self.at(*tick), self.tick(*tick)))
+    }
+
+    fn tick(&self, value: f64) -> String {
+        match self.unit {
+            _ if !self.names.is_empty() => self.show(value),
+            Unit::Dollars if self.to >= 5.0 && self.ticks.iter().all(|it| it.fract() == 0.0) => {
+                format!("${}", words::whole(value as u64))
+            }
+            Unit::Time if value < 99.95e9 => {
+                // Short: a tick stands at a round value.
+                let (value, unit) = match value {
+                    _ if value == 0.0 => return "0".to_owned(),
+                    _ if value < 1e9 => (value / 1e6, "ms"),
+                    _ => (value / 1e9, "s"),
+                };
+                format!("{}\u{202f}{unit}", words::number(value))
+            }
+            Unit::Share => format!("{}\u{202f}%", words::number(value * 100.0)),
+            unit => unit.show(value),
+        }
+    }
+}
+
+const SECONDS: [f64; 27] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0,
+    300.0, 600.0, 1_200.0, 3_600.0, 7_200.0, 18_000.0, 43_200.0, 86_400.0, 172_800.0, 432_000.0,
+    864_000.0,
+];
+
+/// The round step next above `least`.
+fn step(unit: Unit, least: f64) -> f64 {
+    if unit == Unit::Time {
+        const STEPS: [f64; 24] = [
+            1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_200.0,
+            1_800.0, 3_600.0, 7_200.0, 10_800.0, 14_400.0, 21_600.0, 43_200.0, 86_400.0, 172_800.0,
+            432_000.0, 864_000.0,
+        ];
+        let fits = STEPS.iter().map(|seconds| seconds * 1e9).find(|step| *step >= least);
+        if least > 0.5e9
+            && let Some(step) = fits
+        {
+            return step;
+        }
+    }
+    let ten = libm::exp10(libm::floor(libm::log10(least.max(1e-9))));
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * ten);
+    steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * ten)
+}

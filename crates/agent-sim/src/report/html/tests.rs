@@ -1,0 +1,4 @@
+//! Pages of small scenarios.
+
+use super::*;
+use crate::scenario::Scenario;
