@@ -15,6 +15,7 @@ mod licences;
 mod limits;
 mod money;
 mod readme;
+mod scenarios;
 mod seen;
 mod support;
 mod tidy;

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Makes one virtual environment for each line of the official Python SDK that clients use:
+# Makes virtual environments for the tests that need Python: one for each line of the official SDK
+# that clients use, and one that drives a browser.
 #   sdk1  anthropic 1.x: the key in x-api-key, anthropic-version 2023-06-01
 #   sdk2  anthropic 2.x: the key in authorization, anthropic-version 2026-10-21
+#   browser  playwright, where Chromium is installed: for the pages of simulations
 # They stand in target/python/ (or the folder given); what is there is left alone. A failure leaves
 # nothing half made.
 set -euo pipefail
@@ -30,4 +32,7 @@ mkdir -p "$folder"
 failed=0
 make_environment sdk1 "anthropic>=1,<2" || failed=1
 make_environment sdk2 "anthropic>=2,<3" || failed=1
+if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then
+    make_environment browser "playwright>=1.40,<2" || failed=1
+fi
 exit $failed

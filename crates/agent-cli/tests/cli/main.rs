@@ -9,6 +9,7 @@ mod follow;
 mod kill;
 mod mock;
 mod out;
+mod page;
 mod parts;
 mod python;
 mod resume;

@@ -5,13 +5,13 @@ use std::process::Command;
 
 use crate::support::{Place, stderr, stdout};
 
-/// Where `tests/python/setup.sh` puts its environments.
-fn environments() -> Vec<PathBuf> {
+/// The environment of this name that `tests/python/setup.sh` has made, if it has.
+pub(crate) fn environment(name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let found = ["sdk1", "sdk2"].map(|name| target.join("python").join(name));
-    found.into_iter().filter(|place| place.join("ready").exists()).collect()
+    let place = target.join("python").join(name);
+    place.join("ready").exists().then_some(place)
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn environments() -> Vec<PathBuf> {
 fn the_python_sdk_works_unchanged_against_the_mock_provider() {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python");
     let scenario = std::fs::read_to_string(scripts.join("scenario.toml")).unwrap();
-    let environments = environments();
+    let environments: Vec<_> = ["sdk1", "sdk2"].into_iter().filter_map(environment).collect();
     if environments.is_empty() {
         eprintln!("skipped: no Python SDK is installed; tests/python/setup.sh installs it");
     }

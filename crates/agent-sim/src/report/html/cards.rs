@@ -42,8 +42,10 @@ pub(super) fn head(report: &Report, title: &str) -> String {
 fn goal(report: &Report) -> String {
     let goal = &report.goal;
     let mut parts = vec![match goal.min_success {
-        Some(share) => format!("at least {} of the tasks complete", words::percent(share)),
-        None => "every task completes".to_owned(),
+        Some(share) if share < 1.0 => {
+            format!("at least {} of the tasks complete", words::percent(share))
+        }
+        _ => "every task completes".to_owned(),
     }];
     parts.extend(goal.deadline.map(|it| format!("within {}", words::lasting(it))));
     parts.extend(goal.max_cost.map(|it| format!("for at most {}", words::dollars(usd(it)))));
@@ -158,7 +160,7 @@ fn complete(run: &Replica) -> String {
 fn one_task(run: &Replica) -> String {
     let at = |share: f64| words::span(run.latency.value_at_quantile(share) as f64 * 1e3);
     let below = format!(
-        "<p>p90 {}, p95 {}, p99 {}</p><p class=\"note\">from arrival to end</p>",
+        "<p>p90\u{a0}{}, p95\u{a0}{}, p99\u{a0}{}</p><p class=\"note\">from arrival to end</p>",
         at(0.9),
         at(0.95),
         at(0.99)
@@ -184,7 +186,7 @@ fn calls(run: &Replica) -> String {
 }
 
 fn in_the_way(report: &Report) -> String {
-    let Bottleneck { lever, share, sensitivity } = report.bottleneck;
+    let Bottleneck { lever, share, .. } = report.bottleneck;
     let Some(lever) = lever else {
         let below = match report.effects.is_empty() {
             true => "<p>not asked (run.sensitivity = false)</p>",
@@ -192,10 +194,21 @@ fn in_the_way(report: &Report) -> String {
         };
         return card("In the way", "nothing", below);
     };
+    let effect = report.effects.iter().find(|effect| effect.lever == lever);
+    let changes = effect.map(|effect| {
+        let seen = |share: f64| share.abs() >= 0.005;
+        let success = (effect.success, format!("complete {}", words::points(effect.success)));
+        let time = (effect.makespan, format!("time {}", words::change(effect.makespan)));
+        let task = (effect.latency, format!("a task {}", words::change(effect.latency)));
+        let all = [success, time, task].into_iter();
+        let seen = all.filter(|(share, _)| seen(*share)).map(|(_, text)| text);
+        let changes = seen.collect::<Vec<_>>().join(", ");
+        format!("<p class=\"note\">20\u{202f}% more of it: {changes}</p>")
+    });
     let below = format!(
-        "<p>{} of the time is waited for it</p><p class=\"note\">+20\u{202f}% of it: time {}</p>",
+        "<p>{} of the time is waited for it</p>{}",
         words::percent(share),
-        words::change(sensitivity)
+        changes.unwrap_or_default()
     );
     card("In the way", &format!("<span class=\"name\">{}</span>", spoken(lever.name())), &below)
 }

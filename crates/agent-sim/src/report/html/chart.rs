@@ -73,10 +73,11 @@ impl Chart<'_> {
         );
         _ = write!(
             out,
-            "<div class=\"plot\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
+            "<div class=\"plot{2}\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
              aria-labelledby=\"{0}-t {0}-d\"><title id=\"{0}-t\">{title}</title><desc id=\"{0}-d\">{1}</desc>",
             self.id,
-            self.description()
+            self.description(),
+            if self.y.ticks().any(|(_, label)| label.chars().count() > 7) { " wide" } else { "" }
         );
         self.grid(&mut out);
         self.shapes(&mut out);
@@ -186,15 +187,15 @@ impl Chart<'_> {
                 place(at * 100.0)
             );
         }
-        for (place_of, mark) in self.moments.iter().enumerate() {
+        for (row, mark) in self.moments.iter().enumerate() {
             let (at, label) = (self.x.at(mark.at), &mark.label);
             let left = if at > 0.75 { " left" } else { "" };
             _ = write!(
                 out,
-                "<b class=\"moment {}{left}\" style=\"left:{}%;top:{}px\">{label}</b>",
+                "<b class=\"moment {}{left}\" style=\"left:{}%;bottom:{}px\">{label}</b>",
                 mark.class,
                 place(at * 100.0),
-                8 + 20 * place_of
+                6 + 17 * (row % 2)
             );
         }
     }

@@ -14,10 +14,15 @@ pub(super) fn html(run: &Replica) -> String {
         return String::new();
     }
     let start = |slow: &Slow| slow.spans[0].from_ns as f64;
-    let end = |slow: &Slow| start(slow) + slow.took_ns as f64;
     let from = tasks.iter().map(|it| start(it)).fold(f64::INFINITY, f64::min);
-    let to = tasks.iter().map(|it| end(it)).fold(0.0, f64::max);
-    let axis = Axis::between(Unit::Time, from, to);
+    let to = tasks.iter().map(|it| start(it) + it.took_ns as f64).fold(0.0, f64::max);
+    let longest = tasks.iter().map(|it| it.took_ns as f64).fold(0.0, f64::max);
+    // Far from each other they would be dots on the clock of the run.
+    let apart = longest < (to - from) * 0.4;
+    let axis = match apart {
+        true => Axis::between(Unit::Time, 0.0, longest),
+        false => Axis::between(Unit::Time, from, to),
+    };
     let mut out = legend(&tasks);
     out.push_str(
         "<table class=\"gantt\"><caption>The slowest tasks</caption><thead><tr>\
@@ -35,11 +40,12 @@ pub(super) fn html(run: &Replica) -> String {
     }
     out.push_str("</th><th scope=\"col\">Ended</th></tr></thead><tbody>\n");
     for slow in &tasks {
-        row(&mut out, slow, &axis, end(slow));
+        row(&mut out, slow, &axis, if apart { start(slow) } else { 0.0 });
     }
     out.push_str("</tbody></table>\n");
     let count = tasks.len();
-    let about = format!("The {count} that took longest, on the clock of the run, by stage.");
+    let clock = if apart { "each from its arrival on" } else { "on the clock of the run" };
+    let about = format!("The {count} that took longest, {clock}, by stage.");
     page::section("The slowest tasks", &about, &out)
 }
 
@@ -54,12 +60,14 @@ fn legend(tasks: &[&Slow]) -> String {
     format!("<ul class=\"legend\">{entries}</ul>\n")
 }
 
-fn row(out: &mut String, slow: &Slow, axis: &Axis, end: f64) {
+/// A row; `zero` is where the axis begins to count.
+fn row(out: &mut String, slow: &Slow, axis: &Axis, zero: f64) {
     let took = words::span(slow.took_ns as f64);
     let task = escaped(&slow.task);
     let mut spent = [0.0; Stage::ALL.len()];
     let mut paths: [String; Stage::ALL.len()] = Default::default();
-    let x = |ns: f64| axis.at(ns) * 1_000.0;
+    let x = |ns: f64| axis.at(ns - zero) * 1_000.0;
+    let end = slow.spans[0].from_ns as f64 + slow.took_ns as f64;
     for span in &slow.spans {
         let (from, until) = (span.from_ns as f64, span.until_ns as f64);
         spent[span.stage as usize] += until - from;

@@ -50,14 +50,17 @@ pub(super) fn html(report: &Report) -> String {
     let name = "share of the tasks".to_owned();
     series.push(Series { name, class: "provider", values, kind: Kind::Line });
     let marks = [(0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99")];
-    let moments = marks.map(|(share, name)| {
-        let x = at(run, share);
-        Mark { at: x, label: format!("{name} {}", words::span(x)), class: "quiet" }
+    let figure = |(share, name)| format!("{name}\u{a0}{}", words::span(at(run, share)));
+    let figures = marks.map(figure).join(", ");
+    let moments = marks.map(|(share, name)| Mark {
+        at: at(run, share),
+        label: name.to_owned(),
+        class: "quiet",
     });
     let chart = Chart {
         id: "latency",
         title: "Time of a task, distribution",
-        about: "Share of the tasks that have ended after this time from their arrival".to_owned(),
+        about: format!("Share of the tasks that ended within this time: {figures}"),
         first: "Within",
         x,
         y: Axis::up_to(Unit::Share, 1.0),

@@ -30,7 +30,7 @@ pub(super) fn html(report: &Report) -> String {
         Some(throughput(&bins)),
         Some(open(&bins)),
         Some(in_flight(report, &bins)),
-        limits(report, &bins),
+        limits(report),
         Some(spend(report, &bins)),
     ];
     format!("<div class=\"charts\">\n{}</div>\n", charts.into_iter().flatten().collect::<String>())
@@ -118,7 +118,10 @@ fn models(run: &Replica) -> f64 {
     run.models.len().max(1) as f64
 }
 
-fn limits(report: &Report, bins: &Bins) -> Option<String> {
+fn limits(report: &Report) -> Option<String> {
+    // A minute at least: so long may be used up what a minute admits.
+    let minutes = report.first().makespan.as_secs() / 60;
+    let bins = &Bins::of(report.first(), minutes.clamp(8, POINTS as u64) as usize);
     type Of = fn(&Sums) -> f64;
     let known: [(&str, &str, &'static str, Of); 3] = [
         ("requests_per_minute", "requests", "provider", |sums| sums.attempts as f64),

@@ -15,6 +15,9 @@ use super::words::{dollars, escaped, lasting, percent, whole};
 /// Most rows of the table; it is told how many there would be.
 const ROWS: usize = 500;
 
+/// Most values along the x axis of a chart.
+const VALUES: usize = 60;
+
 /// The lines of a chart: as many as there are colours to tell apart.
 const CLASSES: [&str; 6] = ["provider", "permit", "tools", "money", "backoff", "queue"];
 
@@ -118,6 +121,8 @@ fn plots(points: &[Point]) -> Option<String> {
     let (x, at) = axis(&along);
     let mut order: Vec<usize> = (0..along.len()).collect();
     order.sort_by(|a, b| at[*a].total_cmp(&at[*b]));
+    // As many as can be told apart.
+    let order: Vec<usize> = order.iter().copied().step_by(order.len().div_ceil(VALUES)).collect();
     let others = |point: &Point| {
         let mut changes = point.changes.clone();
         changes.remove(key);

@@ -70,13 +70,13 @@ pub(super) fn dollars(value: f64) -> String {
     }
 }
 
-/// A share as percent: `0 %`, `0.4 %`, `97 %`.
+/// A share as percent: `0 %`, `0.4 %`, `99.5 %`.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         _ if percent.abs() < 0.05 => "0\u{202f}%".to_owned(),
-        _ if percent.abs() < 9.95 => format!("{percent:.1}\u{202f}%"),
-        _ => format!("{percent:.0}\u{202f}%"),
+        _ if (percent - libm::round(percent)).abs() < 0.05 => format!("{percent:.0}\u{202f}%"),
+        _ => format!("{percent:.1}\u{202f}%"),
     }
 }
 
@@ -89,6 +89,16 @@ pub(super) fn change(share: f64) -> String {
         _ if size < 0.05 => "±0\u{202f}%".to_owned(),
         _ if size < 9.95 => format!("{sign}{size:.1}\u{202f}%"),
         _ => format!("{sign}{size:.0}\u{202f}%"),
+    }
+}
+
+/// A change of a share in points of a hundred: `+2.5 pts`.
+pub(super) fn points(share: f64) -> String {
+    let points = share * 100.0;
+    match points {
+        _ if points.abs() < 0.05 => "±0\u{202f}pts".to_owned(),
+        _ if points < 0.0 => format!("\u{2212}{:.1}\u{202f}pts", -points),
+        _ => format!("+{points:.1}\u{202f}pts"),
     }
 }
 
@@ -109,7 +119,7 @@ pub(super) fn span(ns: f64) -> String {
     let (more, rest) = (units / base, units % base);
     match rest {
         0 => format!("{more}\u{202f}{large}"),
-        _ => format!("{more}\u{202f}{large} {rest}\u{202f}{small}"),
+        _ => format!("{more}\u{202f}{large}\u{a0}{rest}\u{202f}{small}"),
     }
 }
 
