@@ -203,10 +203,10 @@ impl Chart<'_> {
     fn table(&self, out: &mut String) {
         let heads =
             self.shown().map(|series| format!("<th scope=\"col\">{}", escaped(&series.name)));
-        _ = write!(
+        _ = writeln!(
             out,
             "<details><summary>Figures</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"{0}, figures\"><table><caption>{0}</caption><thead><tr><th scope=\"col\">{1}{2}</thead><tbody>\n",
+             aria-label=\"{0}, figures\"><table><caption>{0}</caption><thead><tr><th scope=\"col\">{1}{2}</thead><tbody>",
             escaped(self.title),
             escaped(self.first),
             heads.collect::<String>()
