@@ -74,3 +74,20 @@ fn a_stricter_provider_refuses_until_its_headers_have_told_its_limit() {
     assert!((10..20).contains(&run.rate_limited) && free.rate_limited == 0, "{run:?}");
     assert_eq!((run.completed, run.usage, run.cost), (20, free.usage, free.cost));
 }
+
+#[test]
+fn where_nothing_moves_any_more_it_is_told_who_waits_for_what() {
+    let scenario = &Scenario::parse(BATCH).unwrap();
+    let system: Rc<OnceCell<(AgentSystem, Clock)>> = Rc::default();
+    let seen = Rc::clone(&system);
+    let idle = |clock: Clock| async move {
+        let provider = ScriptedProvider::new(scenario, 1, clock.clone());
+        let builder = AgentSystem::builder(provider).fleet(&scenario.fleet).clock(clock.clone());
+        _ = system.set((builder.start().await.unwrap(), clock));
+        std::future::pending().await
+    };
+    let error =
+        VirtualClock::run_or(scenario.run.start, idle, || stuck(seen, scenario)).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("0 tasks wait for a worker") && told.contains("20 are ready"), "{told}");
+}
