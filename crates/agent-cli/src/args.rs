@@ -4,7 +4,7 @@ mod calibrate;
 
 use std::path::PathBuf;
 
-pub(crate) use calibrate::Calibrate;
+pub(crate) use calibrate::{Calibrate, Verify};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -63,6 +63,7 @@ fn command() -> clap::Command {
         .mut_subcommand("simulate", |simulate| offers(simulate, SUMMARY))
         .mut_subcommand("plan", |plan| offers(plan, SUMMARY))
         .mut_subcommand("calibrate", |calibrate| offers(calibrate, SUMMARY))
+        .mut_subcommand("verify", |verify| offers(verify, SUMMARY))
         .mut_subcommand("usage", |usage| {
             offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
         })
@@ -117,6 +118,7 @@ impl Command {
             Command::Simulate(_) => ("simulate", SUMMARY),
             Command::Plan(_) => ("plan", SUMMARY),
             Command::Calibrate(_) => ("calibrate", SUMMARY),
+            Command::Verify(_) => ("verify", SUMMARY),
             Command::MockProvider(_) => ("mock-provider", Format::value_variants()),
         }
     }
@@ -147,6 +149,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  impresario calibrate --out latency.toml\n  \
                       impresario calibrate --trace sessions.csv.gz --format json")]
     Calibrate(Calibrate),
+    /// Simulates a past run again and shows what would have been predicted beside what it was
+    #[command(after_help = "Example:\n  impresario verify --run last --format json")]
+    Verify(Verify),
     /// Shows what was spent: by project, agent, model, user, day
     #[command(after_help = "Example:\n  impresario usage --by project,day --since 2026-11-01")]
     Usage(Usage),

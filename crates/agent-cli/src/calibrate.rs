@@ -62,7 +62,7 @@ fn observed(args: &args::Calibrate, common: &Common) -> Result<(Vec<Call>, Strin
     let since = when::parse("--since", args.since.as_deref(), Clock::real().now())?;
     let since = since.unwrap_or(Timestamp::EPOCH);
     let reader = Reader::open(&common.store)?;
-    let calls = calibrate::observed(&reader, |record| record.opened_at >= since)?;
+    let calls = calibrate::observed(&reader, |_, at| at >= since)?;
     Ok((calls, format!("store {}", common.store.display())))
 }
 

@@ -15,6 +15,7 @@ mod signals;
 mod simulate;
 mod store;
 mod usage;
+mod verify;
 mod when;
 
 use std::error::Error;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, common),
         Command::Simulate(args) => simulate::run(args, common),
         Command::Calibrate(args) => calibrate::run(args, common),
+        Command::Verify(args) => verify::run(args, common),
         Command::Usage(args) => usage::run(args, common),
         Command::Audit(args) => block_on(audit::run(args, common)),
         Command::Store(args) => store::run(&args.command, common),

@@ -141,6 +141,7 @@ async fn start(
     };
     let builder = AgentSystem::builder_shared(client)
         .fleet(fleet)
+        .fleet_file(std::fs::read_to_string(&args.fleet).ok())
         .catalogue(provider::catalogue(fleet)?)
         .store(&common.store)
         .unfinished(unfinished)

@@ -21,6 +21,7 @@ mod journal;
 mod log;
 mod logged;
 mod messages;
+mod past;
 mod pending;
 mod query;
 mod reader;
@@ -55,6 +56,7 @@ pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun}
 pub use error::StoreError;
 pub(crate) use messages::WriteThen;
 pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write, Written};
+pub use past::{PastRun, PastTask};
 pub use query::{Dimension, UsageQuery, UsageReport, UsageRow};
 pub use reader::{AuditFilter, Reader, Spending, Trail};
 pub use rollup::Totals;

@@ -27,6 +27,7 @@ pub use call::Call;
 pub use predict::Prediction;
 pub use profile::Profile;
 pub use store::observed;
+pub(crate) use store::{Failed, failures};
 pub use validate::{Errors, Halves, cross_validated, errors, halves};
 
 use crate::latency::{Catalogue, LatencyModel};

@@ -11,3 +11,4 @@ pub mod scenario;
 pub mod simulated;
 pub mod sweep;
 pub mod trace;
+pub mod verify;

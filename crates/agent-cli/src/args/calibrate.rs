@@ -1,5 +1,6 @@
 //! The arguments of `calibrate` and `verify`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The arguments of `calibrate`.
@@ -21,4 +22,18 @@ pub(crate) struct Calibrate {
     /// How often the sessions are halved at random; each half is predicted from the other
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) halvings: u16,
+}
+
+/// The arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The run; last is the one that started last
+    #[arg(long, value_name = "ID", default_value = "last")]
+    pub(crate) run: String,
+    /// The fleet file, instead of the one that the run was started with
+    #[arg(long, value_name = "FLEET.toml")]
+    pub(crate) fleet: Option<PathBuf>,
+    /// With how many seeds it is simulated
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) seeds: NonZeroU32,
 }

@@ -20,3 +20,4 @@ mod support;
 mod tables;
 mod told;
 mod usage;
+mod verify;

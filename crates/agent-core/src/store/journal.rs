@@ -291,7 +291,7 @@ impl Fold {
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T, StoreError> {
     serde_json::from_str(json).map_err(|error| StoreError::value(error.to_string()))
 }
 

@@ -63,6 +63,7 @@ pub struct AgentSystemBuilder {
     pub(super) children: ChildLimits,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) keeping: Keeping,
+    pub(super) fleet_file: Option<String>,
     pub(super) unfinished: Unfinished,
     pub(super) already_given: Option<BTreeSet<TaskId>>,
     pub(super) clock: Clock,
@@ -92,6 +93,7 @@ impl AgentSystemBuilder {
             children: ChildLimits::default(),
             catalogue: Catalogue::builtin(),
             keeping: Keeping::Memory,
+            fleet_file: None,
             unfinished: Unfinished::default(),
             already_given: None,
             clock: Clock::real(),
@@ -117,6 +119,13 @@ impl AgentSystemBuilder {
         self.guards = fleet.guards.clone();
         self.supervision = fleet.supervision.clone();
         self.groups.extend(fleet.group.iter().cloned());
+        self
+    }
+
+    /// Keeps the text of the fleet file with the run, so that the run can be looked into later. Not
+    /// where it has what might be a key in it. Default: none.
+    pub fn fleet_file(mut self, text: Option<String>) -> AgentSystemBuilder {
+        self.fleet_file = text.filter(|text| !text.contains("sk-"));
         self
     }
 

@@ -252,7 +252,8 @@ fn start_here(
         at,
         status: RunStatus::Discarded,
     });
-    let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet: None };
+    let fleet = builder.fleet_file.clone();
+    let started = Entry::RunStarted { run_id: Arc::clone(&run_id), at, fleet };
     let entries = discarded.into_iter().chain(cut_off).chain([started]).collect();
     store.begin(entries)?;
     let tree = tree(&builder)?;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_core::audit::AuditKind;
 use agent_core::clock::Timestamp;
-use agent_core::record::{CallId, UsageRecord};
-use agent_core::store::{Reader, StoreError};
+use agent_core::record::{CallId, Subject, UsageRecord};
+use agent_core::store::{AuditFilter, Reader, StoreError};
 
 use super::Call;
 use super::call::canonical;
@@ -13,26 +14,61 @@ use super::call::canonical;
 /// A task of a run: what a session is here.
 type Task = (Arc<str>, Option<Arc<str>>);
 
-/// The calls that `wanted` lets through, by the time at which they were opened; a task is a
-/// session. Attempts of which it is not known what became of them are left out.
+/// An attempt that failed, as the audit trail has it: there is a record only where it cost.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failed {
+    pub(crate) call: Option<CallId>,
+    pub(crate) attempt: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) status: Option<u16>,
+    /// The kind of failure: `timeout`.
+    pub(crate) kind: String,
+}
+
+/// The attempts that failed, by time.
+pub(crate) fn failures(reader: &Reader) -> Result<Vec<Failed>, StoreError> {
+    let filter = AuditFilter { event: Some("llm_call_failure".to_owned()), ..Default::default() };
+    let mut failures = Vec::new();
+    reader.audit(&filter, &mut |event| {
+        if let AuditKind::CallFailure { attempt, error_type, status, .. } = event.kind {
+            failures.push(Failed {
+                call: event.call_id,
+                attempt,
+                at: event.timestamp,
+                subject: event.subject,
+                status,
+                kind: error_type,
+            });
+        }
+        true
+    })?;
+    Ok(failures)
+}
+
+/// The calls about whom, and when, `wanted` says so; a task is a session. Answers come from the
+/// records, failures from the audit trail.
 ///
 /// # Errors
 ///
 /// [`StoreError`] where the store cannot be read.
 pub fn observed(
     reader: &Reader,
-    wanted: impl Fn(&UsageRecord) -> bool,
+    wanted: impl Fn(&Subject, Timestamp) -> bool,
 ) -> Result<Vec<Call>, StoreError> {
     let mut records = Vec::new();
     reader.records(Timestamp::EPOCH, Timestamp::NEVER, &mut |record| {
-        if wanted(&record) {
+        if record.error.is_none() && wanted(&record.subject, record.opened_at) {
             records.push(record);
         }
         true
     })?;
     records.sort_by_key(|record| (record.opened_at, record.call_id, record.attempt));
     let mut seen = Seen::default();
-    Ok(records.iter().filter_map(|record| seen.call(record)).collect())
+    let mut calls: Vec<Call> = records.iter().filter_map(|record| seen.call(record)).collect();
+    let failures = failures(reader)?.into_iter().filter(|it| wanted(&it.subject, it.at));
+    calls.extend(failures.filter_map(|failed| seen.failed(&failed)));
+    Ok(calls)
 }
 
 /// What was met so far.
@@ -45,61 +81,64 @@ struct Seen {
 #[derive(Debug)]
 struct Session {
     number: u64,
-    call: CallId,
     ended: Timestamp,
 }
 
 impl Seen {
     fn call(&mut self, record: &UsageRecord) -> Option<Call> {
-        let subject = &record.subject;
-        let asked = subject.model.as_ref()?;
-        let model = self.names.entry(Arc::clone(asked)).or_insert_with(|| canonical(asked));
-        let model = Arc::clone(model);
+        let model = self.model(&record.subject)?;
         let usage = &record.usage;
-        let answered = record.error.is_none();
         let (session, gap_s) = self.session(record);
-        if answered && usage.output_tokens == 0 {
-            return None;
-        }
-        Some(Call {
+        let input =
+            usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens;
+        (usage.output_tokens > 0).then_some(Call {
             model,
             session,
-            input: usage.input_tokens
-                + usage.cache_creation_input_tokens
-                + usage.cache_read_input_tokens,
+            input,
             cached: Some(usage.cache_read_input_tokens),
             output: usage.output_tokens,
             total_s: record.duration_ms as f64 / 1e3,
             first_s: None,
             gap_s,
-            error: (!answered).then(|| word(record)),
+            error: None,
         })
+    }
+
+    fn failed(&mut self, failed: &Failed) -> Option<Call> {
+        let word = failed.status.map_or_else(|| failed.kind.clone(), |status| status.to_string());
+        Some(Call {
+            model: self.model(&failed.subject)?,
+            session: u64::MAX,
+            input: 0,
+            cached: None,
+            output: 0,
+            total_s: 0.0,
+            first_s: None,
+            gap_s: None,
+            error: Some(word.into()),
+        })
+    }
+
+    fn model(&mut self, subject: &Subject) -> Option<Arc<str>> {
+        let asked = subject.model.as_ref()?;
+        let model = self.names.entry(Arc::clone(asked)).or_insert_with(|| canonical(asked));
+        Some(Arc::clone(model))
     }
 
     /// The number of its task, and the seconds since the task's call before had ended.
     fn session(&mut self, record: &UsageRecord) -> (u64, Option<f64>) {
         let task = (Arc::clone(&record.subject.run_id), record.subject.task_id.clone());
         let number = self.tasks.len() as u64;
-        let ended = record.at;
         let Some(session) = self.tasks.get_mut(&task) else {
-            self.tasks.insert(task, Session { number, call: record.call_id, ended });
+            self.tasks.insert(task, Session { number, ended: record.at });
             return (number, None);
         };
         let waited = std::time::Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
         let asked = record.opened_at.saturating_sub(waited);
-        // Of one call, what lies between is the pause before another attempt.
-        let gap = (session.call != record.call_id && asked >= session.ended)
+        // Before a second attempt lies the pause of a retry, which is no tool's.
+        let gap = (record.attempt == 1 && asked >= session.ended)
             .then(|| asked.since(session.ended).as_secs_f64());
-        (session.call, session.ended) = (record.call_id, session.ended.max(ended));
+        session.ended = session.ended.max(record.at);
         (session.number, gap)
-    }
-}
-
-/// Its status, or the kind of failure.
-fn word(record: &UsageRecord) -> Arc<str> {
-    match (record.status, &record.error) {
-        (Some(status), _) => status.to_string().into(),
-        (None, Some(kind)) => kind.as_str().into(),
-        (None, None) => "unknown".into(),
     }
 }
