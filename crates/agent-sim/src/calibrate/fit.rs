@@ -29,34 +29,55 @@ pub(super) struct Point {
 type Logs = [f64; 3];
 
 /// The line whose sums are right: of calls as `points`, and of `more` times as many that took as
-/// long as was known. What is far out is brought nearer, in `points` too.
-pub(super) fn line(points: &mut [Point], more: f64) -> Line {
+/// long as was known. What is far out is brought nearer, in `points` too. What calls do not differ
+/// in cannot be told from what is always there: there `known` holds.
+pub(super) fn line(points: &mut [Point], more: f64, known: Option<Line>) -> Line {
     let step = points.len().div_ceil(MOST).max(1);
     let some = |points: &[Point]| points.iter().step_by(step).copied().collect::<Vec<_>>();
     let sample = some(points);
-    let typical = simplex::minimum(start(&sample), |logs| deviations(logs, &sample, more));
-    cut(points, &typical);
+    let held = held(&sample, known);
+    let free =
+        |logs: &Logs| std::array::from_fn(|at| held[at].unwrap_or_else(|| libm::exp(logs[at])));
+    let typical = simplex::minimum(start(&sample), |logs| deviations(free(logs), &sample, more));
+    cut(points, free(&typical));
     let sample = some(points);
-    let mean = simplex::minimum(typical, |logs| gamma(logs, &sample, more));
-    let [base_s, per_1k_context_s, per_output_token_s] = mean.map(coefficient);
+    let mean = simplex::minimum(typical, |logs| gamma(free(logs), &sample, more));
+    let [base_s, per_1k_context_s, per_output_token_s] = free(&mean).map(coefficient);
     Line { base_s, per_1k_context_s, per_output_token_s }
 }
 
-fn coefficient(log: f64) -> f64 {
-    let value = libm::round(libm::exp(log) / NONE) * NONE;
-    value.clamp(0.0, 3_600.0)
+fn coefficient(value: f64) -> f64 {
+    (libm::round(value / NONE) * NONE).clamp(0.0, 3_600.0)
+}
+
+/// The value at a share of the calls, by size.
+fn quantile(points: &[Point], share: f64, of: impl Fn(&Point) -> f64) -> f64 {
+    let mut values: Vec<f64> = points.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * share) as usize]
+}
+
+/// The coefficients that these calls cannot show: as known, but no more than half of the time.
+fn held(points: &[Point], known: Option<Line>) -> [Option<f64>; 3] {
+    let seconds = quantile(points, 0.5, |point| point.seconds);
+    let hold = |of: fn(&Point) -> f64, least: f64, known: Option<f64>| {
+        let [low, middle, high] = [0.05, 0.5, 0.95].map(|share| quantile(points, share, of));
+        let shows = high - low >= least && high >= 1.5 * low;
+        let most = seconds / 2.0 / middle.max(least);
+        (!shows).then(|| known.unwrap_or_default().min(most))
+    };
+    [
+        None,
+        hold(|point| point.context, 0.5, known.map(|line| line.per_1k_context_s)),
+        hold(|point| point.output, 20.0, known.map(|line| line.per_output_token_s)),
+    ]
 }
 
 /// Half of the median is there whatever is sent; the rest grows with the output.
 fn start(points: &[Point]) -> Logs {
-    let median = |of: fn(&Point) -> f64| {
-        let mut values: Vec<f64> = points.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let seconds = median(|point| point.seconds);
-    let output = median(|point| point.output).max(1.0);
-    let context = median(|point| point.context).max(0.1);
+    let seconds = quantile(points, 0.5, |point| point.seconds);
+    let output = quantile(points, 0.5, |point| point.output).max(1.0);
+    let context = quantile(points, 0.5, |point| point.context).max(0.1);
     [seconds / 2.0, seconds / 10.0 / context, seconds / 2.0 / output].map(libm::log)
 }
 
@@ -66,8 +87,7 @@ fn at([base, context, output]: [f64; 3], point: &Point) -> f64 {
 }
 
 /// Sum of the absolute deviations of the logarithms.
-fn deviations(logs: &Logs, points: &[Point], more: f64) -> f64 {
-    let line = logs.map(libm::exp);
+fn deviations(line: [f64; 3], points: &[Point], more: f64) -> f64 {
     let sum = points.iter().map(|point| {
         let log = |seconds: f64| libm::log(seconds / at(line, point)).abs();
         log(point.seconds) + if more > 0.0 { more * log(point.known) } else { 0.0 }
@@ -76,8 +96,7 @@ fn deviations(logs: &Logs, points: &[Point], more: f64) -> f64 {
 }
 
 /// Gamma deviance, without its constant: least where means are right, each call by its share.
-fn gamma(logs: &Logs, points: &[Point], more: f64) -> f64 {
-    let line = logs.map(libm::exp);
+fn gamma(line: [f64; 3], points: &[Point], more: f64) -> f64 {
     let sum = points.iter().map(|point| {
         let mean = at(line, point);
         (point.seconds + more * point.known) / mean + (1.0 + more) * libm::log(mean)
@@ -86,11 +105,10 @@ fn gamma(logs: &Logs, points: &[Point], more: f64) -> f64 {
 }
 
 /// Where there are enough, none takes longer than all but half a per cent, by its line.
-fn cut(points: &mut [Point], typical: &Logs) {
+fn cut(points: &mut [Point], line: [f64; 3]) {
     if points.len() < ENOUGH_TO_CUT {
         return;
     }
-    let line = typical.map(libm::exp);
     let mut residuals: Vec<f64> = points.iter().map(|it| it.seconds / at(line, it)).collect();
     residuals.sort_by(f64::total_cmp);
     let most = residuals[residuals.len() - 1 - residuals.len() / 200];

@@ -118,7 +118,7 @@ impl Fitted {
         }
         let alone = calls >= ENOUGH || help.is_none();
         let weight = if alone { 1.0 } else { calls as f64 / ENOUGH as f64 };
-        let line = fit::line(&mut points, 1.0 / weight - 1.0);
+        let line = fit::line(&mut points, 1.0 / weight - 1.0, known);
         let points: Vec<(u64, Point)> = ids.into_iter().zip(points).collect();
         let (sessions, call_variance) = sessions(&points, &line);
         let effects = Effects::of(&sessions, call_variance, weight);

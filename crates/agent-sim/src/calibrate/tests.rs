@@ -205,3 +205,18 @@ fn a_spread_has_the_mean_of_its_factors() {
     assert!(again.exact && again.model.calibrated && again.model.session_sigma > 0.1);
     assert_eq!(again.model.calls, fitted.calls);
 }
+
+#[test]
+fn what_calls_do_not_differ_in_is_not_made_out_to_be_what_they_take() {
+    let mut calls = calls("claude-haiku-4-5", 300, 1, 0.0);
+    for call in &mut calls {
+        call.total_s *= LINE.seconds(47, 100) / LINE.seconds(call.input, call.output);
+        (call.input, call.output) = (47, 100);
+    }
+    let fitted = only(&calls).latency.total;
+    close(fitted.seconds(47, 100), LINE.seconds(47, 100), 0.05);
+    let builtin = Catalogue::builtin();
+    let builtin = builtin.find("claude-haiku-4-5").unwrap().model.total;
+    close(fitted.per_output_token_s, builtin.per_output_token_s, 0.2);
+    assert!(fitted.seconds(200_000, 100) < 1.5 * LINE.seconds(47, 100), "{fitted:?}");
+}
