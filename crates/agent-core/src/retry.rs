@@ -98,6 +98,19 @@ impl RetryPolicy {
     }
 }
 
+/// The draw for the jitter before a retry, from 0 to 1: by the run's seed, the task, and which of
+/// the task's attempts has failed.
+///
+/// Nothing else that is drawn in the run moves it, so two runs that differ in one setting wait alike.
+pub fn jitter(seed: u64, task: &str, attempt: u32) -> f64 {
+    // FNV-1a, which is the same everywhere; the generator mixes what is left alike.
+    let bytes = task.bytes().chain(attempt.to_le_bytes());
+    let key = bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |key, byte| {
+        (key ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    fastrand::Rng::with_seed(key).f64()
+}
+
 /// How long one attempt may take; the `[timeouts]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -165,3 +165,18 @@ fn an_attempt_has_30_s_and_15_s_for_each_1000_tokens() {
     let endless = AttemptTimeout { per_1k_tokens: Duration::MAX, ..timeout };
     assert!(endless.of(u32::MAX) >= Duration::from_secs(500_000_000));
 }
+
+#[test]
+fn jitter_hangs_on_seed_task_and_attempt_alone_and_is_spread_evenly() {
+    assert_eq!(jitter(7, "t-1", 2), jitter(7, "t-1", 2));
+    let mut bins = [0_u32; 10];
+    for task in 0..1_000 {
+        for attempt in 1..=10 {
+            let draw = jitter(1, &format!("task-{task}"), attempt);
+            bins[(draw * 10.0) as usize] += 1;
+            assert_ne!(draw, jitter(2, &format!("task-{task}"), attempt));
+        }
+    }
+    // Six standard deviations of a binomial with 10,000 trials and 1/10.
+    assert!(bins.iter().all(|count| (820..1_180).contains(count)), "{bins:?}");
+}

@@ -52,6 +52,8 @@ pub(super) struct Call<'a> {
     /// The bound on the input if nothing had been cut from it, in tokens.
     pub(super) full_input_bound: u64,
     pub(super) waits: Waits,
+    /// Which attempt of its task the latest is, from 1: what its jitter is drawn by.
+    of_task: u32,
     /// By when what it waits for must have come.
     pub(super) step: Step<&'a Standing>,
 }
@@ -69,7 +71,7 @@ impl<'a> Call<'a> {
         let (id, bytes) = (services.call_id(), request.text_bytes());
         let (waits, step) =
             (Waits::default(), Step::new(&*job.assignment.standing, Timestamp::NEVER));
-        Call { services, job, id, bytes, input_bound, full_input_bound, waits, step }
+        Call { services, job, id, bytes, input_bound, full_input_bound, waits, of_task: 0, step }
     }
 
     /// Attempts the call until there is an answer, or none is to be had.
@@ -205,6 +207,7 @@ impl<'a> Call<'a> {
             tally.attempts += 1;
             tally.retried += u32::from(number > 1);
         });
+        self.of_task = self.job.tally(|tally| tally.attempts);
         let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(services.clock.now()), money.depart());
         Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
@@ -241,7 +244,7 @@ impl<'a> Call<'a> {
             retry_after: error.retry_after,
             should_retry: error.should_retry,
         };
-        let jitter = services.jitter();
+        let jitter = services.retry_jitter(&self.job.task().id, self.of_task);
         let retry =
             services.rules.retry.decide(number, &failure, now, self.wait_deadline(), jitter);
         let wait = match retry {

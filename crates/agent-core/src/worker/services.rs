@@ -18,9 +18,10 @@ use crate::pricing::Catalogue;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::{self, RateLimiter};
 use crate::record::{CallId, Subject};
-use crate::retry::{AttemptTimeout, RetryPolicy};
+use crate::retry::{self, AttemptTimeout, RetryPolicy};
 use crate::store::{Entry, Note, Store, StoreError, Write};
 use crate::supervision::Supervision;
+use crate::task::TaskId;
 use crate::worker::job::Tally;
 
 /// The rules that every call follows.
@@ -51,6 +52,7 @@ pub(crate) struct Services {
     pub(crate) records: Option<Addr<Store>>,
     pub(crate) rules: Rules,
     estimator: Mutex<Estimator>,
+    seed: u64,
     random: Mutex<fastrand::Rng>,
     warnings: Mutex<std::collections::BTreeMap<&'static str, u64>>,
     in_flight: AtomicU64,
@@ -86,6 +88,7 @@ impl Services {
             records,
             rules,
             estimator: Mutex::new(Estimator::default()),
+            seed,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             warnings: Mutex::default(),
             in_flight: AtomicU64::new(0),
@@ -102,7 +105,12 @@ impl Services {
         CallId::new(self.clock.now(), random)
     }
 
-    /// A fraction from 0 to 1, for jitter.
+    /// A fraction from 0 to 1, for the jitter after an attempt of a task.
+    pub(crate) fn retry_jitter(&self, task: &TaskId, attempt: u32) -> f64 {
+        retry::jitter(self.seed, task.as_str(), attempt)
+    }
+
+    /// A fraction from 0 to 1, for the jitter of restarts.
     pub(crate) fn jitter(&self) -> f64 {
         lock(&self.random).f64()
     }
