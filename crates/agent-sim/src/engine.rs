@@ -10,6 +10,8 @@ mod driver;
 mod faults;
 pub(crate) mod hash;
 mod meter;
+#[cfg(test)]
+mod oracle;
 mod player;
 mod provider;
 mod script;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use agent_core::clock::{Clock, VirtualClock};
 use agent_core::ledger::Balance;
 use agent_core::money::NanoUsd;
+use agent_core::store::Entry;
 use agent_core::system::{AgentSystem, StartError};
 use agent_core::task::ErrorCode;
 use agent_core::usage::TokenCounts;
@@ -146,7 +149,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Result<Replica, SimulationErr
         scenario.run.start,
         |clock| async move {
             let provider = ScriptedProvider::new(scenario, seed, clock.clone());
-            run(scenario, seed, clock, provider, &system).await
+            run(scenario, seed, clock, provider, &system, |_| ()).await
         },
         || stuck(seen, scenario),
     )
@@ -163,7 +166,7 @@ pub async fn rehearse(
     clock: Clock,
     client: impl agent_core::llm::LlmClient + 'static,
 ) -> Result<Replica, SimulationError> {
-    run(scenario, seed, clock, client, &OnceCell::new()).await
+    run(scenario, seed, clock, client, &OnceCell::new(), |_| ()).await
 }
 
 async fn run(
@@ -172,6 +175,7 @@ async fn run(
     clock: Clock,
     client: impl agent_core::llm::LlmClient + 'static,
     shown: &OnceCell<(AgentSystem, Clock)>,
+    mut see: impl FnMut(&[Entry]) + Send + 'static,
 ) -> Result<Replica, SimulationError> {
     let start = clock.now();
     let script = Arc::new(Script::new(scenario, seed));
@@ -182,7 +186,11 @@ async fn run(
     }
     let meter = Arc::new(Mutex::new(Meter::new(start)));
     let driver = Driver::new(Arc::clone(&script), Arc::clone(&meter), clock.clone());
-    let observer = driver.observer();
+    let mut measure = driver.observer();
+    let observer = move |entries: &[Entry]| {
+        see(entries);
+        measure(entries);
+    };
     let system = AgentSystem::builder(client)
         .fleet(&fleet)
         .catalogue(Arc::clone(&scenario.prices))

@@ -15,7 +15,7 @@ use super::script::{Place, Script};
 use crate::draws::{Draw, Stream};
 use crate::scenario::{Arrival, Workload};
 
-const THINK: Stream = Stream::named("think");
+pub(super) const THINK: Stream = Stream::named("think");
 
 /// Brings tasks, and sees them end.
 pub(crate) struct Driver {

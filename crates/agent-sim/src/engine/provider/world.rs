@@ -1,0 +1,234 @@
+//! What becomes of a request that arrives at the simulated provider: a plain struct, time passed in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::clock::Timestamp;
+use agent_core::llm::{LlmError, LlmErrorKind};
+use agent_core::permits::{Headroom, RateHeaders};
+use agent_core::pricing::Catalogue;
+use agent_core::usage::Usage;
+
+use super::Ask;
+use crate::draws::{Draw, Stream, nanos};
+use crate::engine::faults::Faults;
+use crate::latency::{LatencyModel, Load};
+use crate::mock::limiter::{Limiter, Standings};
+use crate::scenario::{Effect, LatencyChoice, ProviderSpec, Scenario};
+
+const LATENCY: Stream = Stream::named("latency");
+const SESSION: Stream = Stream::named("session");
+
+/// How long an error takes: an assumption, as of a round trip and a gateway that refuses.
+const ERROR: Duration = Duration::from_millis(100);
+
+/// The account of all calls.
+const ACCOUNT: &str = "simulated";
+
+/// A simulated provider as it stands. Times never go back.
+#[derive(Debug)]
+pub(in crate::engine) struct World {
+    start: Timestamp,
+    seed: u64,
+    prices: Arc<Catalogue>,
+    spec: ProviderSpec,
+    limiter: Limiter,
+    load: Option<Load>,
+    faults: Faults,
+    /// Attempts so far of calls that have no answer yet.
+    attempts: BTreeMap<(u32, u64, u32), u32>,
+    models: BTreeMap<String, Model>,
+    pub(in crate::engine) refused: u64,
+}
+
+/// What is known of a model.
+#[derive(Debug, Clone)]
+struct Model {
+    /// Its one name.
+    name: Arc<str>,
+    latency: Option<Arc<LatencyModel>>,
+}
+
+/// What becomes of a request, and how long that takes.
+#[derive(Debug)]
+pub(in crate::engine) enum Course {
+    Fails(Duration, LlmError),
+    /// There is never an answer.
+    Hangs,
+    /// The connection is reset.
+    Breaks(Duration, Served),
+    Answers(Duration, Served, RateHeaders),
+}
+
+/// A request that was admitted: output tokens that it does not need come back when it is over.
+#[derive(Debug)]
+pub(in crate::engine) struct Served {
+    model: Arc<str>,
+    back: u64,
+    at: Timestamp,
+}
+
+impl World {
+    /// The provider of a scenario, for the replica with this seed, which begins at `start`.
+    pub(in crate::engine) fn new(scenario: &Scenario, seed: u64, start: Timestamp) -> World {
+        let spec = scenario.provider.clone();
+        let load = spec.load.and_then(|(sigma, reversion)| {
+            // The scenario has checked them.
+            Load::new(seed, 0, sigma, nanos(reversion.as_secs_f64())).ok()
+        });
+        World {
+            start,
+            seed,
+            prices: Arc::clone(&scenario.prices),
+            limiter: Limiter::new(spec.limits.clone()),
+            spec,
+            load,
+            faults: Faults::new(&scenario.fault, seed),
+            attempts: BTreeMap::new(),
+            models: BTreeMap::new(),
+            refused: 0,
+        }
+    }
+
+    fn model(&mut self, asked: &str) -> Model {
+        if let Some(model) = self.models.get(asked) {
+            return model.clone();
+        }
+        let latency = match &self.spec.latency {
+            LatencyChoice::ByModel => self.spec.models.find(asked).ok().map(|found| found.model),
+            LatencyChoice::Named(name) => self.spec.models.find(name).ok().map(|found| found.model),
+            LatencyChoice::Inline(model) => Some(&**model),
+        };
+        let name = self.prices.resolve(asked).map_or(asked, |model| model.name()).into();
+        let model = Model { name, latency: latency.cloned().map(Arc::new) };
+        self.models.insert(asked.to_owned(), model.clone());
+        model
+    }
+
+    /// What becomes of a request for `model` that arrives at `now`.
+    pub(in crate::engine) fn arrive(
+        &mut self,
+        now: Timestamp,
+        model: &str,
+        max_tokens: u32,
+        ask: &Ask,
+    ) -> Course {
+        let since = now.since(self.start);
+        let model = self.model(model);
+        let attempt = self.attempts.entry((ask.workload, ask.task, ask.turn)).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
+        let effect = self.faults.hit(ask, attempt, since);
+        match effect {
+            Some(Effect::Outage) => return Course::Fails(ERROR, unreachable_()),
+            Some(Effect::Status { status, retry_after }) => {
+                return Course::Fails(ERROR, status_error(status, retry_after));
+            }
+            Some(Effect::Hang) => return Course::Hangs,
+            Some(Effect::Slow(_) | Effect::Reset | Effect::Limits(_)) | None => {}
+        }
+        let share = self.faults.limits(since);
+        // A limit of half as much is one of which everything takes twice as much.
+        let scaled =
+            |amount: u64| if share < 1.0 { (amount as f64 / share) as u64 } else { amount };
+        let reserved = u64::from(max_tokens);
+        let amounts = [1, ask.input - ask.cached, reserved].map(scaled);
+        let admitted = self.limiter.admit(ACCOUNT, &model.name, amounts, now);
+        let limits = headers(&admitted.standings);
+        if let Some(refusal) = admitted.refusal {
+            self.refused += 1;
+            let error = refused(refusal.name, refusal.limit, refusal.wait, limits);
+            return Course::Fails(ERROR, error);
+        }
+        let output = ask.output.min(reserved);
+        let load = self
+            .load
+            .as_ref()
+            .map_or(1.0, |load| load.at(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
+        let slower = if let Some(Effect::Slow(factor)) = effect { factor } else { 1.0 };
+        let total_ns = self.takes(&model, ask, attempt, output, load * slower);
+        let served = Served { model: model.name, back: scaled(reserved - output), at: now };
+        match effect {
+            Some(Effect::Reset) => Course::Breaks(Duration::from_nanos(total_ns / 2), served),
+            _ => Course::Answers(Duration::from_nanos(total_ns), served, limits),
+        }
+    }
+
+    fn takes(&self, model: &Model, ask: &Ask, attempt: u32, output: u64, load: f64) -> u64 {
+        let Some(latency) = &model.latency else { return 0 };
+        let turn = u64::from(ask.turn) << 32 | u64::from(attempt);
+        let key = |turn: u64| [u64::from(ask.workload), ask.task, turn];
+        let session = match latency.session_sigma {
+            0.0 => 1.0,
+            _ => latency.session(&mut Draw::new(self.seed, SESSION, key(0))),
+        };
+        let draw = &mut Draw::new(self.seed, LATENCY, key(turn));
+        latency.timing(ask.input, output, load * session, draw).total_ns
+    }
+
+    /// A request is over that was admitted, whether or not anybody still waited for it.
+    pub(in crate::engine) fn over(&mut self, Served { model, back, at }: &Served) {
+        self.limiter.give_back(ACCOUNT, model, *back, *at);
+    }
+
+    /// A call has its answer.
+    pub(in crate::engine) fn answered(&mut self, ask: &Ask) {
+        self.attempts.remove(&(ask.workload, ask.task, ask.turn));
+    }
+}
+
+/// What is billed for the answer to a call.
+pub(in crate::engine) fn usage(ask: &Ask, max_tokens: u32) -> Usage {
+    Usage {
+        input_tokens: ask.input - ask.cached,
+        cache_read_tokens: ask.cached,
+        output_tokens: ask.output.min(u64::from(max_tokens)),
+        ..Usage::default()
+    }
+}
+
+/// The connection broke in the middle of an answer.
+pub(in crate::engine) fn broken() -> LlmError {
+    LlmError::new(LlmErrorKind::Broken, "the connection was reset")
+}
+
+fn unreachable_() -> LlmError {
+    LlmError::new(LlmErrorKind::NotSent, "no connection to the simulated provider: it is out")
+}
+
+fn status_error(status: u16, retry_after: Option<Duration>) -> LlmError {
+    let (kind, what) = match status {
+        401 => (LlmErrorKind::Authentication, "authentication"),
+        402 => (LlmErrorKind::Billing, "billing"),
+        403 => (LlmErrorKind::Permission, "permission"),
+        404 => (LlmErrorKind::NotFound, "not found"),
+        408 | 409 | 500..=528 | 530..=599 => (LlmErrorKind::Server, "server error"),
+        429 => (LlmErrorKind::RateLimited, "rate limited"),
+        529 => (LlmErrorKind::Overloaded, "overloaded"),
+        _ => (LlmErrorKind::InvalidRequest, "invalid request"),
+    };
+    let mut error = LlmError::new(kind, format!("simulated fault: {what} ({status})"));
+    (error.status, error.retry_after) = (Some(status), retry_after);
+    error
+}
+
+fn refused(name: &str, limit: u64, wait: Duration, limits: RateHeaders) -> LlmError {
+    let message = format!("the simulated provider's limit of {limit} {name} a minute is reached");
+    let mut error = LlmError::new(LlmErrorKind::RateLimited, message);
+    error.status = Some(429);
+    // The header has whole seconds.
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    error.retry_after = Some(Duration::from_secs(seconds.max(1)));
+    error.limits = limits;
+    error
+}
+
+fn headers(standings: &Standings) -> RateHeaders {
+    let [requests, input_tokens, output_tokens] = standings.map(|standing| {
+        let standing = standing?;
+        let (limit, remaining, reset) = (standing.limit, standing.remaining, standing.reset);
+        Some(Headroom { limit, remaining, reset })
+    });
+    RateHeaders { requests, input_tokens, output_tokens, tokens: None }
+}
