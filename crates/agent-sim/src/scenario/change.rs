@@ -48,16 +48,25 @@ pub enum ChangeError {
     },
 }
 
+/// Most keys of a path; no value of a scenario needs as many.
+const DEEPEST: usize = 32;
+
 impl Change {
     /// Sets the value at `path`, such as `agent.0.count`.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Form`] where a part of the path is empty.
+    /// [`ChangeError::Form`] where a part of the path is empty, [`ChangeError::Path`] where it has
+    /// more than 32.
     pub fn new(path: &str, value: &str) -> Result<Change, ChangeError> {
         let parts: Vec<String> = path.split('.').map(|part| part.trim().to_owned()).collect();
         if parts.iter().any(String::is_empty) || value.trim().is_empty() {
             return Err(ChangeError::Form(format!("{path}={value}")));
+        }
+        if parts.len() > DEEPEST {
+            let path = format!("{}…", parts[..3].join("."));
+            let problem = format!("has {} keys; no value lies below {DEEPEST}", parts.len());
+            return Err(ChangeError::Path { path, problem });
         }
         Ok(Change { path: parts, value: value.trim().to_owned() })
     }

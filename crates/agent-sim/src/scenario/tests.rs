@@ -1,5 +1,7 @@
 //! What is read of a scenario, and how its errors say what is wrong.
 
+mod hostile;
+
 use super::*;
 
 const FLEET: &str = "[[agent]]\nname = \"a\"\nmodel = \"claude-sonnet-4-5\"\n";
