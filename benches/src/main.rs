@@ -1,5 +1,5 @@
 //! What the runtime costs: `agent-benches overhead`, `http`, `fidelity`, `limits`, `store`, `storm`, `idle`, `growth`,
-//! `inflight`, `crash` or `peers`.
+//! `inflight`, `crash`, `simulate` or `peers`.
 #![expect(clippy::print_stdout, reason = "it prints its tables")]
 
 mod client;
@@ -11,6 +11,7 @@ mod limits;
 mod measure;
 mod overhead;
 mod peers;
+mod simulate;
 mod store;
 mod storm;
 
@@ -31,10 +32,14 @@ fn main() -> Result<(), Failure> {
         "store" => store::run(),
         "storm" => storm::run(),
         "peers" => peers::run(),
+        "simulate" => match std::env::args().nth(2) {
+            None => simulate::run(),
+            Some(shape) => simulate::one(&shape),
+        },
         "one" => peers::one(std::env::args().skip(2)),
         "serve" => http::serve(&std::env::args().nth(2).unwrap_or_default()),
         _ => {
-            Err("say which: overhead, http, fidelity, limits, store, storm, idle, growth, inflight, crash or peers"
+            Err("say which: overhead, http, fidelity, limits, store, storm, idle, growth, inflight, crash, simulate or peers"
                 .into())
         }
     }

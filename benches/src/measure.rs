@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_core::clock::Clock;
+use agent_core::clock::{Clock, Timestamp};
 
 /// What a round took.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +30,45 @@ pub(crate) fn resident() -> u64 {
     pages * 4_096
 }
 
+/// The most memory of this process that was ever in use, in bytes.
+pub(crate) fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.trim().strip_suffix("kB"));
+    number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default() * 1_024
+}
+
+/// When something began.
+struct Began {
+    clock: Clock,
+    wall: Timestamp,
+    cpu: Duration,
+}
+
+impl Began {
+    fn now() -> Began {
+        let clock = Clock::real();
+        Began { wall: clock.now(), clock, cpu: cpu() }
+    }
+
+    fn took(&self) -> Took {
+        let wall = self.clock.now().since(self.wall);
+        Took { wall, cpu: cpu().saturating_sub(self.cpu) }
+    }
+}
+
 /// Runs `work` and says what it took.
 pub(crate) async fn measure<F: Future>(work: F) -> (Took, F::Output) {
-    let clock = Clock::real();
-    let (began, cpu_before) = (clock.now(), cpu());
+    let began = Began::now();
     let output = work.await;
-    (Took { wall: clock.now().since(began), cpu: cpu().saturating_sub(cpu_before) }, output)
+    (began.took(), output)
+}
+
+/// The same for what must not run inside a runtime.
+pub(crate) fn measure_here<T>(work: impl FnOnce() -> T) -> (Took, T) {
+    let began = Began::now();
+    let output = work();
+    (began.took(), output)
 }
 
 /// The median of what `of` takes of each round.
