@@ -104,7 +104,7 @@ impl Driver {
                         self.clock.sleep(Duration::from_nanos(ns)).await;
                     }
                 };
-                join_all((0..*users).map(|_| user())).await;
+                join_all((0..(*users).min(count)).map(|_| user())).await;
             }
         }
     }

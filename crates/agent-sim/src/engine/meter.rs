@@ -277,7 +277,7 @@ impl Meter {
         self.event(5, now, failed, outcome.cost_usd.nanos());
         self.series.ended(now, error.is_some());
         let Some(mut under) = place.and_then(|place| self.under.remove(&place)) else { return };
-        under.rest(now, start);
+        under.rest(outcome, start);
         let took = now.since(under.arrived);
         self.latency_sum_ns += took.as_nanos();
         // It grows by itself, so every value has its place.
@@ -357,9 +357,23 @@ impl Under {
         self.last_call = Some(record.call_id);
     }
 
-    /// Accounts for what was after the last attempt; all, where there was none.
-    fn rest(&mut self, now: Timestamp, start: Timestamp) {
-        let stage = if self.last_call.is_some() { Stage::Permit } else { Stage::Queue };
+    /// Accounts for what was after the last attempt; all, where there was none: first for a worker,
+    /// then for what its end says.
+    fn rest(&mut self, outcome: &Outcome, start: Timestamp) {
+        let now = outcome.finished_at;
+        if self.last_call.is_none() {
+            let played = std::time::Duration::from_millis(outcome.duration_ms);
+            self.spend(Stage::Queue, now.saturating_sub(played), start);
+        }
+        let stage = match outcome.error.as_ref().map(|error| error.code) {
+            Some(ErrorCode::RateLimitWaitExceeded | ErrorCode::AgentRateLimitExceeded) => {
+                Stage::Permit
+            }
+            Some(ErrorCode::BudgetExceeded) => Stage::Money,
+            Some(_) if self.last_call.is_none() => Stage::Queue,
+            Some(ErrorCode::DeadlineExceeded | ErrorCode::WorkerCrashed) => Stage::Backoff,
+            _ => Stage::Tools,
+        };
         self.spend(stage, now, start);
     }
 }

@@ -1,6 +1,9 @@
 //! What a simulated worker does with a task: call after call, with its tools in between.
 
+use std::time::Duration;
+
 use agent_core::agent::{Behaviour, Output, Scene};
+use agent_core::clock::Clock;
 use agent_core::task::{ErrorCode, Task, TaskError};
 
 use super::hash::hash;
@@ -19,12 +22,19 @@ impl Behaviour for Player {
         let (mut plan, worker) = (self.0.plan(place), hash(scene.name().as_bytes()));
         let mut turn = 0;
         while let Some(step) = self.0.next(&mut plan) {
-            if !step.gap.is_zero() {
-                scene.clock().sleep(step.gap).await;
-            }
+            rest(scene.clock(), step.gap, self.0.patience()).await;
             scene.complete(step.ask(place, turn, worker).request()).await?;
             turn += 1;
         }
         Ok(Output::default())
+    }
+}
+
+/// Waits in pieces no longer than `patience`: a tool that works for long is not one at which
+/// nothing moves.
+async fn rest(clock: &Clock, gap: Duration, patience: Duration) {
+    let end = clock.now() + gap;
+    while clock.now() < end {
+        clock.sleep_until(end.min(clock.now() + patience)).await;
     }
 }

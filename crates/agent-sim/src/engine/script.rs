@@ -19,6 +19,9 @@ const GAP: Stream = Stream::named("tool gap");
 /// Most calls of one task.
 const MOST_TURNS: u64 = 10_000;
 
+/// Most input of one call, in tokens: far above any context window, and as much as is written out.
+const MOST_INPUT: u64 = 50_000_000;
+
 /// Bytes of a prompt around a task's own text.
 const FRAME: u64 = 300;
 
@@ -33,6 +36,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Script {
     seed: u64,
+    patience: Duration,
     workloads: Vec<Workload>,
     by_name: BTreeMap<String, u32>,
     given: BTreeMap<TaskId, u64>,
@@ -63,10 +67,16 @@ impl Script {
         let given = workloads.iter().flat_map(|it| it.given.iter().zip(0..));
         Script {
             seed,
+            patience: (scenario.fleet.supervision.wedged_after / 4).max(Duration::from_millis(1)),
             by_name: names.collect(),
             given: given.map(|(task, place)| (task.id.clone(), place)).collect(),
             workloads,
         }
+    }
+
+    /// How long a worker may sit still without being taken for wedged.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -130,7 +140,7 @@ impl Script {
         }
         let workload = self.workload(place);
         let recorded = self.recorded(place).and_then(|turns| turns.get(turn as usize));
-        let before = plan.context;
+        let before = plan.context.min(MOST_INPUT);
         let input = match recorded.and_then(|turn| turn.input) {
             Some(input) => input,
             None if turn == 0 => self.first_input(workload, place),
@@ -139,6 +149,7 @@ impl Script {
                 before.saturating_add(growth)
             }
         };
+        let input = input.min(MOST_INPUT);
         let cached = match recorded.and_then(|turn| turn.cached) {
             Some(cached) => cached,
             // A share of what was sent before; the cast saturates.

@@ -91,3 +91,21 @@ fn where_nothing_moves_any_more_it_is_told_who_waits_for_what() {
     let told = error.to_string();
     assert!(told.contains("0 tasks wait for a worker") && told.contains("20 are ready"), "{told}");
 }
+
+#[test]
+fn a_tool_that_works_for_hours_costs_no_worker_its_life() {
+    let text =
+        BATCH.replace("median = \"1.8s\"", "median = \"2h\"").replace("count = 60", "count = 3");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    assert_eq!((run.completed, run.restarts), (3, 0), "{:?}", run.errors);
+    assert!(run.waits[Stage::Tools as usize] > run.waits[Stage::Provider as usize], "{run:?}");
+}
+
+#[test]
+fn a_wait_that_runs_out_is_a_wait_for_what_it_waited_for() {
+    let text =
+        BATCH.replace("requests_per_minute = 600", "requests_per_minute = 1\nmax_wait = \"10s\"");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    assert!(run.errors[&ErrorCode::RateLimitWaitExceeded] > 10, "{:?}", run.errors);
+    assert!(run.waits[Stage::Permit as usize] > 100_000_000_000, "{:?}", run.waits);
+}

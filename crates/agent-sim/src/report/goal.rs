@@ -33,6 +33,9 @@ impl Verdict {
 /// What a run lacks; all tasks must complete where the goal does not say how many.
 fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
     let mut lacks = Vec::new();
+    if run.arrived == 0 {
+        lacks.push("no task came".to_owned());
+    }
     let (charged, success) = (run.charged(), run.success());
     if let Some(deadline) = goal.deadline.filter(|deadline| run.makespan > *deadline) {
         let [took, deadline] = [run.makespan, deadline].map(super::text::span);

@@ -59,7 +59,7 @@ impl Report {
             "waits_ms": waits(run),
             "limits": self.limits(),
             "bottleneck": {
-                "name": self.bottleneck.name(), "share": self.bottleneck.share,
+                "name": self.was_asked().then(|| self.bottleneck.name()), "share": self.bottleneck.share,
                 "sensitivity": self.bottleneck.sensitivity,
             },
             "sensitivity": self.sensitivity(),
@@ -73,6 +73,11 @@ impl Report {
             object["intervals"] = self.intervals();
         }
         object
+    }
+
+    /// Whether it was simulated again to find what is in the way.
+    fn was_asked(&self) -> bool {
+        !self.effects.is_empty()
     }
 
     fn limits(&self) -> BTreeMap<&str, Value> {

@@ -12,8 +12,9 @@ pub struct Use {
     pub name: String,
     /// The limit: so many, or dollars for a budget.
     pub limit: f64,
-    /// The share of it that was used, on average over the run; a budget's at its end. Of several
-    /// models, that which used most.
+    /// The share of it that was used, on average over the run, at most 1: a run that is shorter than
+    /// a minute is taken for one. A budget's is what its last window has spent. Of several models,
+    /// that which used most.
     pub share: f64,
 }
 
@@ -21,12 +22,13 @@ pub struct Use {
 pub fn uses(scenario: &Scenario, run: &Replica) -> Vec<Use> {
     let limits = &scenario.fleet.limits;
     let seconds = run.makespan.as_secs_f64();
-    let minutes = seconds / 60.0;
+    // A limit admits a minute's worth however short the run is.
+    let minutes = (seconds / 60.0).max(1.0);
     let mut all = Vec::new();
     let mut push = |name: &str, limit: Option<f64>, of: &dyn Fn(&ModelSums) -> f64| {
         let Some(limit) = limit else { return };
         let most = run.models.values().map(of).fold(0.0, f64::max);
-        let share = if seconds > 0.0 { most / limit } else { 0.0 };
+        let share = if seconds > 0.0 { (most / limit).min(1.0) } else { 0.0 };
         all.push(Use { name: name.to_owned(), limit, share: super::rounded(share) });
     };
     let provider = &scenario.provider.limits;
@@ -66,6 +68,6 @@ fn workers(scenario: &Scenario, run: &Replica) -> Use {
     let count = scenario.workers() as f64;
     let busy: u128 = Stage::ALL[1..].iter().map(|it| u128::from(run.waits[*it as usize])).sum();
     let seconds = run.makespan.as_secs_f64();
-    let share = if seconds > 0.0 { busy as f64 / 1e9 / seconds / count } else { 0.0 };
+    let share = if seconds > 0.0 { (busy as f64 / 1e9 / seconds / count).min(1.0) } else { 0.0 };
     Use { name: "workers".to_owned(), limit: count, share: super::rounded(share) }
 }

@@ -18,6 +18,9 @@ use crate::trace::{Format, Replay, Request, Trace};
 /// Most tasks of one workload.
 const MAX_TASKS: u64 = 100_000_000;
 
+/// Most users of one workload.
+const MAX_USERS: u64 = 1_000_000;
+
 /// Tasks of one kind.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -267,7 +270,10 @@ fn arrival(field: &Field<'_>, folder: Option<&Path>) -> Result<Arrival, ConfigEr
         }
         "profile" => profile(field, &table)?,
         "closed" => {
-            let users = table.need("users", "how many, such as 50", Field::count::<NonZeroU64>)?;
+            let users = table.need("users", "how many, such as 50", |it| match it.count()? {
+                users if NonZeroU64::get(users) <= MAX_USERS => Ok(users),
+                _ => Err(it.wrong(format_args!("is too large; write at most {MAX_USERS}"))),
+            })?;
             let think = table.or("think", Workload::default().tool_gap, |it| {
                 distribution(it, Unit::Seconds, folder)
             })?;
