@@ -92,7 +92,7 @@ impl Driver {
                 let user = || async {
                     while next.get() < count && self.clock.now() < lasts {
                         let place = Place { workload: number, task: next.replace(next.get() + 1) };
-                        let handle = self.submit(place, system).await;
+                        let handle = self.submit(place, self.clock.now(), system).await;
                         let Some(Ok(_)) = (match handle {
                             Some(handle) => Some(handle.outcome().await),
                             None => None,
@@ -121,19 +121,21 @@ impl Driver {
                 return;
             }
             self.clock.sleep_until(at).await;
-            if self.submit(place, system).await.is_none() {
+            if self.submit(place, at, system).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Submits a task; `None` where the system takes no more.
+    /// Submits a task that arrived at `at`, which may be a while ago where others were submitted
+    /// first; `None` where the system takes no more.
     async fn submit(
         &self,
         place: Place,
+        at: Timestamp,
         system: &AgentSystem,
     ) -> Option<agent_core::system::TaskHandle> {
-        lock(&self.meter).arrives(place, self.clock.now());
+        lock(&self.meter).arrives(place, at);
         system.submit(self.script.task(place)).await.ok()
     }
 }
