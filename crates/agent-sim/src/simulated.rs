@@ -9,6 +9,8 @@ use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
 use agent_core::usage::Usage;
 use futures_util::future::LocalBoxFuture;
 
+use crate::engine::hash::Fnv;
+
 /// How long answers take: log-normal around `base` + `per_output_token` × output tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Latency {
@@ -53,7 +55,7 @@ impl SimulatedProvider {
     }
 
     fn draws(&self, request: &Request) -> fastrand::Rng {
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325 ^ self.seed);
+        let mut hash = Fnv::seeded(self.seed);
         hash.write(request.model.as_bytes());
         for text in request.messages.iter().flat_map(|m| &m.content).filter_map(Block::as_text) {
             hash.write(text.as_bytes());
@@ -126,21 +128,6 @@ const SENTENCES: &[&str] = &[
 fn normal(draws: &mut fastrand::Rng) -> f64 {
     let radius = (-2.0 * (1.0 - draws.f64()).ln()).sqrt();
     radius * (std::f64::consts::TAU * draws.f64()).cos()
-}
-
-/// FNV-1a: the same on every machine and in every version, unlike the standard library's.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }
 
 #[cfg(test)]

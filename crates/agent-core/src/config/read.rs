@@ -36,12 +36,12 @@ impl fmt::Display for Place {
 /// # Errors
 ///
 /// [`ConfigError::Syntax`], [`ConfigError::UnknownKey`], and what `read` finds.
-pub fn file<T>(
+pub fn file<T, E: From<ConfigError>>(
     text: &str,
     file_name: &str,
     known: &[&str],
-    read: impl FnOnce(&Section<'_>) -> Result<T, ConfigError>,
-) -> Result<T, ConfigError> {
+    read: impl FnOnce(&Section<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Source { file: file_name, text };
     let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use agent_core::money::NanoUsd;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Report, goal, ms, rounded};
+use super::{Report, ms, rounded};
 use crate::engine::{End, Replica, Stage};
 
 /// The version of the form; raised where something changes its meaning.
@@ -140,9 +139,4 @@ fn waits(run: &Replica) -> BTreeMap<&'static str, f64> {
     let tasks = u128::from(run.latency.len().max(1));
     let mean = |stage: Stage| fine(u128::from(run.waits[stage as usize]) / tasks);
     Stage::ALL.into_iter().map(|stage| (stage.name(), mean(stage))).collect()
-}
-
-/// Dollars to the cent, for people.
-pub(super) fn cents(amount: NanoUsd) -> String {
-    goal::dollars(amount)
 }

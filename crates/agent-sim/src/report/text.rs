@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::json::cents;
+use super::goal::dollars;
 use super::{Report, levers};
 use crate::engine::{Replica, Stage, Sums};
 
@@ -34,10 +34,10 @@ impl Report {
             false => String::new(),
         };
         line(format!("time        {median}{}", range(&shortest, &longest)));
-        let [least, cost, most] = self.interval(Replica::charged).map(cents);
+        let [least, cost, most] = self.interval(Replica::charged).map(dollars);
         let presumed = match run.presumed.is_zero() {
             true => String::new(),
-            false => format!(", ${} of it presumed", cents(run.presumed)),
+            false => format!(", ${} of it presumed", dollars(run.presumed)),
         };
         line(format!(
             "cost        ${cost}{presumed}{}",
@@ -79,7 +79,7 @@ impl Report {
         [
             if self.verdict.met { "met" } else { "not met" }.to_owned(),
             span(self.interval(|run| run.makespan)[1]),
-            format!("${}", cents(self.interval(Replica::charged)[1])),
+            format!("${}", dollars(self.interval(Replica::charged)[1])),
             format!("{} of {}", run.completed, run.arrived),
             span(p95),
             run.rate_limited.to_string(),

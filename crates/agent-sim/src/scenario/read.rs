@@ -57,25 +57,12 @@ pub(super) fn scenario(
     let (own, of_fleet) = change::split(text, changes)?;
     let text = change::apply(text, file, &own)?;
     let known: Vec<&str> = KEYS.into_iter().chain(Fleet::KEYS).collect();
-    let mut problem = None;
     let scenario = read::file(&text, file, &known, |top| {
         version(top)?;
-        let mut fleet = match fleet(top, folder, &of_fleet) {
-            Ok(fleet) => fleet,
-            Err(ScenarioError::Config(error)) => return Err(error),
-            Err(other) => {
-                problem = Some(other);
-                return Ok(None);
-            }
-        };
+        let mut fleet = fleet(top, folder, &of_fleet)?;
         fleet.task.extend(tasks);
-        whole(top, name, fleet, folder).map(Some)
+        Ok::<_, ScenarioError>(whole(top, name, fleet, folder)?)
     })?;
-    let scenario = match (scenario, problem) {
-        (_, Some(problem)) => return Err(problem),
-        (Some(scenario), None) => scenario,
-        (None, None) => unreachable!("a scenario that was not read has a problem"),
-    };
     let builtin = Catalogue::builtin();
     let prices = match scenario.fleet.prices.is_empty() {
         true => builtin,
