@@ -60,7 +60,7 @@ fn table(found: &Verification) -> String {
     table.right_after(1);
     let basis = match found.basis {
         Basis::OtherRuns => "other runs",
-        Basis::ThisRun => "this very run: no other has calls of all its models",
+        Basis::ThisRun => "this very run: the others have fewer of one of its models",
     };
     let mark = if found.calibrated { "" } else { "; UNCALIBRATED" };
     let mut text = format!(

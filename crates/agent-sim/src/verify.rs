@@ -9,6 +9,7 @@ mod figures;
 mod rebuild;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use agent_core::clock::Timestamp;
 use agent_core::config::{ConfigError, Fleet};
@@ -19,7 +20,7 @@ use thiserror::Error;
 
 pub use figures::{Compared, FIGURES, Figures};
 
-use crate::calibrate::{self, Calibration};
+use crate::calibrate::{self, Calibrated, Calibration};
 use crate::engine::SimulationError;
 use crate::latency::Catalogue;
 use crate::report::{seeds, simulate_all};
@@ -73,7 +74,7 @@ fn known(runs: &[String]) -> String {
 pub enum Basis {
     /// The calls of all other runs of the store.
     OtherRuns,
-    /// Those of this very run: a model of it answered in no other.
+    /// Those of this very run: the others have fewer calls of one of its models, and not enough.
     ThisRun,
 }
 
@@ -159,17 +160,23 @@ fn records(reader: &Reader, run: &PastRun) -> Result<Vec<UsageRecord>, StoreErro
     Ok(records)
 }
 
-/// What the calls of the other runs give; where one of its models answered in none, its own.
+/// What the calls of the other runs give; where they have too few of one of its models, its own.
+/// Few calls are not helped out by what is built in: that was measured with another provider.
 fn latency(reader: &Reader, run: &PastRun) -> Result<(Catalogue, Basis, u64), StoreError> {
-    let known = Catalogue::builtin();
     let fit = |own: bool| {
         let calls =
             calibrate::observed(reader, |subject, _| (subject.run_id == run.run_id) == own)?;
-        Ok::<_, StoreError>(Calibration::of(&calls, &known))
+        Ok::<_, StoreError>(Calibration::of(&calls, &Catalogue::new(Vec::new())))
     };
     let (own, others) = (fit(true)?, fit(false)?);
-    let covers = own.models.keys().all(|model| others.models.contains_key(model));
-    let (found, basis) = if covers { (others, Basis::OtherRuns) } else { (own, Basis::ThisRun) };
+    let enough = |(model, own): (&Arc<str>, &Calibrated)| {
+        let calls = others.models.get(model).map_or(0, |fitted| fitted.calls);
+        calls >= own.calls.min(calibrate::ENOUGH)
+    };
+    let (found, basis) = match own.models.iter().all(enough) {
+        true => (others, Basis::OtherRuns),
+        false => (own, Basis::ThisRun),
+    };
     let calls = found.models.values().map(|fitted| fitted.calls).sum();
-    Ok((found.catalogue().before(known), basis, calls))
+    Ok((found.catalogue().before(Catalogue::builtin()), basis, calls))
 }

@@ -55,6 +55,11 @@ fn a_single_run_is_fitted_on_itself_and_any_run_can_be_named() {
     let last = json(&place.output(&["verify", "--store", "store", "--seeds", "3"]));
     assert_eq!(last["latency"]["fitted_on"], "this_run");
     assert_eq!(last["latency"]["calls"], 12);
+    assert_eq!(last["calibrated"], false, "twelve calls are few: {last}");
+    // Few, but its own: what is built in takes five times as long as this provider.
+    let mean = &last["figures"]["task_mean_ms"];
+    let ratio = mean["predicted"].as_f64().unwrap() / mean["real"].as_f64().unwrap();
+    assert!((0.4..1.6).contains(&ratio), "{last}");
     let id = last["run_id"].as_str().unwrap();
     let named = place.output(&["verify", "--store", "store", "--seeds", "3", "--run", id]);
     assert_eq!(json(&named), last, "the same run and seeds, the same figures");

@@ -65,16 +65,21 @@ impl Effects {
             .iter()
             .map(|(id, it)| {
                 let noise = call_variance * it.squares / (it.predicted * it.predicted);
-                (*id, libm::log(it.actual / it.predicted), noise.max(1e-9))
+                let noise = libm::log1p(noise).max(1e-9);
+                // The mean of a logarithm lies below the logarithm of the mean, by half of that.
+                (*id, libm::log(it.actual / it.predicted) + noise / 2.0, noise)
             })
             .collect();
         let (mut variance, mut centre, mut precision) = (USUAL * USUAL, 0.0, 1.0);
         for _ in 0..ROUNDS {
-            let weights = seen.iter().map(|(_, effect, noise)| (effect, 1.0 / (variance + noise)));
-            let (sum, all) = weights.fold((0.0, 0.0), |(sum, all), (effect, weight)| {
-                (sum + weight * effect, all + weight)
+            let weights = seen.iter().zip(sessions.values()).map(|((_, _, noise), session)| {
+                (session.actual / session.predicted, 1.0 / (variance + noise))
             });
-            (centre, precision) = (sum / all, all);
+            let (sum, all) = weights.fold((0.0, 0.0), |(sum, all), (ratio, weight)| {
+                (sum + weight * ratio, all + weight)
+            });
+            // Calls vary around their mean, whatever their distribution; sessions in logarithms.
+            (centre, precision) = (libm::log(sum / all) - variance / 2.0, all);
             let moment = |(_, effect, noise): &(u64, f64, f64)| {
                 let kept = variance / (variance + noise);
                 let mean = kept * (effect - centre);

@@ -73,6 +73,20 @@ fn a_line_that_calls_were_made_of_is_found_again() {
 }
 
 #[test]
+fn calls_that_are_sessions_of_their_own_take_as_long_on_average_as_they_took() {
+    let mut calls = calls("claude-haiku-4-5", 2_000, 1, 0.0);
+    for (place, call) in calls.iter_mut().enumerate() {
+        // Half of them twice as long as the other half, and again: far from any line.
+        call.total_s *= [0.4, 0.8, 1.6, 3.2][place % 4];
+    }
+    let fitted = only(&calls).latency;
+    let took: f64 = calls.iter().map(|call| call.total_s).sum();
+    let lines: f64 = calls.iter().map(|it| fitted.total.seconds(it.input, it.output)).sum();
+    let sessions = (fitted.session_sigma * fitted.session_sigma / 2.0).exp();
+    close(lines * fitted.total_spread.mean() * sessions, took, 0.03);
+}
+
+#[test]
 fn a_call_that_hung_for_an_hour_moves_the_line_by_little() {
     let mut calls = calls("claude-haiku-4-5", 10, 50, 0.0);
     let without = only(&calls).latency.total.seconds(50_000, 500);
