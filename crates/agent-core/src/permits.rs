@@ -2,6 +2,7 @@
 
 mod book;
 mod pair;
+mod peaks;
 mod queue;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::peaks::Peaks;
 use super::window::{Amounts, EntryKey, SlidingWindow};
 use super::{Headroom, ProviderLimits, RateHeaders};
 use crate::clock::Timestamp;
@@ -50,6 +51,8 @@ enum Probe {
 #[derive(Debug)]
 pub(super) struct Pair {
     window: SlidingWindow,
+    /// How much of the window was ours.
+    peaks: Peaks,
     limit: Amounts,
     pub(super) in_flight: u32,
     /// How many attempts may be in flight; adapts.
@@ -68,6 +71,7 @@ impl Pair {
         let tokens = |limit: Option<NonZeroU64>| limit.map_or(u64::MAX, NonZeroU64::get);
         Pair {
             window: SlidingWindow::new(MINUTE),
+            peaks: Peaks::default(),
             // Where there is no limit, it is never reached.
             limit: Amounts {
                 requests: limits.requests_per_minute.map_or(u64::MAX, |n| u64::from(n.get())),
@@ -136,6 +140,7 @@ impl Pair {
     pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
         self.in_flight += 1;
         let key = self.window.take(now, amounts);
+        self.peaks.note(now, self.window.ours(now));
         self.probe = match self.probe {
             Probe::Due => Probe::Sent(key, now),
             // Any other attempt goes only when nothing is left to find out.
@@ -149,6 +154,7 @@ impl Pair {
         // In this order: it is never left out.
         let later = self.window.take(now, taken);
         self.window.give_back(key);
+        self.peaks.note(now, self.window.ours(now));
         if matches!(self.probe, Probe::Sent(probe, _) if probe == key) {
             self.probe = Probe::Sent(later, now);
         }
@@ -191,6 +197,7 @@ impl Pair {
             output: output.unwrap_or(estimated.output),
         };
         self.window.correct(key, now, amounts);
+        self.peaks.note(now, self.window.ours(now));
         self.in_flight -= 1;
         self.probed(key, !congested);
         self.learned |= input.is_some();
@@ -203,22 +210,41 @@ impl Pair {
         }
     }
 
-    /// Corrects our idea by the provider's: a smaller limit is taken over, and what is left here
-    /// beyond what is left there is held until the provider has it back: others use the same key.
-    /// Only ever tightens: headers come late and out of order, and count requests that we count
-    /// too. Returns whether a limit is smaller than before.
-    pub(super) fn observe(&mut self, now: Timestamp, headers: &RateHeaders) -> bool {
-        let (used, before) = (self.window.used(now), self.limit);
+    /// Corrects our idea by what the provider said to a request that left at `sent`. A smaller limit
+    /// is taken over; what others surely have is held until the provider has it back.
+    ///
+    /// When the provider wrote its headers is not known, only that the request had left, and that its
+    /// answer was not here yet. What was gone then was others' and ours; and ours, with all of
+    /// `max_tokens` for a request under way, was at most what we had taken at some moment in between,
+    /// since we count a request from before it arrives until after the provider has forgotten it. So
+    ///
+    /// ```text
+    /// others ≥ (limit − remaining) − most of ours at any moment from `sent` to `now`
+    /// ```
+    ///
+    /// Less the tenth of a limit that is left to rounding, that much is held and no more: what the
+    /// provider has given back meanwhile holds up nobody. Only ever tightens, since headers come late
+    /// and out of order. Returns whether a limit is smaller than before.
+    pub(super) fn observe(
+        &mut self,
+        now: Timestamp,
+        sent: Timestamp,
+        headers: &RateHeaders,
+    ) -> bool {
+        let before = self.limit;
+        let most = self.peaks.most(now, sent).map(Amounts::each);
+        let held = self.window.others(now).each();
         let Amounts { requests, input, output } = &mut self.limit;
         let seen = [
-            (headers.requests, requests, used.requests, Amounts::requests as fn(u64) -> Amounts),
-            (headers.input_tokens, input, used.input, Amounts::input),
-            (headers.output_tokens, output, used.output, Amounts::output),
+            (headers.requests, requests, Amounts::requests as fn(u64) -> Amounts),
+            (headers.input_tokens, input, Amounts::input),
+            (headers.output_tokens, output, Amounts::output),
         ];
-        for (headroom, limit, used, amounts) in seen {
+        for (place, (headroom, limit, amounts)) in seen.into_iter().enumerate() {
             let Some(headroom) = headroom.filter(|_| *limit != u64::MAX) else { continue };
             *limit = headroom.limit.clamp(1, *limit);
-            let beyond = beyond(headroom, *limit, used);
+            let Some(most) = most else { continue };
+            let beyond = beyond(headroom, *limit, most[place].saturating_add(held[place]));
             if beyond > 0 {
                 self.window.hold(headroom.reset.min(now + MINUTE), amounts(beyond));
             }
@@ -256,9 +282,9 @@ impl Amounts {
     }
 }
 
-/// How much of what is left of our limit is not left at the provider, beyond the tenth by which
-/// rounding and requests under way may mislead.
-fn beyond(headroom: Headroom, limit: u64, used: u64) -> u64 {
-    let beyond = limit.saturating_sub(used).saturating_sub(headroom.remaining);
+/// How much is gone at the provider beyond what is `known`, and beyond the tenth by which rounding may
+/// mislead.
+fn beyond(headroom: Headroom, limit: u64, known: u64) -> u64 {
+    let beyond = limit.saturating_sub(headroom.remaining).saturating_sub(known);
     if beyond > headroom.limit / 10 { beyond } else { 0 }
 }

@@ -1,5 +1,6 @@
 //! The rules of the permits: each by an example, and all of them against a plain model.
 
+mod alone;
 mod histories;
 mod model;
 mod scenes;

@@ -39,6 +39,16 @@ impl Amounts {
         self.map(other, u64::saturating_sub)
     }
 
+    /// Requests, input and output.
+    pub(super) fn each(self) -> [u64; 3] {
+        [self.requests, self.input, self.output]
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_least(self, other: Amounts) -> Amounts {
+        self.map(other, u64::max)
+    }
+
     pub(super) fn at_most(self, other: Amounts) -> Amounts {
         self.map(other, u64::min)
     }
@@ -52,62 +62,104 @@ impl Amounts {
 /// Names an entry of a window: when it is free again, and a number.
 pub(super) type EntryKey = (Timestamp, u64);
 
+/// Who has used what an entry counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Us,
+    Others,
+}
+
 /// The requests of the last `length`, each held from its grant until it has left the provider's
-/// window too.
+/// window too; beside them what others have used.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     length: Duration,
-    entries: BTreeMap<EntryKey, Amounts>,
-    used: Amounts,
+    entries: BTreeMap<EntryKey, (By, Amounts)>,
+    ours: Amounts,
+    others: Amounts,
     next: u64,
 }
 
 impl SlidingWindow {
     pub(super) fn new(length: Duration) -> SlidingWindow {
-        SlidingWindow { length, entries: BTreeMap::new(), used: Amounts::default(), next: 0 }
+        let (ours, others) = (Amounts::default(), Amounts::default());
+        SlidingWindow { length, entries: BTreeMap::new(), ours, others, next: 0 }
     }
 
     /// The same entries, counted anew.
     pub(super) fn recount(&mut self) {
-        self.used = self.entries.values().fold(Amounts::default(), |sum, &entry| sum.plus(entry));
+        (self.ours, self.others) = (Amounts::default(), Amounts::default());
+        let Self { entries, ours, others, .. } = self;
+        for &(by, amounts) in entries.values() {
+            let sum = if by == By::Us { &mut *ours } else { &mut *others };
+            *sum = sum.plus(amounts);
+        }
     }
 
-    /// What is in the window at `now`.
-    pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
+    fn sum(&mut self, by: By) -> &mut Amounts {
+        match by {
+            By::Us => &mut self.ours,
+            By::Others => &mut self.others,
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
         while let Some(first) = self.entries.first_entry() {
             if first.key().0 > now {
                 break;
             }
-            self.used = self.used.minus(first.remove());
+            let (by, amounts) = first.remove();
+            *self.sum(by) = self.sum(by).minus(amounts);
         }
-        self.used
+    }
+
+    /// What we have in the window at `now`.
+    pub(super) fn ours(&mut self, now: Timestamp) -> Amounts {
+        self.forget(now);
+        self.ours
+    }
+
+    /// What others have in the window at `now`, as far as is known.
+    pub(super) fn others(&mut self, now: Timestamp) -> Amounts {
+        self.forget(now);
+        self.others
+    }
+
+    /// What is in the window at `now`.
+    pub(super) fn used(&mut self, now: Timestamp) -> Amounts {
+        self.forget(now);
+        self.ours.plus(self.others)
     }
 
     #[cfg(test)]
     pub(super) fn ruin(&mut self) {
-        self.used = Amounts::default();
+        (self.ours, self.others) = (Amounts::default(), Amounts::default());
     }
 
     /// Takes `amounts` at `now`, as if the provider counts them as late as may be.
     pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
-        self.hold(now + TRANSIT + self.length, amounts)
+        self.enter(now + TRANSIT + self.length, By::Us, amounts)
     }
 
-    /// Takes `amounts` until `free`.
-    pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) -> EntryKey {
+    /// Others have `amounts` until `free`.
+    pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) {
+        self.enter(free, By::Others, amounts);
+    }
+
+    fn enter(&mut self, free: Timestamp, by: By, amounts: Amounts) -> EntryKey {
         let amounts =
             amounts.at_most(Amounts { requests: LARGEST, input: LARGEST, output: LARGEST });
         let key = (free, self.next);
         self.next += 1;
-        self.entries.insert(key, amounts);
-        self.used = self.used.plus(amounts);
+        self.entries.insert(key, (by, amounts));
+        *self.sum(by) = self.sum(by).plus(amounts);
         key
     }
 
     /// Gives back what was taken.
     pub(super) fn give_back(&mut self, key: EntryKey) {
-        if let Some(amounts) = self.entries.remove(&key) {
-            self.used = self.used.minus(amounts);
+        if let Some((by, amounts)) = self.entries.remove(&key) {
+            *self.sum(by) = self.sum(by).minus(amounts);
         }
     }
 
@@ -116,7 +168,7 @@ impl SlidingWindow {
     pub(super) fn correct(&mut self, key: EntryKey, now: Timestamp, amounts: Amounts) {
         if self.entries.contains_key(&key) {
             // In this order: it is never left out.
-            self.hold(key.0.min(now + self.length), amounts);
+            self.enter(key.0.min(now + self.length), By::Us, amounts);
             self.give_back(key);
         }
     }
@@ -133,7 +185,7 @@ impl SlidingWindow {
         if used.plus(amounts).fits(limit) {
             return Some(now);
         }
-        self.entries.iter().find_map(|(&(free, _), &entry)| {
+        self.entries.iter().find_map(|(&(free, _), &(_, entry))| {
             used = used.minus(entry);
             used.plus(amounts).fits(limit).then_some(free)
         })

@@ -97,7 +97,7 @@ impl Permits {
             pair.pause(now, pause);
         }
         let mut refused = Vec::new();
-        if pair.observe(now, &feedback.headers) {
+        if pair.observe(now, granted.called_at, &feedback.headers) {
             let too_large = waiters.take_out(|ask| !pair.can_ever_admit(amounts(ask)));
             refused.extend(too_large.into_iter().filter_map(|waiter| {
                 let error = self.too_large(granted.place, &waiter.ask)?;

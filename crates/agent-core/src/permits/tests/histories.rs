@@ -150,6 +150,8 @@ impl Run {
         call.counted =
             [1, actual[0].unwrap_or(call.estimate[1]), actual[1].unwrap_or(call.estimate[2])];
         call.free = call.free.min(now + 60 * SECOND);
+        let sent = call.at;
+        self.model.note(place);
         let pair = &mut self.model.pairs[place];
         let mut feedback = Feedback {
             input_tokens: actual[0],
@@ -167,7 +169,7 @@ impl Run {
         } else if pair.decreased.is_none_or(|at| at + SECOND <= now) {
             (pair.decreased, pair.at_once) = (Some(now), (pair.at_once / 2.0).max(1.0));
         }
-        let mut gone = self.trouble(place, trouble, &mut feedback);
+        let mut gone = self.trouble(place, sent, trouble, &mut feedback);
         let mut refused: Vec<WaiterId> =
             self.permits.settle(self.now(), id, &feedback).into_iter().map(|(id, _)| id).collect();
         refused.sort_unstable();
@@ -180,6 +182,7 @@ impl Run {
     fn trouble(
         &mut self,
         place: usize,
+        sent: u64,
         trouble: Trouble,
         feedback: &mut Feedback,
     ) -> Vec<WaiterId> {
@@ -221,10 +224,9 @@ impl Run {
                     &mut feedback.headers.output_tokens,
                 ][of] = headroom;
                 if limits[of] != u64::MAX {
-                    let used = self.model.used(place, now)[of];
-                    let pair = &mut self.model.pairs[place];
                     pair.limit[of] = pair.limit[of].min(told).max(1);
-                    let elsewhere = pair.limit[of].saturating_sub(used).saturating_sub(remaining);
+                    let elsewhere = self.model.elsewhere(place, of, remaining, sent);
+                    let pair = &mut self.model.pairs[place];
                     if elsewhere > told / 10 {
                         let mut sums = [0; 3];
                         sums[of] = elsewhere;

@@ -52,6 +52,8 @@ pub(super) struct Pair {
     pub(super) learned: bool,
     /// What others have used, until when.
     pub(super) foreign: Vec<(u64, Sums)>,
+    /// What was our own after every grant and every end, and when.
+    pub(super) noted: Vec<(u64, Sums)>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Model {
             probe: Probe::Over,
             learned: false,
             foreign: Vec::new(),
+            noted: Vec::new(),
         });
         self.pairs.len() - 1
     }
@@ -96,10 +99,34 @@ impl Model {
         self.calls.iter().flatten().filter(move |call| call.pair == pair)
     }
 
+    pub(super) fn own(&self, pair: usize, at: u64) -> Sums {
+        let there = self.calls_of(pair).filter(|call| call.free > at);
+        there.map(|call| call.counted).fold([0; 3], plus)
+    }
+
+    fn foreign(&self, pair: usize, at: u64) -> Sums {
+        let there = self.pairs[pair].foreign.iter().filter(|(free, _)| *free > at);
+        there.map(|(_, sums)| *sums).fold([0; 3], plus)
+    }
+
     pub(super) fn used(&self, pair: usize, at: u64) -> Sums {
-        let own = self.calls_of(pair).map(|call| (call.free, call.counted));
-        let all = own.chain(self.pairs[pair].foreign.iter().copied());
-        all.filter(|(free, _)| *free > at).map(|(_, sums)| sums).fold([0; 3], plus)
+        plus(self.own(pair, at), self.foreign(pair, at))
+    }
+
+    pub(super) fn note(&mut self, pair: usize) {
+        let own = self.own(pair, self.now);
+        self.pairs[pair].noted.push((self.now, own));
+    }
+
+    /// What others have beyond what is known, where so much is left to a request of `since`.
+    pub(super) fn elsewhere(&self, pair: usize, of: usize, left: u64, since: u64) -> u64 {
+        if since + 61 * SECOND < self.now {
+            return 0;
+        }
+        let Pair { limit, noted, .. } = &self.pairs[pair];
+        let most = noted.iter().filter(|(at, _)| *at >= since).map(|(_, own)| own[of]).max();
+        let known = most.unwrap_or(0) + self.foreign(pair, self.now)[of];
+        limit[of].saturating_sub(left).saturating_sub(known)
     }
 
     pub(super) fn in_flight(&self, pair: usize) -> usize {
@@ -187,6 +214,7 @@ impl Model {
             counted: wants,
             free: self.now + 61 * SECOND,
         }));
+        self.note(pair);
     }
 
     /// Grants and refuses all that is due; who, and whether granted (then its call's number).

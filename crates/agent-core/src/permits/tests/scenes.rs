@@ -14,7 +14,7 @@ fn limits(requests: u32, input: u64) -> ProviderLimits {
     }
 }
 
-fn ask(worker: &str, input_tokens: u64) -> Ask {
+pub(super) fn ask(worker: &str, input_tokens: u64) -> Ask {
     Ask {
         account: "key".into(),
         model: "small".into(),
@@ -192,6 +192,51 @@ fn a_share_of_a_key_is_not_held_back_while_the_provider_has_more_left() {
     permits.settle(at(1), second, &Feedback { headers: left(100), ..used(1) });
     assert_eq!(permits.headroom(at(1))[0].requests, (900, 1_000));
     assert_eq!(permits.headroom(at(60))[0].requests.0, 2);
+}
+
+fn output_left(remaining: u64, reset: Timestamp) -> Feedback {
+    let output_tokens = Some(Headroom { limit: 8_000, remaining, reset });
+    Feedback { headers: RateHeaders { output_tokens, ..RateHeaders::default() }, ..used(0) }
+}
+
+fn writes(output_tokens: u64) -> (Permits, Ask) {
+    let output_tokens_per_minute = 8_000.try_into().ok();
+    let limits = ProviderLimits { output_tokens_per_minute, ..ProviderLimits::default() };
+    (Permits::new(limits), Ask { output_tokens, ..ask("a", 0) })
+}
+
+#[test]
+fn what_was_left_while_our_own_calls_had_the_rest_holds_up_nobody_once_they_are_over() {
+    let (mut permits, call) = writes(1_000);
+    let calls = [(); 8].map(|()| granted(permits.ask(at(0), call.clone())));
+    for (i, id) in (0..).zip(calls) {
+        let feedback =
+            Feedback { output_tokens: Some(100), ..output_left(7_000 - i * 1_000, at(60)) };
+        permits.settle(at(1), id, &feedback);
+    }
+    assert_eq!(permits.headroom(at(1))[0].output_tokens, (800, 8_000));
+}
+
+#[test]
+fn what_others_use_is_held_whatever_we_had_under_way() {
+    let (mut permits, call) = writes(1_000);
+    let calls = [(); 3].map(|()| granted(permits.ask(at(0), call.clone())));
+    permits.settle(at(1), calls[0], &output_left(1_000, at(60)));
+    // Of 8,000 at most 3,000 were ours, and 1,000 were left.
+    assert_eq!(permits.headroom(at(1))[0].output_tokens, (2_000 + 4_000, 8_000));
+    // The next to answer tells of the same.
+    permits.settle(at(2), calls[1], &output_left(1_000, at(60)));
+    assert_eq!(permits.headroom(at(2))[0].output_tokens, (1_000 + 4_000, 8_000));
+    permits.settle(at(2), calls[2], &output_left(0, at(60)));
+    assert_eq!(permits.headroom(at(2))[0].output_tokens, (5_000, 8_000));
+}
+
+#[test]
+fn what_was_left_more_than_a_minute_ago_holds_up_nobody() {
+    let (mut permits, call) = writes(1_000);
+    let long = granted(permits.ask(at(0), call));
+    permits.settle(at(62), long, &output_left(0, at(90)));
+    assert_eq!(permits.headroom(at(62))[0].output_tokens, (0, 8_000));
 }
 
 #[test]
