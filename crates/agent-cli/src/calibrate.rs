@@ -36,7 +36,7 @@ pub(crate) fn run(args: &args::Calibrate, common: &Common) -> Result<Exit, Failu
         Some(unseen) => calibrate::errors(&calibration, unseen).map(Unseen::Others),
         None => {
             let times = u64::from(args.halvings);
-            calibrate::halves(&calls, &known, times).map(Unseen::Halves)
+            calibrate::halves(&calls, &known, args.seed, times).map(Unseen::Halves)
         }
     };
     let found = Found {
@@ -110,6 +110,7 @@ impl Found {
             "halves": match &self.unseen {
                 Some(Unseen::Halves(halves)) => json!({
                     "halves": halves.halves,
+                    "seed": halves.seed,
                     "all": errors(&halves.all),
                     "median_error": interval(halves.medians),
                     "covered": interval(halves.covered),
@@ -145,8 +146,8 @@ impl Found {
         table.right_after(1);
         let mut text = table.to_string();
         text.push_str(
-            "\n\nseconds; errors are of a session's total time, each session predicted \
-                       from the others\n",
+            "\n\nseconds; errors are of a session's total time, its calls and their tokens given, \
+             each session predicted from the others\n",
         );
         for (model, fitted) in &self.calibration.models {
             text.push_str(&output::visible(&format!("{model}: {}", fitted.latency.source)));
@@ -166,11 +167,12 @@ impl Found {
                 let [low, middle, high] = halves.medians.map(percent);
                 let [least, usual, most] = halves.covered.map(percent);
                 format!(
-                    "half of the sessions predicted from the other half, {} halves: median error \
+                    "half of the sessions predicted from the other half, {} halves drawn with seed {}: median error \
                      {} (of a half {low} to {high}, {middle} in the middle; at most 10 % in {}), \
                      p95 {}; the 90 % interval covers {} (of a half {least} to {most}, {usual} in \
                      the middle)",
                     halves.halves,
+                    halves.seed,
                     percent(halves.all.median),
                     percent(halves.within_tenth),
                     percent(halves.all.p95),

@@ -22,6 +22,9 @@ pub(crate) struct Calibrate {
     /// How often the sessions are halved at random; each half is predicted from the other
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) halvings: u16,
+    /// What the halvings are drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// The arguments of `verify`.

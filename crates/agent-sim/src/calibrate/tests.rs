@@ -116,11 +116,11 @@ fn sums_are_right_on_average_and_so_are_draws() {
 
 #[test]
 fn few_calls_are_helped_out_by_what_is_built_in_and_it_is_said() {
-    let few = only(&calls("claude-haiku-4-5", 5, 10, 0.0));
+    let few = only(&calls("claude-haiku-4-5", 2, 25, 0.0));
     assert!(!few.latency.calibrated);
     assert_eq!((few.calls, few.weight), (50, 0.25));
     assert_eq!(few.helped_by.as_deref(), Some("claude-haiku-4-5"));
-    let said = "fitted on 50 calls in 5 sessions; too few, the rest up to 200 taken as what is \
+    let said = "fitted on 50 calls in 2 sessions; too few, the rest up to 200 taken as what is \
                 built in for claude-haiku-4-5; no time to the first token was recorded: that is \
                 as built in";
     assert_eq!(few.latency.source, said);
@@ -130,7 +130,18 @@ fn few_calls_are_helped_out_by_what_is_built_in_and_it_is_said() {
     let at = |line: &Line| line.seconds(100_000, 700);
     let (low, high) = (at(&builtin.total), at(&LINE));
     assert!((low..high).contains(&at(&few.latency.total)), "{low} {few:?} {high}");
-    assert!(at(&few.latency.total) < (low + high) / 2.0);
+    assert!(at(&few.latency.total) < low + 0.7 * (high - low), "{few:?}");
+}
+
+#[test]
+fn a_hundred_tasks_of_one_call_say_how_fast_a_model_is_although_they_are_too_few_for_its_line() {
+    let calls = calls("claude-haiku-4-5", 100, 1, 0.0);
+    let fitted = only(&calls);
+    assert_eq!((fitted.weight, fitted.latency.calibrated), (0.5, false));
+    let took: f64 = calls.iter().map(|call| call.total_s).sum();
+    let line = fitted.latency.total;
+    let lines: f64 = calls.iter().map(|it| line.seconds(it.input, it.output)).sum();
+    close(lines, took, 0.1);
 }
 
 #[test]
@@ -174,7 +185,7 @@ fn the_effect_of_sessions_is_told_from_that_of_calls_and_intervals_hold_what_the
 
 #[test]
 fn recorded_sessions_are_predicted_from_others_within_an_eighth() {
-    let halves = halves(&recorded(), &Catalogue::builtin(), 15).unwrap();
+    let halves = halves(&recorded(), &Catalogue::builtin(), 1, 15).unwrap();
     assert_eq!((halves.halves, halves.all.sessions), (30, 150));
     assert!(halves.all.median < 0.125, "{halves:?}");
     assert!((0.85..=1.0).contains(&halves.all.covered), "{halves:?}");
@@ -190,7 +201,7 @@ fn each_session_is_left_out_once_and_a_single_one_cannot_be() {
     let sessions: Vec<(&str, u64)> =
         crossed.iter().map(|(model, errors)| (&**model, errors.sessions)).collect();
     assert_eq!(sessions, [("claude-haiku-4-5", 29)]);
-    assert!(halves(&calls[..30], &known, 5).is_none());
+    assert!(halves(&calls[..30], &known, 1, 5).is_none());
 }
 
 #[test]

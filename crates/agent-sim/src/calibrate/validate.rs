@@ -115,6 +115,8 @@ fn left_out(calls: &[Call], known: &Catalogue) -> Option<Errors> {
 /// Half of the sessions predicted from the other half, for many ways to halve them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Halves {
+    /// What the halvings were drawn from.
+    pub seed: u64,
     /// How many halves were predicted, two of each halving.
     pub halves: u64,
     /// All predictions of all halves together.
@@ -127,9 +129,10 @@ pub struct Halves {
     pub within_tenth: f64,
 }
 
-/// Halves the sessions `times` times at random and predicts each half from the other. `None` with
-/// fewer than four sessions.
-pub fn halves(calls: &[Call], known: &Catalogue, times: u64) -> Option<Halves> {
+/// Halves the sessions `times` times at random, by `seed`, and predicts each half from the other.
+/// Of a session that is predicted its calls are taken as given, each with its tokens in and out; how
+/// long they take is not. `None` with fewer than four sessions.
+pub fn halves(calls: &[Call], known: &Catalogue, seed: u64, times: u64) -> Option<Halves> {
     let sessions = sessions(calls);
     if sessions.len() < 4 {
         return None;
@@ -137,7 +140,7 @@ pub fn halves(calls: &[Call], known: &Catalogue, times: u64) -> Option<Halves> {
     let (mut all, mut of_each) = (Vec::new(), Vec::new());
     for halving in 0..times {
         let mut order: Vec<usize> = (0..sessions.len()).collect();
-        let mut draw = Draw::new(1, HALVES, [halving, 0, 0]);
+        let mut draw = Draw::new(seed, HALVES, [halving, 0, 0]);
         for last in (1..order.len()).rev() {
             order.swap(last, draw.below(last as u64 + 1) as usize);
         }
@@ -159,6 +162,7 @@ pub fn halves(calls: &[Call], known: &Catalogue, times: u64) -> Option<Halves> {
     let all = summary(&all)?;
     let within = of_each.iter().filter(|errors| errors.median <= 0.1).count();
     Some(Halves {
+        seed,
         halves: of_each.len() as u64,
         all,
         medians: spread(|errors| errors.median),
