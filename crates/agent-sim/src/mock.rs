@@ -36,6 +36,7 @@ mod models;
 mod quota;
 mod reply;
 mod request;
+pub(crate) mod room;
 mod scenario;
 mod scripted;
 mod serve;

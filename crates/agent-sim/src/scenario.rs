@@ -28,6 +28,7 @@ use thiserror::Error;
 pub use change::{Change, ChangeError};
 pub use faults::{Effect, Fault, When};
 pub use provider::{LatencyChoice, ProviderSpec, TIERS, Tier};
+pub(crate) use workload::MOST_TURNS;
 pub use workload::{Arrival, Recorded, Turn, Workload};
 
 /// Why a scenario cannot be simulated.

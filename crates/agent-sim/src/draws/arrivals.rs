@@ -94,6 +94,19 @@ impl Process {
         Ok(Process { gaps: Some(gaps), steps: steps.into(), repeats })
     }
 
+    /// In how many seconds `count` arrivals are expected; `None` where all come at once, or some
+    /// never do.
+    pub(crate) fn lasts(&self, count: u64) -> Option<f64> {
+        match &*self.steps {
+            [step] if step.for_ns == u64::MAX => Some(count as f64 / step.per_second),
+            steps if self.repeats => {
+                let seconds: f64 = steps.iter().map(|step| step.for_ns as f64 / 1e9).sum();
+                Some(count as f64 / steps.iter().map(expected).sum::<f64>() * seconds)
+            }
+            _ => None,
+        }
+    }
+
     /// The arrivals of this process for this seed; `which` tells one workload from another.
     pub fn arrivals(&self, seed: u64, which: u64) -> Arrivals {
         let cycle_ns = self.steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.for_ns));

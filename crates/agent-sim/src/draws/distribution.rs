@@ -148,6 +148,20 @@ impl Distribution {
         Ok(Distribution { min, max, ..self })
     }
 
+    /// About where its middle is: the median, or the mean where that is what it was made with.
+    pub fn middle(&self) -> f64 {
+        let middle = match &self.kind {
+            Kind::Constant(value) => *value,
+            Kind::Uniform { low, width } => low + width / 2.0,
+            Kind::Exponential { mean } => *mean,
+            Kind::LogNormal { median, .. } => *median,
+            Kind::Gamma { shape, scale } => shape * scale,
+            Kind::Weibull { shape, scale } => scale * libm::tgamma(1.0 + 1.0 / shape),
+            Kind::Empirical(table) => table.at(0.5),
+        };
+        middle.clamp(self.min, self.max)
+    }
+
     /// Draws a value. All but the gamma take one number and grow with it.
     pub fn sample(&self, draw: &mut Draw) -> f64 {
         let value = match &self.kind {

@@ -29,6 +29,8 @@ pub struct Ask {
     pub input: u64,
     /// Those that are read from the cache.
     pub cached: u64,
+    /// Those that are written to it, beside those that are read.
+    pub written: u64,
     /// Output tokens that the model wants to write.
     pub output: u64,
     /// Who asks: a hash of the worker's name.
@@ -38,15 +40,22 @@ pub struct Ask {
 impl Ask {
     /// The request: the numbers, and as much filler as makes the input as long as it should be.
     pub fn request(&self) -> Request {
-        let Ask { workload, task, turn, input, cached, output, worker } = self;
+        let Ask { workload, task, turn, input, cached, written, output, worker } = self;
         let mut head = String::with_capacity(64);
         // Writing to a string cannot fail.
-        _ = writeln!(head, "{MARK} {workload} {task} {turn} {input} {cached} {output} {worker}");
-        let bytes = input.saturating_mul(BYTES.0) / BYTES.1;
-        let filler = bytes.saturating_sub(head.len() as u64);
+        _ = writeln!(
+            head,
+            "{MARK} {workload} {task} {turn} {input} {cached} {written} {output} {worker}"
+        );
+        let filler = self.bytes().saturating_sub(head.len() as u64);
         let mut content = vec![Block::Text { text: head.into() }];
         content.extend(pieces(filler).map(|text| Block::Text { text }));
         Request { messages: vec![Message { role: Role::User, content }], ..Request::default() }
+    }
+
+    /// How long its text is, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.input.saturating_mul(BYTES.0) / BYTES.1
     }
 
     /// Reads the numbers of a request; `None` where it is no simulated one.
@@ -60,6 +69,7 @@ impl Ask {
             turn: number()?.try_into().ok()?,
             input: number()?,
             cached: number()?,
+            written: number()?,
             output: number()?,
             worker: number()?,
         })
@@ -73,7 +83,7 @@ fn pieces(bytes: u64) -> impl Iterator<Item = Arc<str>> {
         let text = FILLER[power].get_or_init(|| "agent ".repeat(1 << power)[..1 << power].into());
         Arc::clone(text)
     };
-    // At most 64 of the longest: 256 MiB, far beyond any context window.
+    // At most 64 of the longest: 256 MiB, far beyond what a provider reads of a body.
     let longest = usize::try_from(bytes >> LONGEST).unwrap_or(usize::MAX).min(64);
     let rest = (0..LONGEST).rev().filter(move |power| bytes >> power & 1 == 1);
     std::iter::repeat_n(LONGEST, longest).chain(rest).map(piece)
@@ -86,8 +96,16 @@ mod tests {
     #[test]
     fn a_request_is_as_long_as_its_input_and_holds_its_numbers() {
         for input in [60, 1_000, 6_909, 817_000, 2_500_000] {
-            let ask =
-                Ask { workload: 1, task: 99, turn: 3, input, cached: 7, output: 9, worker: 5 };
+            let ask = Ask {
+                workload: 1,
+                task: 99,
+                turn: 3,
+                input,
+                cached: 7,
+                written: 5,
+                output: 9,
+                worker: 5,
+            };
             let request = ask.request();
             assert_eq!(Ask::of(&request), Some(ask));
             assert_eq!(request.text_bytes(), input * 7 / 2);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn ask(worker: u64) -> Ask {
-        Ask { workload: 0, task: 0, turn: 0, input: 1, cached: 0, output: 1, worker }
+        Ask { workload: 0, task: 0, turn: 0, input: 1, cached: 0, written: 0, output: 1, worker }
     }
 
     #[test]

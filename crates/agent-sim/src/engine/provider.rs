@@ -108,5 +108,5 @@ fn unscripted(request: &Request) -> Ask {
     let mut text = request.messages.iter().flat_map(|it| &it.content).filter_map(Block::as_text);
     let task = text.next().map_or(0, |text| hash(text.as_bytes()));
     let input = request.text_bytes() * 2 / 7 + 1;
-    Ask { workload: u32::MAX, task, turn: 0, input, cached: 0, output: 250, worker: 0 }
+    Ask { workload: u32::MAX, task, turn: 0, input, cached: 0, written: 0, output: 250, worker: 0 }
 }

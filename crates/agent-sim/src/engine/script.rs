@@ -8,19 +8,13 @@ use agent_core::task::{Task, TaskId};
 
 use super::ask::Ask;
 use crate::draws::{Draw, Stream};
-use crate::scenario::{Arrival, Scenario, Turn, Workload};
+use crate::scenario::{Arrival, MOST_TURNS, Scenario, Turn, Workload};
 
 const TURNS: Stream = Stream::named("turns");
 const INPUT: Stream = Stream::named("input");
 const GROWTH: Stream = Stream::named("growth");
 const OUTPUT: Stream = Stream::named("output");
 const GAP: Stream = Stream::named("tool gap");
-
-/// Most calls of one task.
-const MOST_TURNS: u64 = 10_000;
-
-/// Most input of one call, in tokens: far above any context window, and as much as is written out.
-const MOST_INPUT: u64 = 50_000_000;
 
 /// Bytes of a prompt around a task's own text.
 const FRAME: u64 = 300;
@@ -48,6 +42,7 @@ pub(crate) struct Step {
     pub(crate) gap: Duration,
     pub(crate) input: u64,
     pub(crate) cached: u64,
+    pub(crate) written: u64,
     pub(crate) output: u64,
 }
 
@@ -139,8 +134,12 @@ impl Script {
             return None;
         }
         let workload = self.workload(place);
-        let recorded = self.recorded(place).and_then(|turns| turns.get(turn as usize));
-        let before = plan.context.min(MOST_INPUT);
+        let turns = self.recorded(place).unwrap_or_default().get(turn as usize..);
+        let (recorded, after) = match turns.unwrap_or_default() {
+            [now, after @ ..] => (Some(now), after.first()),
+            [] => (None, None),
+        };
+        let before = plan.context;
         let input = match recorded.and_then(|turn| turn.input) {
             Some(input) => input,
             None if turn == 0 => self.first_input(workload, place),
@@ -149,12 +148,19 @@ impl Script {
                 before.saturating_add(growth)
             }
         };
-        let input = input.min(MOST_INPUT);
-        let cached = match recorded.and_then(|turn| turn.cached) {
-            Some(cached) => cached,
-            // A share of what was sent before; the cast saturates.
-            None => libm::round(before as f64 * workload.cached_share) as u64,
-        };
+        let input = input.max(1);
+        // A share, as it is kept in the cache for the next call; the cast saturates.
+        let kept = |context: u64| libm::round(context as f64 * workload.cached_share) as u64;
+        let told = recorded.and_then(|turn| turn.cached);
+        let cached = told.unwrap_or_else(|| kept(before)).min(input);
+        // What the next call reads beyond what this one does, this one writes.
+        let written = recorded.and_then(|turn| turn.written).unwrap_or_else(|| {
+            let next = match told {
+                Some(_) => after.and_then(|turn| turn.cached).unwrap_or(0),
+                None => kept(input),
+            };
+            next.saturating_sub(cached)
+        });
         let output = match recorded {
             Some(turn) => turn.output,
             None => workload.output.sample_whole(&mut self.draw(OUTPUT, place, turn)),
@@ -167,7 +173,13 @@ impl Script {
         plan.context = input;
         plan.turn += 1;
         let gap = Duration::from_nanos(gap_ns);
-        Some(Step { gap, input: input.max(1), cached: cached.min(input), output: output.max(1) })
+        Some(Step {
+            gap,
+            input,
+            cached,
+            written: written.min(input - cached),
+            output: output.max(1),
+        })
     }
 
     fn first_input(&self, workload: &Workload, place: Place) -> u64 {
@@ -185,8 +197,9 @@ impl Script {
 impl Step {
     /// What is asked of the provider.
     pub(crate) fn ask(&self, place: Place, turn: u32, worker: u64) -> Ask {
-        let Step { input, cached, output, .. } = *self;
-        Ask { workload: place.workload, task: place.task, turn, input, cached, output, worker }
+        let Step { input, cached, written, output, .. } = *self;
+        let Place { workload, task } = place;
+        Ask { workload, task, turn, input, cached, written, output, worker }
     }
 }
 

@@ -76,6 +76,35 @@ fn a_stricter_provider_refuses_until_its_headers_have_told_its_limit() {
 }
 
 #[test]
+fn a_call_longer_than_its_models_window_is_refused_for_good() {
+    // Claude Sonnet 4.5 reads 200,000 tokens: the second call is the first that is too long.
+    let turns = "turns = { kind = \"lognormal\", median = 3, sigma = 0.5, max = 10 }";
+    let text = BATCH.replace(turns, "turns = 3").replace("input = 3000", "input = 199_700");
+    let text = format!("[guards]\nmax_cost_per_task = \"100\"\n{text}");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    assert_eq!((run.completed, run.succeeded, run.attempts, run.retried), (0, 60, 120, 0));
+    assert_eq!(run.errors[&ErrorCode::InvalidRequest], 60);
+}
+
+#[test]
+fn what_the_next_call_reads_from_the_cache_was_written_to_it_before_and_paid_for() {
+    let turns = "turns = { kind = \"lognormal\", median = 3, sigma = 0.5, max = 10 }";
+    let text = BATCH.replace(turns, "turns = 3").replace("count = 60", "count = 1");
+    let text = text.replace("input = 3000\ngrowth = 400", "input = 1000\ngrowth = 100");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    // Of 1,000, 1,100 and 1,200 tokens nine tenths are for the cache.
+    let of = |text: &str| simulate(&Scenario::parse(text).unwrap(), 1).unwrap();
+    let TokenCounts { input_tokens, output_tokens: output, .. } = run.usage;
+    let (written, read) =
+        (run.usage.cache_creation_input_tokens, run.usage.cache_read_input_tokens);
+    assert_eq!((input_tokens, written, read), (330, 1_080, 1_890));
+    let nanos = 330 * 3_000 + 1_080 * 3_750 + 1_890 * 300 + output * 15_000;
+    assert_eq!(run.cost, NanoUsd::from_nanos(nanos));
+    let plain = of(&text.replace("cached_share = 0.9", "cached_share = 0")).usage;
+    assert_eq!((plain.input_tokens, plain.cache_creation_input_tokens), (3_300, 0));
+}
+
+#[test]
 fn where_nothing_moves_any_more_it_is_told_who_waits_for_what() {
     let scenario = &Scenario::parse(BATCH).unwrap();
     let system: Rc<OnceCell<(AgentSystem, Clock)>> = Rc::default();

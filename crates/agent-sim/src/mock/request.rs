@@ -6,6 +6,8 @@ use agent_core::pricing::Catalogue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::room::too_long;
+
 /// No model allows less output than this, so that fewer tokens need not be looked up.
 const LEAST_MAX_OUTPUT: u64 = 4096;
 
@@ -112,15 +114,7 @@ impl<'a> Request<'a> {
         if input <= LEAST_CONTEXT && output <= LEAST_MAX_OUTPUT {
             return None;
         }
-        let catalogue = Catalogue::builtin();
-        let model = catalogue.resolve(&self.model)?;
-        let most = u64::from(model.max_output()?);
-        if output > most {
-            let what = "which is the maximum allowed number of output tokens for";
-            return Some(format!("max_tokens: {output} > {most}, {what} {}", self.model));
-        }
-        let window = model.context_window()?;
-        (input > window).then(|| format!("prompt is too long: {input} tokens > {window} maximum"))
+        too_long(Catalogue::builtin().resolve(&self.model)?, &self.model, input, output)
     }
 
     /// The id, if the first message has a text that begins with `Task #<id>:`.

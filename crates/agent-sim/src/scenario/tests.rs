@@ -36,6 +36,14 @@ fn what_cannot_be_drawn_is_refused_where_it_stands() {
         ("tool_gap = \"5 parsecs\"", "is not a duration"),
         ("arrival = { kind = \"poisson\", rate = 0 }", "rate"),
         ("arrival = { kind = \"poisson\", rate = 1, cv = 2 }", "unknown key"),
+        ("input = 50_000_001", "50000001 tokens is more than any request holds"),
+        ("growth = { kind = \"lognormal\", median = 1e9, sigma = 1 }", "more than any request"),
+        ("turns = 10_001", "10001 calls is more than a task may make"),
+        ("arrival = { kind = \"poisson\", rate = 1e-10 }", "would take more than 100 years"),
+        (
+            "arrival = { kind = \"profile\", steps = [{ for = \"1h\", rate = 1e-10 }], repeat = true }",
+            "100 years",
+        ),
         ("cached_share = 1.1", "from 0 to 1"),
         ("agent = \"b\"", "names no agent"),
     ] {

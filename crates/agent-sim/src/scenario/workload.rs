@@ -18,6 +18,15 @@ use crate::trace::{Format, Replay, Request, Trace};
 /// Most tasks of one workload.
 const MAX_TASKS: u64 = 100_000_000;
 
+/// Most calls of one task.
+pub(crate) const MOST_TURNS: u64 = 10_000;
+
+/// Most input of one call, in tokens: several times as much as the largest body of a request holds.
+const MOST_INPUT: u64 = 50_000_000;
+
+/// The longest time in which all tasks arrive, in seconds: a hundred years.
+const LONGEST: f64 = 100.0 * 365.25 * 86_400.0;
+
 /// Most users of one workload.
 const MAX_USERS: u64 = 1_000_000;
 
@@ -42,7 +51,8 @@ pub struct Workload {
     pub growth: Distribution,
     /// Output of each call, in tokens; cut at the agent's `max_tokens`.
     pub output: Distribution,
-    /// The share of what was sent before that is read from the cache, 0 to 1.
+    /// The share of what was sent before that is read from the cache, 0 to 1; the same share of
+    /// what is new is written to it, for five minutes.
     pub cached_share: f64,
     /// Seconds between an answer and the next call: tools.
     pub tool_gap: Distribution,
@@ -82,8 +92,10 @@ pub struct Recorded {
 pub struct Turn {
     /// Input tokens, cached ones among them.
     pub input: Option<u64>,
-    /// Those that were cached.
+    /// Those that were read from the cache.
     pub cached: Option<u64>,
+    /// Those that were written to it; not known: what the next call reads more than this one.
+    pub written: Option<u64>,
     /// Output tokens.
     pub output: u64,
     /// Nanoseconds between the answer before and this call.
@@ -184,7 +196,6 @@ fn workload(
     let priorities =
         [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
     let name = table.need("name", "a name in quotes, such as \"coder\"", Field::text)?;
-    let arrival = table.or("arrival", default.arrival, |it| arrival(it, folder))?;
     let count = table.maybe("count", |it| {
         let count = it.count::<NonZeroU64>()?.get();
         if count > MAX_TASKS {
@@ -193,11 +204,28 @@ fn workload(
         Ok(count)
     })?;
     let lasts = table.maybe("for", Field::duration)?;
+    let arrival = table.or("arrival", default.arrival, |it| {
+        let arrival = arrival(it, folder)?;
+        match (&arrival, count.filter(|_| lasts.is_none())) {
+            (Arrival::Open(process), Some(count)) if process.lasts(count) > Some(LONGEST) => {
+                Err(it.wrong(format_args!(
+                    "is too slow: {count} tasks would take more than 100 years; write a higher rate"
+                )))
+            }
+            _ => Ok(arrival),
+        }
+    })?;
     if count.is_none() && lasts.is_none() && !matches!(arrival, Arrival::Trace(_)) {
         table.need("count", "how many tasks, or for = \"1h\"", |_| Ok(()))?;
     }
     let tokens =
         |key: &str, default| table.or(key, default, |it| distribution(it, Unit::Number, folder));
+    let input = |key: &str, default| {
+        let what = "tokens is more than any request holds";
+        table.or(key, default, |it| usual(it, folder, MOST_INPUT, what))
+    };
+    let turns =
+        |it: &Field<'_>| usual(it, folder, MOST_TURNS, "calls is more than a task may make");
     let mut like = Task::new("", "");
     like.project_id = table.maybe("project_id", Field::text)?;
     like.user_id = table.maybe("user_id", Field::text)?;
@@ -211,9 +239,9 @@ fn workload(
         count,
         arrival,
         lasts,
-        turns: tokens("turns", default.turns)?,
-        input: tokens("input", default.input)?,
-        growth: tokens("growth", default.growth)?,
+        turns: table.or("turns", default.turns, turns)?,
+        input: input("input", default.input)?,
+        growth: input("growth", default.growth)?,
         output: tokens("output", default.output)?,
         cached_share: table.or("cached_share", 0.0, share)?,
         tool_gap: table
@@ -221,6 +249,23 @@ fn workload(
         like,
         given: Vec::new(),
     })
+}
+
+/// A distribution whose middle is at most `most`, of which `what` is said where it is not.
+fn usual(
+    field: &Field<'_>,
+    folder: Option<&Path>,
+    most: u64,
+    what: &str,
+) -> Result<Distribution, ConfigError> {
+    let drawn = distribution(field, Unit::Number, folder)?;
+    let middle = drawn.middle();
+    if middle > most as f64 {
+        return Err(
+            field.wrong(format_args!("cannot be used: {middle} {what}; write at most {most}"))
+        );
+    }
+    Ok(drawn)
 }
 
 fn known_agent(field: &Field<'_>, agents: &[AgentSpec]) -> Result<String, ConfigError> {
@@ -328,6 +373,7 @@ fn tasks(trace: &Trace) -> Vec<Recorded> {
     let turn = |request: &Request| Turn {
         input: request.input.map(u64::from),
         cached: request.cached.map(u64::from),
+        written: None,
         output: u64::from(request.output),
         gap_ns: request.gap_ns,
     };

@@ -10,6 +10,7 @@ use agent_core::pricing;
 use agent_core::record::UsageRecord;
 use agent_core::store::{PastRun, PastTask};
 use agent_core::task::Task;
+use agent_core::usage::TokenCounts;
 
 use super::VerifyError;
 use super::figures::Figures;
@@ -239,12 +240,13 @@ fn turns(records: &[&UsageRecord], mean: (u64, u64)) -> Vec<Turn> {
             true => (input(record), record.usage.output_tokens),
             false => mean,
         };
-        let cached = if answered { record.usage.cache_read_input_tokens } else { 0 };
-        let (input, cached) = (Some(tokens), Some(cached));
+        let usage = if answered { record.usage } else { TokenCounts::default() };
+        let (input, cached) = (Some(tokens), Some(usage.cache_read_input_tokens));
+        let written = Some(usage.cache_creation_input_tokens);
         if before == Some(record.call_id) {
             // The next attempt of the call: what it needs is known when it is answered.
             if let Some(turn) = turns.last_mut().filter(|_| answered) {
-                *turn = Turn { input, cached, output, ..*turn };
+                *turn = Turn { input, cached, written, output, ..*turn };
             }
         } else {
             let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
@@ -253,7 +255,7 @@ fn turns(records: &[&UsageRecord], mean: (u64, u64)) -> Vec<Turn> {
             let gap =
                 ended.filter(|_| record.attempt == 1).map(|ended| asked.since(ended).as_nanos());
             let gap_ns = gap.map(|gap| u64::try_from(gap).unwrap_or(u64::MAX));
-            turns.push(Turn { input, cached, output, gap_ns });
+            turns.push(Turn { input, cached, written, output, gap_ns });
         }
         before = Some(record.call_id);
         ended = ended.max(Some(record.at));

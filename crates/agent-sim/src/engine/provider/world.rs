@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_core::clock::Timestamp;
 use agent_core::llm::{LlmError, LlmErrorKind};
 use agent_core::permits::{Headroom, RateHeaders};
-use agent_core::pricing::Catalogue;
+use agent_core::pricing::{self, Catalogue};
 use agent_core::usage::Usage;
 
 use super::Ask;
@@ -15,6 +15,7 @@ use crate::draws::{Draw, Stream, nanos};
 use crate::engine::faults::Faults;
 use crate::latency::{LatencyModel, Load};
 use crate::mock::limiter::{Limiter, Standings};
+use crate::mock::room::{LARGEST_BODY, too_long};
 use crate::scenario::{Effect, LatencyChoice, ProviderSpec, Scenario};
 
 const LATENCY: Stream = Stream::named("latency");
@@ -47,6 +48,7 @@ pub(in crate::engine) struct World {
 struct Model {
     /// Its one name.
     name: Arc<str>,
+    known: Option<Arc<pricing::Model>>,
     latency: Option<Arc<LatencyModel>>,
 }
 
@@ -100,22 +102,23 @@ impl World {
             LatencyChoice::Named(name) => self.spec.models.find(name).ok().map(|found| found.model),
             LatencyChoice::Inline(model) => Some(&**model),
         };
-        let name = self.prices.resolve(asked).map_or(asked, |model| model.name()).into();
-        let model = Model { name, latency: latency.cloned().map(Arc::new) };
+        let known = self.prices.resolve(asked).cloned().map(Arc::new);
+        let name = known.as_ref().map_or(asked, |model| model.name()).into();
+        let model = Model { name, known, latency: latency.cloned().map(Arc::new) };
         self.models.insert(asked.to_owned(), model.clone());
         model
     }
 
-    /// What becomes of a request for `model` that arrives at `now`.
+    /// What becomes of a request for the model `asked` that arrives at `now`.
     pub(in crate::engine) fn arrive(
         &mut self,
         now: Timestamp,
-        model: &str,
+        asked: &str,
         max_tokens: u32,
         ask: &Ask,
     ) -> Course {
         let since = now.since(self.start);
-        let model = self.model(model);
+        let model = self.model(asked);
         let attempt = self.attempts.entry((ask.workload, ask.task, ask.turn)).or_default();
         *attempt += 1;
         let attempt = *attempt;
@@ -127,6 +130,9 @@ impl World {
             }
             Some(Effect::Hang) => return Course::Hangs,
             Some(Effect::Slow(_) | Effect::Reset | Effect::Limits(_)) | None => {}
+        }
+        if let Some(error) = no_room(&model, asked, max_tokens, ask) {
+            return Course::Fails(ERROR, error);
         }
         let share = self.faults.limits(since);
         // A limit of half as much is one of which everything takes twice as much.
@@ -181,7 +187,8 @@ impl World {
 /// What is billed for the answer to a call.
 pub(in crate::engine) fn usage(ask: &Ask, max_tokens: u32) -> Usage {
     Usage {
-        input_tokens: ask.input - ask.cached,
+        input_tokens: ask.input - ask.cached - ask.written,
+        cache_write_5m_tokens: ask.written,
         cache_read_tokens: ask.cached,
         output_tokens: ask.output.min(u64::from(max_tokens)),
         ..Usage::default()
@@ -195,6 +202,20 @@ pub(in crate::engine) fn broken() -> LlmError {
 
 fn unreachable_() -> LlmError {
     LlmError::new(LlmErrorKind::NotSent, "no connection to the simulated provider: it is out")
+}
+
+/// Why a request is refused for good: its model has no room for it, or nobody reads so much.
+fn no_room(model: &Model, asked: &str, max_tokens: u32, ask: &Ask) -> Option<LlmError> {
+    let known = model.known.as_ref();
+    let too_long = known.and_then(|it| too_long(it, asked, ask.input, max_tokens.into()));
+    let (status, message) = match too_long {
+        Some(message) => (400, message),
+        None if ask.bytes() > LARGEST_BODY => (413, "Request exceeds the maximum size".to_owned()),
+        None => return None,
+    };
+    let mut error = LlmError::new(LlmErrorKind::InvalidRequest, message);
+    error.status = Some(status);
+    Some(error)
 }
 
 fn status_error(status: u16, retry_after: Option<Duration>) -> LlmError {
