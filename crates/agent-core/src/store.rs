@@ -43,15 +43,15 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::{Clock, Timestamp};
 use crate::record::{OpenAttempt, UsageRecord};
 use crate::usage::TokenCounts;
-use backend::Memory;
+use backend::{Backend, Memory};
 use book::Book;
-use desk::Desk;
-pub(crate) use desk::Observer;
+pub(crate) use desk::{Desk, Observer};
 pub(crate) use disk::SyncFile;
 use logged::Logged;
 use writer::{Gauges, Job, Writer};
 
 pub(crate) use charges::{Charges, ReadCharges};
+pub(crate) use journal::OpenTask;
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 pub use error::StoreError;
 pub(crate) use messages::WriteThen;
@@ -90,9 +90,11 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Side {
-    /// In memory, or on disk and not yet started.
-    Here(Box<Desk>),
-    /// On its thread.
+    /// In memory.
+    Memory(Desk),
+    /// On disk, and not yet started.
+    Disk(Box<Book>),
+    /// On disk, on its thread.
     Thread { jobs: mpsc::Sender<Job>, handle: Option<JoinHandle<()>> },
     /// The thread could not be started.
     Gone,
@@ -101,16 +103,29 @@ enum Side {
 impl Store {
     /// A store in memory; it answers at once and nothing survives the process.
     pub fn memory() -> Store {
-        let book = Book::open(Box::new(Memory::default()));
-        let side = book.map_or(Side::Gone, |(book, _)| Side::Here(Box::new(Desk::new(book))));
-        Store::with(side)
+        Store::in_memory(Box::new(Memory::default()), None)
     }
 
     /// A store that keeps nothing, and shows each entry to `observer` in the order of their writing.
     pub(crate) fn observed(observer: Observer) -> Store {
-        let book = Book::open(Box::new(Memory::default()));
-        let desk = book.map(|(book, _)| Desk::new(book).observed(observer));
-        Store::with(desk.map_or(Side::Gone, |desk| Side::Here(Box::new(desk))))
+        Store::in_memory(Box::new(Memory::default()), Some(observer))
+    }
+
+    fn in_memory(backend: Box<dyn Backend>, observer: Option<Observer>) -> Store {
+        let mut store = Store::with(Side::Gone);
+        // It is empty: there is nothing that could not be read.
+        if let Ok(desk) = Desk::new(backend, observer, store.gauges.clone()) {
+            store.side = Side::Memory(desk);
+        }
+        store
+    }
+
+    /// Where entries are handed in without a message; none on disk, where they must be waited for.
+    pub(crate) fn desk(&self) -> Option<Desk> {
+        match &self.side {
+            Side::Memory(desk) => Some(desk.clone()),
+            Side::Disk(_) | Side::Thread { .. } | Side::Gone => None,
+        }
     }
 
     /// Opens or makes the store in `dir`; its thread starts with the actor.
@@ -132,16 +147,29 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let backend = Logged::open(dir, options, sync)?;
         let (book, recovered) = Book::open(Box::new(backend))?;
-        Ok((Store::with(Side::Here(Box::new(Desk::new(book)))), recovered))
+        Ok((Store::with(Side::Disk(Box::new(book))), recovered))
     }
 
     fn with(side: Side) -> Store {
         Store { side, gauges: Arc::default(), watchers: Vec::new() }
     }
 
-    fn book(&self) -> Result<&Book, StoreError> {
+    /// Reads what is there; only before the actor is started.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Book) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match &self.side {
-            Side::Here(desk) => Ok(&desk.book),
+            Side::Memory(desk) => desk.read(read),
+            Side::Disk(book) => read(book),
+            Side::Thread { .. } | Side::Gone => Err(StoreError::Closed),
+        }
+    }
+
+    fn write(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        match &mut self.side {
+            Side::Memory(desk) => desk.write(entries),
+            Side::Disk(book) => book.write(&entries),
             Side::Thread { .. } | Side::Gone => Err(StoreError::Closed),
         }
     }
@@ -158,7 +186,6 @@ impl Store {
         recovered: &mut Recovered,
         now: Timestamp,
     ) -> Result<Vec<UsageRecord>, StoreError> {
-        let Side::Here(desk) = &mut self.side else { return Err(StoreError::Closed) };
         let records: Vec<_> =
             recovered.open_attempts.iter().map(|open| presumed(open, now)).collect();
         if records.is_empty() {
@@ -175,8 +202,8 @@ impl Store {
             };
             [Entry::AttemptClosed(record.clone()), Entry::Audit(event)]
         });
-        let entries: Vec<_> = entries.collect();
-        desk.book.write(&entries)?;
+        let entries = entries.collect();
+        self.write(entries)?;
         recovered.open_attempts.clear();
         if let Some(run) = &mut recovered.run {
             for closed in records.iter().map(journal::Closed::from) {
@@ -200,9 +227,7 @@ impl Store {
     ///
     /// [`StoreError`] where they cannot be written, or it was started.
     pub(crate) fn begin(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let Side::Here(desk) = &mut self.side else { return Err(StoreError::Closed) };
-        desk.write(entries, &self.gauges)?;
-        desk.file(&self.gauges)
+        self.write(entries)
     }
 
     /// Whether there is a store in `dir`.
@@ -217,7 +242,7 @@ impl Store {
     ///
     /// [`StoreError`] where it cannot be read.
     pub fn trail(&self, run_id: &str, since: Timestamp) -> Result<Trail, StoreError> {
-        reader::trail(&*self.book()?.backend, run_id, since)
+        self.read(|book| reader::trail(&*book.backend, run_id, since))
     }
 
     /// Tells what was spent when, to rebuild budgets; only before the actor is started.
@@ -233,16 +258,19 @@ impl Store {
         fine_since: Timestamp,
         each: &mut dyn FnMut(Spending),
     ) -> Result<(), StoreError> {
-        self.charges()?.spending(fine_since, each)
+        self.charges(|charges| charges.spending(fine_since, each))
     }
 
-    /// What is durable of the money; only before the actor is started.
+    /// Reads what is durable of the money; only before the actor is started.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Closed`] after that.
-    pub(crate) fn charges(&self) -> Result<Charges<'_>, StoreError> {
-        self.book().map(Charges)
+    /// Those of `read`; [`StoreError::Closed`] after that.
+    pub(crate) fn charges<T>(
+        &self,
+        read: impl FnOnce(Charges<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.read(|book| read(Charges(book)))
     }
 }
 
@@ -279,14 +307,16 @@ impl Actor for Store {
         // Bounded by who writes: each waits for its answer before it writes again. What is noted
         // must not be refused.
         ctx.set_mailbox_capacity(0);
-        let is_disk = matches!(&self.side, Side::Here(desk) if desk.book.backend.blocks());
-        if !is_disk {
-            return;
-        }
-        let Side::Here(desk) = std::mem::replace(&mut self.side, Side::Gone) else { return };
+        let book = match std::mem::replace(&mut self.side, Side::Gone) {
+            Side::Disk(book) => *book,
+            other => {
+                self.side = other;
+                return;
+            }
+        };
         let (jobs, inbox) = mpsc::channel();
         let writer = Writer {
-            book: desk.book,
+            book,
             gauges: self.gauges.clone(),
             clock: Clock::real(),
             actor: ctx.address().downgrade(),

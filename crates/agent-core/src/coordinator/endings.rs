@@ -61,18 +61,17 @@ impl Coordinator {
         }
         self.endings += 1;
         let outcome = masked(&*self.services.client, outcome);
-        let Some(store) = &self.services.records else { return self.ended(task, outcome) };
         let run_id = Arc::clone(&self.plan.run_id);
-        let entries = vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
-        let coordinator = ctx.address();
-        let told = move |written: Result<(), StoreError>| {
-            if let Err(error) = &written {
-                let task = &outcome.task_id;
-                tracing::error!(%error, %task, "an outcome could not be made durable");
+        let entries =
+            || vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
+        match self.services.write_now(entries) {
+            Ok(written) => self.told(Tell::new(task, outcome, written)),
+            Err((entries, store)) => {
+                let coordinator = ctx.address();
+                let told = move |written| coordinator.do_send(Tell::new(task, outcome, written));
+                store.do_send(store::WriteThen::new(entries, told));
             }
-            coordinator.do_send(Tell { task, outcome, durable: written.is_ok() });
-        };
-        store.do_send(store::WriteThen::new(entries, told));
+        }
     }
 
     /// Puts a task that did not end back at its place in the queue.
@@ -177,10 +176,26 @@ pub(super) struct Tell {
     durable: bool,
 }
 
+impl Tell {
+    fn new(task: TaskNumber, outcome: Arc<Outcome>, written: Result<(), StoreError>) -> Tell {
+        if let Err(error) = &written {
+            let task = &outcome.task_id;
+            tracing::error!(%error, %task, "an outcome could not be made durable");
+        }
+        Tell { task, outcome, durable: written.is_ok() }
+    }
+}
+
 impl Handler<Tell> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Tell { task, outcome, durable }: Tell, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, msg: Tell, _ctx: &mut Context<Self>) {
+        self.told(msg);
+    }
+}
+
+impl Coordinator {
+    fn told(&mut self, Tell { task, outcome, durable }: Tell) {
         if durable {
             return self.ended(task, outcome);
         }
@@ -191,9 +206,7 @@ impl Handler<Tell> for Coordinator {
         }
         self.tell_if_idle();
     }
-}
 
-impl Coordinator {
     /// An outcome is as durable as it will be: whoever waits for it is told.
     fn ended(&mut self, task: TaskNumber, outcome: Arc<Outcome>) {
         self.endings -= 1;

@@ -140,25 +140,29 @@ impl Coordinator {
         let (waiter, outcome) = oneshot::channel();
         entry.waiters.push(waiter);
         entry.place = Some(place);
-        let Some(store) = self.services.records.as_ref() else {
-            tell(Ok(Accepted { outcome }));
-            return self.accepted(number, ctx);
+        let task = Arc::clone(&entry.assignment.task);
+        let run_id = Arc::clone(&self.plan.run_id);
+        let entries =
+            || vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }];
+        let answer = |written| match written {
+            Ok(()) => Ok(Accepted { outcome }),
+            Err(StoreError::Closed) => Err(SubmitError::Closed),
+            Err(error) => Err(SubmitError::Store(Arc::new(error))),
         };
-        let entries = vec![store::Entry::TaskAccepted {
-            at: now,
-            seq: number,
-            task: Arc::clone(&self.tasks[&number].assignment.task),
-            run_id: Arc::clone(&self.plan.run_id),
-        }];
-        let coordinator = ctx.address();
-        store.do_send(WriteThen::new(entries, move |written| {
-            coordinator.do_send(Written { task: number, durable: written.is_ok() });
-            tell(match written {
-                Ok(()) => Ok(Accepted { outcome }),
-                Err(StoreError::Closed) => Err(SubmitError::Closed),
-                Err(error) => Err(SubmitError::Store(Arc::new(error))),
-            });
-        }));
+        match self.services.write_now(entries) {
+            Ok(written) => {
+                let durable = written.is_ok();
+                tell(answer(written));
+                self.written(Written { task: number, durable }, ctx);
+            }
+            Err((entries, store)) => {
+                let coordinator = ctx.address();
+                store.do_send(WriteThen::new(entries, move |written| {
+                    coordinator.do_send(Written { task: number, durable: written.is_ok() });
+                    tell(answer(written));
+                }));
+            }
+        }
     }
 }
 
@@ -249,7 +253,13 @@ pub(super) struct Written {
 impl Handler<Written> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Written { task, durable }: Written, ctx: &mut Context<Self>) {
+    fn handle(&mut self, msg: Written, ctx: &mut Context<Self>) {
+        self.written(msg, ctx);
+    }
+}
+
+impl Coordinator {
+    fn written(&mut self, Written { task, durable }: Written, ctx: &mut Context<Self>) {
         if durable {
             return self.accepted(task, ctx);
         }
@@ -257,9 +267,7 @@ impl Handler<Written> for Coordinator {
             self.numbers.remove(&entry.assignment.task.id);
         }
     }
-}
 
-impl Coordinator {
     /// A task is as durable as it will be: it goes to a worker, or into the queue.
     fn accepted(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
         let Some(entry) = self.tasks.get(&task) else { return };

@@ -31,10 +31,12 @@ impl Reading {
                 }
             }
         };
-        let has_signs = text.contains(['@', '$', '!', '|']);
-        add(!text.is_ascii() && text.chars().any(is_invisible), |r| r.hidden_parts = true);
+        let is_ascii = text.is_ascii();
+        let has_signs = text.bytes().any(|byte| matches!(byte, b'@' | b'$' | b'!' | b'|'));
+        let turns = |c| matches!(c, '\u{202E}' | '\u{202B}' | '\u{2067}');
+        add(!is_ascii && text.chars().any(is_invisible), |r| r.hidden_parts = true);
         add(has_signs, |r| r.signs_spell = true);
-        add(text.contains(['\u{202E}', '\u{202B}', '\u{2067}']), |r| r.reversed = true);
+        add(!is_ascii && text.chars().any(turns), |r| r.reversed = true);
         readings
     }
 }

@@ -130,15 +130,16 @@ impl Rules {
     }
 
     fn mark(&self, folded: &str, found: &mut [bool]) {
-        let words: Vec<&str> = folded.split(' ').collect();
-        for (at, word) in words.iter().enumerate() {
+        let mut rest = folded;
+        while let Some((word, after)) = next_word(rest) {
+            rest = after;
             let Some(first) = word.bytes().next() else { continue };
             if self.lengths[usize::from(first)] & length_bit(word) == 0 {
                 continue;
             }
-            for &pattern in self.by_first.get(*word).into_iter().flatten() {
-                let Pattern { rule, rest } = &self.patterns[pattern];
-                if !found[*rule] && follows(rest, &words[at + 1..]) {
+            for &pattern in self.by_first.get(word).into_iter().flatten() {
+                let Pattern { rule, rest: pieces } = &self.patterns[pattern];
+                if !found[*rule] && follows(pieces, after) {
                     found[*rule] = true;
                 }
             }
@@ -146,22 +147,34 @@ impl Rules {
     }
 }
 
+/// The first word of a folded text, and what follows it.
+fn next_word(folded: &str) -> Option<(&str, &str)> {
+    if folded.is_empty() {
+        return None;
+    }
+    // Words are short: looking at each byte is faster than a search that is made for long texts.
+    let end = folded.bytes().position(|byte| byte == b' ').unwrap_or(folded.len());
+    Some((&folded[..end], folded.get(end + 1..).unwrap_or_default()))
+}
+
 /// The bit of a word's length; all long words share one.
 fn length_bit(word: &str) -> u32 {
     1 << word.len().min(31)
 }
 
-/// Whether `words` begin with `pieces`.
-fn follows(pieces: &[Piece], words: &[&str]) -> bool {
+/// Whether the words of `folded` begin with `pieces`.
+fn follows(pieces: &[Piece], folded: &str) -> bool {
     match pieces {
         [] => true,
         [Piece::Gap, rest @ ..] => {
-            (0..=GAP.min(words.len())).any(|skipped| follows(rest, &words[skipped..]))
+            let skipped =
+                std::iter::successors(Some(folded), |text| next_word(text).map(|(_, rest)| rest));
+            skipped.take(GAP + 1).any(|folded| follows(rest, folded))
         }
-        [Piece::Words(choice), rest @ ..] => words.split_first().is_some_and(|(word, words)| {
+        [Piece::Words(choice), rest @ ..] => next_word(folded).is_some_and(|(word, folded)| {
             choice.iter().any(|(wanted, open)| {
                 word == wanted || (*open && word.starts_with(wanted.as_str()))
-            }) && follows(rest, words)
+            }) && follows(rest, folded)
         }),
     }
 }

@@ -22,8 +22,6 @@ pub(crate) trait Backend: Debug + Send {
     fn commit(&mut self, changes: Changes) -> Result<(), StoreError>;
     /// Starts afresh after a failed commit.
     fn reopen(&mut self) -> Result<(), StoreError>;
-    /// Whether its calls may block, so that it needs a thread of its own.
-    fn blocks(&self) -> bool;
 }
 
 /// Keys and values in memory; nothing survives the process.
@@ -60,9 +58,5 @@ impl Backend for Memory {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         Ok(())
-    }
-
-    fn blocks(&self) -> bool {
-        false
     }
 }

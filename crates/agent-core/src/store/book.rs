@@ -40,7 +40,7 @@ impl Meta {
 pub(crate) struct Book {
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) meta: Meta,
-    live: Live,
+    pub(crate) live: Live,
     rollups: Rollups,
     /// Usage records written since it was opened.
     pub(crate) records: u64,
@@ -63,9 +63,15 @@ impl Book {
 
     /// Starts afresh after a failed commit.
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
+        self.refresh()?;
+        self.live = Fold::read(&*self.backend, self.meta.run_start)?.live();
+        Ok(())
+    }
+
+    /// The same, but for what is open: that is known without a journal.
+    pub(crate) fn refresh(&mut self) -> Result<(), StoreError> {
         self.backend.reopen()?;
         self.meta = Meta::read(&*self.backend)?;
-        self.live = Fold::read(&*self.backend, self.meta.run_start)?.live();
         self.rollups = Rollups::default();
         Ok(())
     }
@@ -76,6 +82,14 @@ impl Book {
         entries: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<(), StoreError> {
         let changes = self.plan(entries)?;
+        self.backend.commit(changes)
+    }
+
+    /// Writes entries that were admitted, without a journal of them. After a failure:
+    /// [`Book::refresh`].
+    pub(crate) fn file(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.meta.seq += 1;
+        let changes = self.plan_streams(entries, Changes::default())?;
         self.backend.commit(changes)
     }
 
@@ -113,16 +127,34 @@ impl Book {
         &mut self,
         entries: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<Changes, StoreError> {
-        let mut changes = Changes::default();
         self.meta.seq += 1;
-        let mut journal = self.buffer();
-        let mut streams: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
-        let mut records: Vec<&UsageRecord> = Vec::new();
+        let (mut journal, mut filed) = (self.buffer(), Vec::new());
         for entry in entries {
             if !self.admit(entry, &mut journal)? {
                 self.ignored += 1;
                 continue;
             }
+            if let Some(line) = Line::of(entry)? {
+                codec::push(&mut journal, &line)?;
+            }
+            if entry.is_filed() {
+                filed.push(entry);
+            }
+        }
+        let mut changes = Changes::default();
+        self.put_stream((codec::JOURNAL, self.meta.seq), journal, &mut changes);
+        self.plan_streams(filed, changes)
+    }
+
+    /// Adds records, events and rollups to what is to be changed.
+    fn plan_streams<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        mut changes: Changes,
+    ) -> Result<Changes, StoreError> {
+        let mut streams: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
+        let mut records: Vec<&UsageRecord> = Vec::new();
+        for entry in entries {
             match entry {
                 Entry::Audit(event) => {
                     let at = (codec::AUDIT, codec::bucket(event.timestamp, 1));
@@ -135,15 +167,11 @@ impl Book {
                 }
                 _ => {}
             }
-            if let Some(line) = Line::of(entry)? {
-                codec::push(&mut journal, &line)?;
-            }
         }
         self.records += records.len() as u64;
         for (at, stream) in streams {
             self.put_stream(at, stream, &mut changes);
         }
-        self.put_stream((codec::JOURNAL, self.meta.seq), journal, &mut changes);
         self.rollups.add(&*self.backend, records.into_iter(), &mut changes)?;
         changes.puts.push((codec::META.to_vec(), codec::value(&self.meta)?));
         Ok(changes)
@@ -166,35 +194,16 @@ impl Book {
 
     /// Whether an entry is to be written; notes what opens and ends.
     fn admit(&mut self, entry: &Entry, journal: &mut Vec<u8>) -> Result<bool, StoreError> {
-        Ok(match entry {
-            Entry::RunStarted { run_id, .. } => {
-                if self.live.run.as_ref() != Some(run_id) {
-                    // The journal is read from here on: what is still open moves along.
-                    journal.clear();
-                    self.meta.run_start = self.meta.seq;
-                    self.live.run = Some(run_id.clone());
-                    self.live.tasks.clear();
-                    for open in self.live.open.values() {
-                        codec::push(journal, &Line::Opened(open.clone()))?;
-                    }
-                }
-                true
+        if let Entry::RunStarted { run_id, .. } = entry
+            && self.live.run.as_ref() != Some(run_id)
+        {
+            // The journal is read from here on: what is still open moves along.
+            journal.clear();
+            self.meta.run_start = self.meta.seq;
+            for open in self.live.open.values() {
+                codec::push(journal, &Line::Opened(open.clone()))?;
             }
-            Entry::TaskAccepted { task, .. } => {
-                self.live.tasks.insert(task.id.clone(), ()).is_none()
-            }
-            Entry::TaskEnded { outcome, .. } => self.live.tasks.remove(&outcome.task_id).is_some(),
-            Entry::AttemptOpened(open) => {
-                self.live.open.insert((open.call_id, open.attempt), open.clone());
-                true
-            }
-            Entry::AttemptClosed(record) => {
-                self.live.open.remove(&(record.call_id, record.attempt)).is_some()
-            }
-            Entry::AttemptWithdrawn { call_id, attempt } => {
-                self.live.open.remove(&(*call_id, *attempt)).is_some()
-            }
-            Entry::RunFinished { .. } | Entry::Audit(_) => true,
-        })
+        }
+        Ok(self.live.admit(entry))
     }
 }

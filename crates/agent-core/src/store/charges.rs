@@ -5,15 +5,14 @@ use std::fmt;
 use actix::prelude::*;
 
 use super::book::Book;
-use super::entry::Recovered;
 use super::error::StoreError;
-use super::journal::Fold;
+use super::journal::OpenTask;
 use super::query;
 use super::reader::{self, Spending};
 use super::writer::Job;
 use super::{Side, Store};
 use crate::clock::Timestamp;
-use crate::record::UsageRecord;
+use crate::record::{OpenAttempt, UsageRecord};
 
 /// The store at one moment.
 #[derive(Debug)]
@@ -49,14 +48,14 @@ impl Charges<'_> {
         })
     }
 
-    /// What a process that began now would find: open attempts, and open tasks with what they
-    /// have spent.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] where it cannot be read.
-    pub(crate) fn left(&self) -> Result<Recovered, StoreError> {
-        Ok(Fold::read(&*self.0.backend, self.0.meta.run_start)?.recovered())
+    /// Attempts whose fate is open, oldest first.
+    pub(crate) fn open_attempts(&self) -> Vec<OpenAttempt> {
+        self.0.live.open_attempts()
+    }
+
+    /// Tasks of the run that have not ended, with what they have spent.
+    pub(crate) fn open_tasks(&self) -> impl Iterator<Item = &OpenTask> {
+        self.0.live.tasks.values()
     }
 }
 
@@ -92,10 +91,14 @@ impl Handler<ReadCharges> for Store {
 
     fn handle(&mut self, msg: ReadCharges, _: &mut Context<Self>) {
         match &mut self.side {
-            Side::Here(desk) => {
-                let filed = desk.file(&self.gauges);
-                msg.read(filed.map(|()| &desk.book));
+            Side::Memory(desk) => {
+                let mut unread = Some(msg);
+                let read = desk.read(|book| Ok(unread.take().map(|msg| msg.read(Ok(book)))));
+                if let (Err(error), Some(msg)) = (read, unread) {
+                    msg.read(Err(error));
+                }
             }
+            Side::Disk(book) => msg.read(Ok(book)),
             // Where the thread is gone it is dropped, which tells that.
             Side::Thread { jobs, .. } => drop(jobs.send(Job::Charges(msg))),
             Side::Gone => {}

@@ -1,12 +1,15 @@
-//! A store without a thread: in memory, or on disk and not yet started.
+//! The store in memory: what is handed in is taken on the caller's own thread, at once.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::backend::Backend;
 use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::writer::{Gauges, guarded};
+use crate::worker::services::lock;
 
 /// Entries that are filed at once: a row that many of them change is written once.
 const GROUP: usize = 256;
@@ -28,65 +31,104 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// A book, and what is not yet filed in it. Nothing here survives the process anyway, so callers
-/// are not kept waiting for a group to fill.
+/// A book in memory that all who hold this write in. Nothing in it survives the process, so nobody
+/// waits for anything, and what is open is known without a journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk(Arc<Shared>);
+
 #[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) book: Book,
-    pending: Vec<Vec<Entry>>,
-    /// Entries in it.
-    count: usize,
+struct Shared {
+    pages: Mutex<Pages>,
+    gauges: Arc<Gauges>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    book: Book,
+    /// Records and events that are not in it yet.
+    pending: Vec<Entry>,
     /// Where there is one, the book stays empty.
     observer: Option<Observer>,
 }
 
 impl Desk {
-    pub(super) fn new(book: Book) -> Desk {
-        Desk { book, pending: Vec::new(), count: 0, observer: None }
+    pub(super) fn new(
+        backend: Box<dyn Backend>,
+        observer: Option<Observer>,
+        gauges: Arc<Gauges>,
+    ) -> Result<Desk, StoreError> {
+        let (book, _) = Book::open(backend)?;
+        let pages = Mutex::new(Pages { book, pending: Vec::new(), observer });
+        Ok(Desk(Arc::new(Shared { pages, gauges })))
     }
 
-    /// Shows entries to `observer` from now on, and keeps none.
-    pub(super) fn observed(mut self, observer: Observer) -> Desk {
-        self.observer = Some(observer);
-        self
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Whatever may panic in there is caught in there.
+        lock(&self.0.pages)
     }
 
     /// Takes entries; they are filed with the next group, or before anything is read.
-    pub(super) fn write(&mut self, entries: Vec<Entry>, gauges: &Gauges) -> Result<(), StoreError> {
-        if let Some(Observer(observe)) = &mut self.observer {
-            observe(&entries);
-            return Ok(());
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the observer panicked.
+    pub(crate) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let pages = &mut *self.pages();
+        if let Some(Observer(observe)) = &mut pages.observer {
+            return guarded(|| {
+                observe(&entries);
+                Ok(())
+            });
         }
-        self.count += entries.len();
-        self.pending.push(entries);
-        if self.count >= GROUP
-            && let Err(error) = self.file(gauges)
+        for entry in entries {
+            if !pages.book.live.admit(&entry) {
+                pages.book.ignored += 1;
+            } else if entry.is_filed() {
+                pages.pending.push(entry);
+            }
+        }
+        if pages.pending.len() >= GROUP
+            && let Err(error) = pages.file(&self.0.gauges)
         {
             tracing::error!(%error, "entries could not be filed, and are pending still");
         }
         Ok(())
     }
 
+    /// Reads what all that was written has become.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be filed or read.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Book) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut pages = self.pages();
+        pages.file(&self.0.gauges)?;
+        read(&pages.book)
+    }
+}
+
+impl Pages {
     /// Files what is pending, each entry once: where that fails, or panics, it starts afresh with
     /// what was filed, and what was not is pending still.
-    pub(super) fn file(&mut self, gauges: &Gauges) -> Result<(), StoreError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let Desk { book, pending, .. } = self;
-        let before = book.meta.seq;
-        let result = guarded(|| book.write(pending.iter().flatten()));
-        if result.is_err() {
-            guarded(|| book.reopen())?;
-            if book.meta.seq == before {
-                return result;
+    fn file(&mut self, gauges: &Gauges) -> Result<(), StoreError> {
+        let Pages { book, pending, .. } = self;
+        if !pending.is_empty() {
+            let before = book.meta.seq;
+            let result = guarded(|| book.file(pending));
+            if result.is_err() {
+                guarded(|| book.refresh())?;
+                if book.meta.seq == before {
+                    return result;
+                }
             }
+            pending.clear();
+            gauges.commits.fetch_add(1, Ordering::Relaxed);
         }
-        self.pending.clear();
-        self.count = 0;
-        gauges.commits.fetch_add(1, Ordering::Relaxed);
-        gauges.records.store(self.book.records, Ordering::Relaxed);
-        gauges.ignored.store(self.book.ignored, Ordering::Relaxed);
+        gauges.records.store(book.records, Ordering::Relaxed);
+        gauges.ignored.store(book.ignored, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -83,6 +83,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Whether it is kept for ever, beside the journal: usage and what happened.
+    pub(super) fn is_filed(&self) -> bool {
+        match self {
+            Entry::AttemptClosed(record) => record.is_usage(),
+            Entry::Audit(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether it is kept in memory while the store is down, instead of being refused.
     pub fn is_kept(&self) -> bool {
         match self {

@@ -159,10 +159,6 @@ impl Backend for Logged {
         Log::forget(&self.dir);
         self.replay()
     }
-
-    fn blocks(&self) -> bool {
-        true
-    }
 }
 
 impl Drop for Logged {

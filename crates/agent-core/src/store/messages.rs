@@ -59,8 +59,8 @@ impl MessageResponse<Store, Write> for Written {
 impl Store {
     fn answer(&mut self, entries: Vec<Entry>) -> Answer {
         match &mut self.side {
-            Side::Here(desk) => Answer::Now(desk.write(entries, &self.gauges)),
-            Side::Gone => Answer::Now(Err(StoreError::Closed)),
+            Side::Memory(desk) => Answer::Now(desk.write(entries)),
+            Side::Disk(_) | Side::Gone => Answer::Now(Err(StoreError::Closed)),
             Side::Thread { jobs, .. } => {
                 self.gauges.queued.fetch_add(1, Ordering::Relaxed);
                 Answer::Later(entries, jobs.clone())
@@ -124,12 +124,12 @@ impl Handler<Note> for Store {
 
     fn handle(&mut self, msg: Note, _: &mut Context<Self>) {
         let written = match &mut self.side {
-            Side::Here(desk) => desk.write(msg.entries, &self.gauges).is_ok(),
+            Side::Memory(desk) => desk.write(msg.entries).is_ok(),
             Side::Thread { jobs, .. } => {
                 self.gauges.queued.fetch_add(1, Ordering::Relaxed);
                 jobs.send(Job::Write(msg.entries, None)).is_ok()
             }
-            Side::Gone => false,
+            Side::Disk(_) | Side::Gone => false,
         };
         if !written {
             tracing::error!("a note could not be written, the store is closed");
@@ -149,8 +149,8 @@ impl Handler<Flush> for Store {
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> Self::Result {
         match &mut self.side {
-            Side::Here(desk) => Box::pin(std::future::ready(desk.file(&self.gauges))),
-            Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
+            Side::Memory(desk) => Box::pin(std::future::ready(desk.read(|_| Ok(())))),
+            Side::Disk(_) | Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
             Side::Thread { jobs, .. } => {
                 let (reply, answer) = oneshot::channel();
                 drop(jobs.send(Job::Flush(reply.into())));
@@ -172,12 +172,11 @@ impl Handler<GetUsage> for Store {
 
     fn handle(&mut self, GetUsage(query): GetUsage, _: &mut Context<Self>) -> Self::Result {
         match &mut self.side {
-            Side::Here(desk) => {
-                let filed = desk.file(&self.gauges);
-                let report = filed.and_then(|()| query::usage(&*desk.book.backend, &query));
+            Side::Memory(desk) => {
+                let report = desk.read(|book| query::usage(&*book.backend, &query));
                 Box::pin(std::future::ready(report))
             }
-            Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
+            Side::Disk(_) | Side::Gone => Box::pin(std::future::ready(Err(StoreError::Closed))),
             Side::Thread { jobs, .. } => {
                 let (reply, answer) = oneshot::channel();
                 drop(jobs.send(Job::Query(query, reply)));
@@ -218,8 +217,8 @@ impl Handler<GetHealth> for Store {
 
     fn handle(&mut self, _: GetHealth, _: &mut Context<Self>) -> Health {
         let gauges = &self.gauges;
-        if let Side::Here(desk) = &mut self.side
-            && let Err(error) = desk.file(gauges)
+        if let Side::Memory(desk) = &self.side
+            && let Err(error) = desk.read(|_| Ok(()))
         {
             tracing::error!(%error, "entries could not be filed");
         }

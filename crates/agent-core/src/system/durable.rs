@@ -11,7 +11,7 @@ use crate::budget::{Durable, Source};
 use crate::clock::{Clock, Timestamp};
 use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, ScopePattern, Window};
 use crate::pricing::Catalogue;
-use crate::store::{Charges, LeftTask, ReadCharges, Store, StoreError};
+use crate::store::{Charges, OpenTask, ReadCharges, Store, StoreError};
 
 /// The budgets, and what knows the models by name.
 pub(super) type Budgets = (Arc<[BudgetSpec]>, Arc<Catalogue>);
@@ -21,10 +21,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The budgets, with what was spent before, by `tasks` too. Models go by the name that the
 /// catalogue has for them: records of earlier versions may have any.
-pub(super) fn ledger<'a>(
+pub(super) fn ledger(
     (budgets, catalogue): (&[BudgetSpec], &Catalogue),
     charges: &Charges<'_>,
-    tasks: impl IntoIterator<Item = &'a LeftTask>,
+    tasks: impl IntoIterator<Item = OpenTask>,
     now: Timestamp,
 ) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::new(budgets.to_vec());
@@ -52,16 +52,16 @@ pub(super) fn ledger<'a>(
 ///
 /// Each call at its own moment where that matters; what no record tells of (it may have been
 /// dropped since) at the acceptance of its task.
-fn restore_tasks<'a>(
+fn restore_tasks(
     ledger: &mut Ledger,
     budgets: &[BudgetSpec],
     charges: &Charges<'_>,
-    tasks: impl IntoIterator<Item = &'a LeftTask>,
+    tasks: impl IntoIterator<Item = OpenTask>,
 ) -> Result<(), StoreError> {
-    let of = |left: &LeftTask| Scope::new(ScopeKind::Task, left.task.id.as_str());
-    let rest = |left: &'a LeftTask| (left, left.spent.cost, left.spent.presumed);
-    let mut left: BTreeMap<&str, _> =
-        tasks.into_iter().map(|left| (left.task.id.as_str(), rest(left))).collect();
+    let of = |task: &OpenTask| Scope::new(ScopeKind::Task, task.id.as_str());
+    // What no record has told of yet.
+    let mut rest: BTreeMap<Arc<str>, OpenTask> =
+        tasks.into_iter().map(|task| (task.id.shared(), task)).collect();
     let has_turns = |budget: &BudgetSpec| {
         budget.window != Window::Total
             && match &budget.scope {
@@ -69,23 +69,21 @@ fn restore_tasks<'a>(
                 ScopePattern::Each(kind) => *kind == ScopeKind::Task,
             }
     };
-    let first = left.values().map(|(left, ..)| left.accepted_at).min();
+    let first = rest.values().map(|task| task.accepted_at).min();
     if let Some(first) = first.filter(|_| budgets.iter().any(has_turns)) {
         charges.records(first, &mut |record| {
-            let task = record.subject.task_id.as_deref().and_then(|id| left.get_mut(id));
+            let task = record.subject.task_id.as_deref().and_then(|id| rest.get_mut(id));
             // An earlier run may have had a task of the same name.
-            let Some((left, cost, presumed)) =
-                task.filter(|(left, ..)| left.accepted_at <= record.opened_at)
-            else {
+            let Some(task) = task.filter(|task| task.accepted_at <= record.opened_at) else {
                 return;
             };
-            ledger.restore(record.opened_at, &[of(left)], record.cost, record.presumed);
-            *cost = cost.saturating_sub(record.cost);
-            *presumed = presumed.saturating_sub(record.presumed);
+            ledger.restore(record.opened_at, &[of(task)], record.cost, record.presumed);
+            task.cost = task.cost.saturating_sub(record.cost);
+            task.presumed = task.presumed.saturating_sub(record.presumed);
         })?;
     }
-    for (left, cost, presumed) in left.into_values() {
-        ledger.restore(left.accepted_at, &[of(left)], cost, presumed);
+    for task in rest.into_values() {
+        ledger.restore(task.accepted_at, &[of(&task)], task.cost, task.presumed);
     }
     Ok(())
 }
@@ -132,8 +130,7 @@ fn durable(
     charges: &Charges<'_>,
     now: Timestamp,
 ) -> Result<Durable, StoreError> {
-    let left = charges.left()?;
-    let tasks = left.run.iter().flat_map(|run| &run.tasks);
+    let tasks = charges.open_tasks().cloned();
     let ledger = ledger((budgets, catalogue), charges, tasks, now)?;
-    Ok(Durable { ledger, open: left.open_attempts })
+    Ok(Durable { ledger, open: charges.open_attempts() })
 }

@@ -11,7 +11,7 @@ use super::wire::wire;
 use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
-use crate::store::{Entry, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun};
+use crate::store::{Entry, OpenTask, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun};
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Keeping, Unfinished};
 use crate::system::durable::ledger;
@@ -226,9 +226,9 @@ fn start_here(
     });
     let unfinished = recovered.run.take().or(finished);
     let (mut goes_on, given_up) = if resumes { (unfinished, None) } else { (None, unfinished) };
-    let tasks = goes_on.iter().flat_map(|run| &run.tasks);
+    let tasks = goes_on.iter().flat_map(|run| &run.tasks).map(OpenTask::from);
     let budgets = (&*builder.budgets, &*builder.catalogue);
-    let ledger = ledger(budgets, &store.charges()?, tasks, clock.now())?;
+    let ledger = store.charges(|charges| ledger(budgets, &charges, tasks, clock.now()))?;
     let run_id: Arc<str> = match &goes_on {
         Some(run) => Arc::clone(&run.run_id),
         None => CallId::new(clock.now(), random(&builder).u128(..)).to_string().into(),

@@ -25,7 +25,7 @@ use crate::supervision::Tree;
 use crate::task::Outcome;
 use crate::watchdog::{Blocked, Watchdog};
 use crate::worker::job::Tally;
-use crate::worker::services::{Rules, Services};
+use crate::worker::services::{Records, Rules, Services};
 
 pub(super) fn wire(
     builder: AgentSystemBuilder,
@@ -80,9 +80,10 @@ pub(super) fn wire(
     let coordinator = Coordinator::create(|ctx| {
         let watch =
             |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
+        let desk = store.desk();
         let store = guard::start(store, watch("store", plan.supervision.clone()));
         store.do_send(Watch(ctx.address().recipient()));
-        let records = keeps.then(|| store.clone());
+        let records = keeps.then(|| Records::new(store.clone(), desk));
         let mut budget = Budget::new(ledger, clock.clone(), ctx.address().recipient());
         if records.is_some() {
             let source = source(store.downgrade(), budgets, clock.clone());

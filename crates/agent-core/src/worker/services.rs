@@ -19,7 +19,7 @@ use crate::prompt::PromptPolicy;
 use crate::rate_limiter::{self, RateLimiter};
 use crate::record::{CallId, Subject};
 use crate::retry::{self, AttemptTimeout, RetryPolicy};
-use crate::store::{Entry, Note, Store, StoreError, Write};
+use crate::store::{self, Entry, Note, Store, StoreError, Write};
 use crate::supervision::Supervision;
 use crate::task::TaskId;
 use crate::worker::job::Tally;
@@ -39,6 +39,32 @@ pub(crate) struct Rules {
     pub(crate) supervision: Supervision,
 }
 
+/// Where what happens is written down.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    store: Addr<Store>,
+    /// Where the store is in memory.
+    desk: Option<store::Desk>,
+}
+
+impl Records {
+    pub(crate) fn new(store: Addr<Store>, desk: Option<store::Desk>) -> Records {
+        Records { store, desk }
+    }
+
+    /// Writes entries without waiting for it.
+    pub(crate) fn note(&self, entries: Vec<Entry>) {
+        match &self.desk {
+            None => self.store.do_send(Note { entries }),
+            Some(desk) => {
+                if let Err(error) = desk.write(entries) {
+                    tracing::error!(%error, "a note could not be written");
+                }
+            }
+        }
+    }
+}
+
 /// The actors, the provider and the rules.
 pub(crate) struct Services {
     pub(crate) clock: Clock,
@@ -49,7 +75,7 @@ pub(crate) struct Services {
     pub(crate) budget: (Addr<Budget>, budget::Desk),
     pub(crate) limiter: (Addr<RateLimiter>, rate_limiter::Desk),
     /// Where what happens is written down, where it is.
-    pub(crate) records: Option<Addr<Store>>,
+    records: Option<Records>,
     pub(crate) rules: Rules,
     estimator: Mutex<Estimator>,
     seed: u64,
@@ -74,7 +100,7 @@ impl Services {
         catalogue: Arc<Catalogue>,
         budget: (Addr<Budget>, budget::Desk),
         limiter: (Addr<RateLimiter>, rate_limiter::Desk),
-        records: Option<Addr<Store>>,
+        records: Option<Records>,
         rules: Rules,
         seed: u64,
     ) -> Services {
@@ -144,8 +170,22 @@ impl Services {
 
     /// Writes entries with the next commit; nobody is told when.
     pub(crate) fn note(&self, entries: Vec<Entry>) {
-        if let Some(store) = &self.records {
-            store.do_send(Note { entries });
+        if let Some(records) = &self.records {
+            records.note(entries);
+        }
+    }
+
+    /// Writes entries where that needs no waiting: nothing is kept, or in memory. Otherwise they are
+    /// given back, with whom to send them to.
+    pub(crate) fn write_now(
+        &self,
+        entries: impl FnOnce() -> Vec<Entry>,
+    ) -> Result<Result<(), StoreError>, (Vec<Entry>, &Addr<Store>)> {
+        let entries = if self.is_heard() { entries() } else { Vec::new() };
+        match &self.records {
+            None => Ok(Ok(())),
+            Some(Records { desk: Some(desk), .. }) => Ok(desk.write(entries)),
+            Some(Records { store, desk: None }) => Err((entries, store)),
         }
     }
 
@@ -154,10 +194,11 @@ impl Services {
         &self,
         entries: impl FnOnce() -> Vec<Entry>,
     ) -> Result<(), StoreError> {
-        let entries = if self.is_heard() { entries() } else { Vec::new() };
-        match &self.records {
-            Some(store) => store.send(Write { entries }).await.unwrap_or(Err(StoreError::Closed)),
-            None => Ok(()),
+        match self.write_now(entries) {
+            Ok(written) => written,
+            Err((entries, store)) => {
+                store.send(Write { entries }).await.unwrap_or(Err(StoreError::Closed))
+            }
         }
     }
 

@@ -5,11 +5,9 @@ use actix::prelude::*;
 use super::support::{on_a_system, open, record};
 use crate::clock::Timestamp;
 use crate::store::backend::{Backend, Each, Memory};
-use crate::store::book::Book;
 use crate::store::codec::Changes;
-use crate::store::desk::Desk;
 use crate::store::error::StoreError;
-use crate::store::{Entry, GetUsage, Side, Store, UsageQuery, Write};
+use crate::store::{Entry, GetUsage, Store, UsageQuery, Write};
 
 /// Panics at its second commit.
 #[derive(Debug)]
@@ -41,10 +39,6 @@ impl Backend for Panics {
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.memory.reopen()
     }
-
-    fn blocks(&self) -> bool {
-        false
-    }
 }
 
 #[test]
@@ -52,8 +46,7 @@ fn what_was_pending_when_the_book_panicked_is_filed_exactly_once() {
     for late in [false, true] {
         on_a_system(async {
             let backend = Panics { memory: Memory::default(), commits: 0, late };
-            let (book, _) = Book::open(Box::new(backend)).unwrap();
-            let store = Store::with(Side::Here(Box::new(Desk::new(book)))).start();
+            let store = Store::in_memory(Box::new(backend), None).start();
             let at = Timestamp::from_millis(1_000);
             for n in 0..600 {
                 let entries =
