@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod group;
 mod journal;
+mod live;
 mod log;
 mod logged;
 mod messages;
@@ -51,9 +52,9 @@ use logged::Logged;
 use writer::{Gauges, Job, Writer};
 
 pub(crate) use charges::{Charges, ReadCharges};
-pub(crate) use journal::OpenTask;
 pub use entry::{CallStats, Entry, LeftTask, Recovered, RunStatus, UnfinishedRun};
 pub use error::StoreError;
+pub(crate) use live::OpenTask;
 pub(crate) use messages::WriteThen;
 pub use messages::{Flush, GetHealth, GetUsage, Health, Note, StoreNotice, Watch, Write, Written};
 pub use past::{PastRun, PastTask};
@@ -155,10 +156,7 @@ impl Store {
     }
 
     /// Reads what is there; only before the actor is started.
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&Book) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn read<T>(&self, read: impl FnOnce(&Book) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &self.side {
             Side::Memory(desk) => desk.read(read),
             Side::Disk(book) => read(book),

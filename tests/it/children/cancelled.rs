@@ -33,11 +33,21 @@ fn child() -> AgentSpec {
     })
 }
 
-/// Three generations, of which each calls.
-fn lead() -> AgentSpec {
+/// Three generations, of which each calls. The first tells of its steps, and lets in whoever comes
+/// between two of them.
+fn lead(events: UnboundedSender<()>) -> AgentSpec {
     named("lead", 1).behaviour(move || {
+        let events = events.clone();
+        let step = async move || {
+            _ = events.send(());
+            for _ in 0..8 {
+                turn().await;
+            }
+        };
         Does(async move |scene: &Scene, _: &Task| {
+            step().await;
             scene.complete(ask("plan")).await?;
+            step().await;
             let child = scene.spawn(child())?;
             let parts = ["1", "2", "3"].map(|name| child.execute(part(name)));
             let done = join_all(parts).await.into_iter().filter(Result::is_ok).count();
@@ -149,20 +159,22 @@ async fn turn() {
     .await;
 }
 
-/// Eight calls are eight requests and eight answers. After each of them, and after the start, the
-/// task is cancelled at every turn of the runtime until nothing is left to be done at that moment.
+/// Eight calls are eight requests and eight answers, and there are two steps of the parent's own.
+/// After each of them, and before the start, the task is cancelled at every turn of the runtime
+/// until nothing is left to be done at that moment.
 #[test]
 fn spend_is_conserved_wherever_a_parent_is_cancelled() {
     let mut reached = BTreeSet::new();
-    for (event, turns) in (0..=16).flat_map(|event| (0..24).map(move |turns| (event, turns))) {
+    for (event, turns) in (0..=18).flat_map(|event| (0..24).map(move |turns| (event, turns))) {
         let place = format!("{turns} turns after event {event}");
         reached.insert(run(|clock| async move {
             let after = Duration::from_millis(100);
             let answer = Act::Answer { input: 40, output: 20, after };
             let client = Scripted::new(&clock, Vec::new(), answer);
             let (events, mut told) = unbounded_channel();
+            let lead = lead(events.clone());
             let builder = AgentSystem::builder(Told { client: client.clone(), events });
-            let system = started(builder.clock(clock).seed(7).agent(lead())).await;
+            let system = started(builder.clock(clock).seed(7).agent(lead)).await;
             let mut outcomes = system.outcomes();
             let cancels = system.clone();
             // In a task of its own: the main one is run only when all others wait.

@@ -142,8 +142,7 @@ impl Coordinator {
         entry.place = Some(place);
         let task = Arc::clone(&entry.assignment.task);
         let run_id = Arc::clone(&self.plan.run_id);
-        let entries =
-            || vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }];
+        let entries = || vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }];
         let answer = |written| match written {
             Ok(()) => Ok(Accepted { outcome }),
             Err(StoreError::Closed) => Err(SubmitError::Closed),

@@ -8,7 +8,8 @@ use super::backend::Backend;
 use super::codec::{self, Changes};
 use super::entry::{Entry, Recovered};
 use super::error::StoreError;
-use super::journal::{Fold, Line, Live};
+use super::journal::{Fold, Line};
+use super::live::Live;
 use super::rollup::Rollups;
 use crate::record::UsageRecord;
 

@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use super::book::Book;
 use super::error::StoreError;
-use super::journal::OpenTask;
+use super::live::OpenTask;
 use super::query;
 use super::reader::{self, Spending};
 use super::writer::Job;

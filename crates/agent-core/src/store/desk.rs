@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backend::Backend;
 use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::writer::{Gauges, guarded};
-use crate::worker::services::lock;
 
 /// Entries that are filed at once: a row that many of them change is written once.
 const GROUP: usize = 256;
@@ -64,7 +63,7 @@ impl Desk {
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
         // Whatever may panic in there is caught in there.
-        lock(&self.0.pages)
+        self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes entries; they are filed with the next group, or before anything is read.

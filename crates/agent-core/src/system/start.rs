@@ -11,7 +11,9 @@ use super::wire::wire;
 use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
-use crate::store::{Entry, OpenTask, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun};
+use crate::store::{
+    Entry, OpenTask, Recovered, RunStatus, Store, StoreError, StoreOptions, UnfinishedRun,
+};
 use crate::supervision::{Tree, TreeError};
 use crate::system::builder::{AgentSystemBuilder, Keeping, Unfinished};
 use crate::system::durable::ledger;

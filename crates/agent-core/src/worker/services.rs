@@ -39,6 +39,12 @@ pub(crate) struct Rules {
     pub(crate) supervision: Supervision,
 }
 
+/// Whether entries are as durable as they will be.
+type Written = Result<(), StoreError>;
+
+/// Entries that must be waited for, and whom to send them to.
+type Unwritten<'a> = (Vec<Entry>, &'a Addr<Store>);
+
 /// Where what happens is written down.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
@@ -180,7 +186,7 @@ impl Services {
     pub(crate) fn write_now(
         &self,
         entries: impl FnOnce() -> Vec<Entry>,
-    ) -> Result<Result<(), StoreError>, (Vec<Entry>, &Addr<Store>)> {
+    ) -> Result<Written, Unwritten<'_>> {
         let entries = if self.is_heard() { entries() } else { Vec::new() };
         match &self.records {
             None => Ok(Ok(())),
