@@ -73,7 +73,7 @@ impl Drop for Server {
 }
 
 fn figures(run: &Replica) -> [f64; 5] {
-    let percentile = |percent: f64| run.latency.value_at_percentile(percent) as f64 / 1e3;
+    let percentile = |percent: f64| run.latency_at(percent).as_nanos() as f64 / 1e6;
     let mean = run.latency_sum_ns as f64 / 1e6 / run.latency.len().max(1) as f64;
     let makespan = run.makespan.as_secs_f64() * 1e3;
     [makespan, mean, percentile(50.0), percentile(95.0), run.rate_limited as f64]

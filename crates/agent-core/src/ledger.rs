@@ -294,6 +294,12 @@ impl Ledger {
         self.balances_of(now, ids)
     }
 
+    /// Those of `scopes`.
+    pub fn balances_in(&mut self, now: Timestamp, scopes: &[Scope]) -> Vec<Balance> {
+        let ids = self.accounts(now, scopes);
+        self.balances_of(now, ids)
+    }
+
     fn balances_of(&mut self, now: Timestamp, ids: Vec<AccountId>) -> Vec<Balance> {
         let now = self.see(now);
         let mut balances = Vec::new();

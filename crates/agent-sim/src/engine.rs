@@ -24,8 +24,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_core::clock::{Clock, VirtualClock};
-use agent_core::ledger::Balance;
+use agent_core::clock::{Clock, Timestamp, VirtualClock};
 use agent_core::money::NanoUsd;
 use agent_core::store::Entry;
 use agent_core::system::{AgentSystem, StartError};
@@ -41,7 +40,7 @@ use player::Player;
 use script::Script;
 
 pub use ask::Ask;
-pub use meter::{ModelSums, Series, Slow, Span, Stage, Sums, Waits};
+pub use meter::{ModelSums, Series, Slow, Span, Spent, Stage, Sums, Waits};
 pub use provider::ScriptedProvider;
 
 /// Why a scenario could not be simulated to its end.
@@ -87,7 +86,7 @@ pub struct Replica {
     pub failed: u64,
     /// Failed tasks by code.
     pub errors: BTreeMap<ErrorCode, u64>,
-    /// From the start to the end of the last task.
+    /// From the start to the end of the last task; where tasks were left open, to the end of the run.
     pub makespan: Duration,
     /// Attempts that left.
     pub attempts: u64,
@@ -113,8 +112,8 @@ pub struct Replica {
     pub latency_sum_ns: u128,
     /// Restarts of workers.
     pub restarts: u64,
-    /// How the budgets stand at the end.
-    pub budgets: Vec<Balance>,
+    /// What was spent of each budget; budgets of single tasks are left out.
+    pub budgets: Vec<Spent>,
     /// What happened when.
     pub series: Series,
     /// The slowest tasks, the slowest first.
@@ -129,6 +128,13 @@ impl Replica {
     /// What it cost, what is presumed included.
     pub fn charged(&self) -> NanoUsd {
         self.cost.saturating_add(self.presumed)
+    }
+
+    /// What `percent` of the ended tasks did not exceed, to the microsecond and three digits.
+    pub fn latency_at(&self, percent: f64) -> Duration {
+        // A histogram tells the upper end of the stretch in which a value lies.
+        let longest = self.slowest.first().map_or(u64::MAX, |slow| slow.took_ns / 1_000);
+        Duration::from_micros(self.latency.value_at_percentile(percent).min(longest))
     }
 
     /// The share of the tasks that completed, 0 to 1; 1 where there was none.
@@ -184,7 +190,7 @@ async fn run(
         let script = Arc::clone(&script);
         *agent = agent.clone().behaviour(move || Player(Arc::clone(&script)));
     }
-    let meter = Arc::new(Mutex::new(Meter::new(start)));
+    let meter = Arc::new(Mutex::new(Meter::new(start, &fleet.budget)));
     let driver = Driver::new(Arc::clone(&script), Arc::clone(&meter), clock.clone());
     let mut measure = driver.observer();
     let observer = move |entries: &[Entry]| {
@@ -202,21 +208,24 @@ async fn run(
     // Who looks from outside where nothing moves.
     _ = shown.set((system.clone(), clock.clone()));
     let end = driver.drive(&system, scenario.run.until).await;
-    let budgets = system.balances().await.unwrap_or_default();
+    let over = clock.now();
     let restarts = system.snapshot().await.map_or(0, |snapshot| snapshot.summary.restarts);
     system.shutdown(end.into(), Duration::ZERO).await;
     let meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(replica(&meter, seed, start, end, restarts, budgets))
+    Ok(replica(&meter, seed, (start, over), end, restarts))
 }
 
 fn replica(
     meter: &Meter,
     seed: u64,
-    start: agent_core::clock::Timestamp,
+    (start, over): (Timestamp, Timestamp),
     end: End,
     restarts: u64,
-    budgets: Vec<Balance>,
 ) -> Replica {
+    let last = match end {
+        End::AllDone => meter.last_end,
+        End::TimeOver | End::Stopped => meter.last_end.max(over),
+    };
     Replica {
         seed,
         end,
@@ -224,7 +233,7 @@ fn replica(
         completed: meter.completed,
         failed: meter.failed,
         errors: meter.errors.clone(),
-        makespan: meter.last_end.since(start),
+        makespan: last.since(start),
         attempts: meter.attempts,
         succeeded: meter.succeeded,
         retried: meter.retried,
@@ -237,7 +246,7 @@ fn replica(
         latency: meter.latency.clone(),
         latency_sum_ns: meter.latency_sum_ns,
         restarts,
-        budgets,
+        budgets: meter.spending.spent(),
         series: meter.series.clone(),
         slowest: meter.slowest.clone(),
         events: meter.events(),

@@ -4,6 +4,7 @@ mod goal;
 mod html;
 mod json;
 mod levers;
+mod span;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,7 +20,7 @@ use crate::scenario::{Goal, LatencyChoice, Scenario};
 
 pub use goal::{PROBABILITY, Verdict};
 pub use html::sweep_html;
-pub use levers::{Bottleneck, Effect, Lever};
+pub use levers::{Bottleneck, Effect, Lever, Measure};
 pub use use_of::{Use, uses};
 
 /// What a scenario came to, over all its replicas.

@@ -188,6 +188,14 @@ fn default_thresholds() -> Vec<u8> {
 }
 
 impl ScopePattern {
+    /// What kind of thing it is for.
+    pub fn kind(&self) -> ScopeKind {
+        match self {
+            ScopePattern::One(scope) => scope.kind,
+            ScopePattern::Each(kind) => *kind,
+        }
+    }
+
     /// Everything.
     pub fn global() -> ScopePattern {
         ScopePattern::One(Scope::global())

@@ -39,10 +39,6 @@ pub(super) fn wire(
     let seed = random(&builder).u64(..);
     let AgentSystemBuilder { client, agents, budgets, limits, guards, clock, .. } = builder;
     let names: Arc<[String]> = agents.iter().map(|agent| agent.name.clone()).collect();
-    let of_project = |pattern: &ScopePattern| match pattern {
-        ScopePattern::One(scope) => scope.kind == ScopeKind::Project,
-        ScopePattern::Each(kind) => *kind == ScopeKind::Project,
-    };
     let (lifecycle, inbox) = (LifecycleSource::new(), Arc::new(Inbox::open()));
     let agents: Vec<Arc<AgentSpec>> = agents.into_iter().map(Arc::new).collect();
     let watchdog = watchdog(&clock, builder.blocked_after, &agents, &lifecycle);
@@ -51,7 +47,7 @@ pub(super) fn wire(
         tree,
         agents,
         supervision: builder.supervision,
-        project_required: budgets.iter().any(|budget| of_project(&budget.scope)),
+        project_required: budgets.iter().any(|it| it.scope.kind() == ScopeKind::Project),
         tasks_have_budgets: budgets
             .iter()
             .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),

@@ -1,12 +1,14 @@
 //! What is measured of a simulated run: every entry that would be written, summed as it comes.
 
 mod series;
+mod spending;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 
 use agent_core::audit::AuditKind;
 use agent_core::clock::Timestamp;
+use agent_core::ledger::BudgetSpec;
 use agent_core::money::NanoUsd;
 use agent_core::record::{CallId, OpenAttempt, UsageRecord};
 use agent_core::store::Entry;
@@ -19,6 +21,8 @@ use super::hash::Fnv;
 use super::script::Place;
 
 pub use series::{Series, Sums};
+use spending::Spending;
+pub use spending::Spent;
 
 /// Where the time of a task goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -147,10 +151,11 @@ pub(crate) struct Meter {
     pub(crate) last_end: Timestamp,
     pub(crate) slowest: Vec<Slow>,
     pub(crate) series: Series,
+    pub(crate) spending: Spending,
 }
 
 impl Meter {
-    pub(crate) fn new(start: Timestamp) -> Meter {
+    pub(crate) fn new(start: Timestamp, budgets: &[BudgetSpec]) -> Meter {
         Meter {
             start,
             under: BTreeMap::new(),
@@ -175,6 +180,7 @@ impl Meter {
             last_end: start,
             slowest: Vec::new(),
             series: Series::new(start),
+            spending: Spending::new(budgets),
         }
     }
 
@@ -247,6 +253,7 @@ impl Meter {
         self.cost = self.cost.saturating_add(record.cost);
         self.presumed = self.presumed.saturating_add(record.presumed);
         self.series.closed(record);
+        self.spending.charged(record);
         let at = record.at.since(self.start).as_nanos() as u64;
         let charged = record.cost.saturating_add(record.presumed).nanos();
         self.note(2, at, record.call_id, record.usage.total(), charged);

@@ -1,5 +1,7 @@
 //! Whether a goal is met, and how sure that is.
 
+use std::time::Duration;
+
 use agent_core::money::NanoUsd;
 
 use crate::engine::{End, Replica};
@@ -38,21 +40,41 @@ fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
     }
     let (charged, success) = (run.charged(), run.success());
     if let Some(deadline) = goal.deadline.filter(|deadline| run.makespan > *deadline) {
-        let [took, deadline] = [run.makespan, deadline].map(super::text::span);
+        let exact = |time: Duration| format!("{} s", digits(time.as_nanos(), 9));
+        let [took, deadline] = apart([run.makespan, deadline], super::span::short, exact);
         lacks.push(format!("it takes {took}, longer than {deadline}"));
     } else if goal.deadline.is_some() && run.end != End::AllDone {
         lacks.push("it does not come to its end".to_owned());
     }
     if let Some(most) = goal.max_cost.filter(|most| charged > *most) {
-        let [charged, most] = [charged, most].map(dollars);
+        let [charged, most] = apart([charged, most], dollars, |it| it.to_string());
         lacks.push(format!("it costs ${charged}, more than ${most}"));
     }
     let least = goal.min_success.unwrap_or(1.0);
     if success < least {
-        let [success, least] = [success, least].map(|share| super::rounded(share * 100.0));
+        let rounded = |share: f64| super::rounded(share * 100.0).to_string();
+        let [success, least] =
+            apart([success, least], rounded, |share| (share * 100.0).to_string());
         lacks.push(format!("{success} % of its tasks complete, fewer than {least} %"));
     }
     lacks
+}
+
+/// Two values as they are usually written, or exactly where they would look the same.
+fn apart<T: Copy>(
+    two: [T; 2],
+    usual: impl Fn(T) -> String,
+    exact: impl Fn(T) -> String,
+) -> [String; 2] {
+    let [one, other] = two.map(usual);
+    if one == other { two.map(exact) } else { [one, other] }
+}
+
+/// A whole number of parts of ten to the power of `places`, without zeros at the end.
+fn digits(parts: u128, places: usize) -> String {
+    let one = 10_u128.pow(places as u32);
+    let text = format!("{}.{:0places$}", parts / one, parts % one);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Dollars to the cent.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Report, ms, rounded};
+use super::{Report, Use, ms, rounded};
 use crate::engine::{End, Replica, Stage};
 
 /// The version of the form; raised where something changes its meaning.
@@ -60,6 +60,7 @@ impl Report {
             "bottleneck": {
                 "name": self.was_asked().then(|| self.bottleneck.name()), "share": self.bottleneck.share,
                 "sensitivity": self.bottleneck.sensitivity,
+                "sensitivity_of": self.bottleneck.sensitivity_of,
             },
             "sensitivity": self.sensitivity(),
             "assumptions": self.assumptions.iter().map(|it| json!({
@@ -81,7 +82,7 @@ impl Report {
 
     fn limits(&self) -> BTreeMap<&str, Value> {
         let uses = self.uses.iter();
-        uses.map(|it| (it.name.as_str(), json!({ "limit": it.limit, "use": it.share }))).collect()
+        uses.map(|it| (it.name.as_str(), limit(it))).collect()
     }
 
     fn sensitivity(&self) -> Vec<Value> {
@@ -95,9 +96,8 @@ impl Report {
     }
 
     fn intervals(&self) -> Value {
-        let of_latency = |percent: f64| {
-            Interval::from(self.interval(|run| run.latency.value_at_percentile(percent) / 1_000))
-        };
+        let of_latency =
+            |percent: f64| Interval::from(self.interval(|run| ms(run.latency_at(percent))));
         json!({
             "makespan_ms": Interval::from(self.interval(|run| ms(run.makespan))),
             "cost_usd": Interval::from(self.interval(|run| run.cost)),
@@ -110,6 +110,16 @@ impl Report {
             "latency_p95_ms": of_latency(95.0),
         })
     }
+}
+
+fn limit(it: &Use) -> Value {
+    let mut object = json!({ "limit": it.limit, "use": it.share, "use_of": "average" });
+    if let Some(budget) = &it.budget {
+        object["use_of"] = "fullest_window".into();
+        object["window"] = budget.window.to_string().into();
+        object["spent_usd"] = json!(budget.total);
+    }
+    object
 }
 
 fn end(end: End) -> &'static str {
@@ -126,7 +136,7 @@ fn fine(ns: u128) -> f64 {
 }
 
 fn latency(run: &Replica) -> Value {
-    let percentile = |percent: f64| run.latency.value_at_percentile(percent) as f64 / 1e3;
+    let percentile = |percent: f64| fine(run.latency_at(percent).as_nanos());
     let tasks = u128::from(run.latency.len().max(1));
     json!({
         "mean": fine(run.latency_sum_ns / tasks), "p50": percentile(50.0),

@@ -185,9 +185,20 @@ pub struct Bottleneck {
     /// The share of its time that a task waits for it: for `workers` and `rate_limit` of all its
     /// time, for `provider_latency` and the limits of the time in which a worker plays it.
     pub share: f64,
-    /// The change of the makespan with a fifth more of it; of the mean time of a task where that
-    /// changes more.
+    /// The change with a fifth more of it, as a share: −0.17 is 17 % less.
     pub sensitivity: f64,
+    /// Of what; none where nothing is in the way.
+    pub sensitivity_of: Option<Measure>,
+}
+
+/// What a sensitivity is of: that of the two which changes more for the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// The time until all tasks have ended.
+    Makespan,
+    /// The mean time of a task, from its arrival to its end.
+    MeanLatency,
 }
 
 /// A gain below this is none.
@@ -204,13 +215,17 @@ impl Bottleneck {
         });
         let best = best.or_else(|| effects.iter().find(helps));
         let Some(best) = best else {
-            return Bottleneck { lever: None, share: 0.0, sensitivity: 0.0 };
+            return Bottleneck { lever: None, share: 0.0, sensitivity: 0.0, sensitivity_of: None };
         };
-        let sensitivity = if best.latency < best.makespan { best.latency } else { best.makespan };
+        let (sensitivity, of) = match best.latency < best.makespan {
+            true => (best.latency, Measure::MeanLatency),
+            false => (best.makespan, Measure::Makespan),
+        };
         Bottleneck {
             lever: Some(best.lever),
             share: super::rounded(waits_for(best.lever, run)),
             sensitivity,
+            sensitivity_of: Some(of),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Verdicts, bottlenecks and the JSON of small scenarios.
 
+use agent_core::money::NanoUsd;
+
 use super::*;
 use crate::scenario::Change;
 
@@ -87,4 +89,130 @@ fn a_change_from_outside_counts_before_the_file() {
         Report::of(&scenario).unwrap().first().makespan
     };
     assert!(makespan(&[change]) < makespan(&[]) * 2 / 3);
+}
+
+#[test]
+fn a_budget_with_a_window_is_told_by_its_fullest_window_and_by_all_it_spent() {
+    let hours = QUEUE.replace("count = 100", "arrival = { kind = \"profile\", steps = [{ for = \"50m\", rate = 0.1 }, { for = \"1h\", rate = 0.01 }] }\nfor = \"110m\"");
+    let budgets = "[[budget]]\nscope = \"global\"\nlimit = \"9.00\"\nwindow = \"hour\"\n\
+                   [[budget]]\nscope = \"project:*\"\nlimit = \"9.00\"";
+    let report = report(
+        &hours
+            .replace("[run]", "[run]\nsensitivity = false\nreplicas = 1")
+            .replace("replicas = 3\n", "")
+            .replace("name = \"w\"", "name = \"w\"\nproject_id = \"web\""),
+        budgets,
+    );
+    let run = report.first();
+    let spent = |name: &str| run.budgets.iter().find(|it| it.scope.to_string() == name).unwrap();
+    let (hour, total) = (spent("global"), spent("project:web"));
+    assert_eq!(
+        (hour.total, total.total, total.fullest),
+        (run.charged(), run.charged(), run.charged())
+    );
+    // Nearly all of it is spent in the first hour.
+    assert!(hour.fullest < hour.total, "{hour:?}");
+    assert!(hour.fullest.nanos() > hour.total.nanos() * 3 / 4, "{hour:?}");
+    let json = report.json();
+    let limits = &json["limits"];
+    let share = |name: &str| limits[name]["use"].as_f64().unwrap();
+    assert!((share("budget global") * 9.0 - hour.fullest.nanos() as f64 / 1e9).abs() < 1e-3);
+    assert_eq!(limits["budget global"]["use_of"], "fullest_window", "{limits}");
+    assert_eq!(limits["budget global"]["window"], "hour", "{limits}");
+    assert_eq!(limits["budget global"]["spent_usd"], serde_json::json!(hour.total), "{limits}");
+    assert_eq!(limits["workers"]["use_of"], "average", "{limits}");
+}
+
+#[test]
+fn a_run_that_a_budget_stops_lasts_until_what_was_in_flight_has_ended() {
+    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"0.20\"\non_exhausted = \"stop_run\"";
+    let report = plain(budget);
+    for run in &report.replicas {
+        assert_eq!(run.end, crate::engine::End::Stopped);
+        let closed = run.series.sums.iter().rposition(|sums| sums.in_flight_ns > 0).unwrap();
+        let from = Duration::from_nanos(closed as u64 * run.series.length_ns);
+        assert!(run.makespan > from, "{:?} {from:?}", run.makespan);
+    }
+    let cut = report.first().clone();
+    let short = plain("").first().makespan / 2;
+    let until = format!("until = \"{}ms\"", short.as_millis());
+    let over =
+        self::report(&QUEUE.replace("[run]", &format!("[run]\nsensitivity = false\n{until}")), "");
+    assert_eq!(over.first().makespan.as_millis(), short.as_millis(), "{cut:?}");
+}
+
+#[test]
+fn a_sensitivity_says_of_what_it_is() {
+    let json = report(QUEUE, "").json();
+    let found = &json["bottleneck"];
+    let effects = json["sensitivity"].as_array().unwrap();
+    let effect = effects.iter().find(|it| it["lever"] == found["name"]).unwrap();
+    let of = if found["sensitivity_of"] == "makespan" { "makespan" } else { "latency" };
+    assert_eq!(found["sensitivity"], effect[of], "{found} {effect}");
+    let none = plain("").json();
+    assert_eq!(none["bottleneck"]["sensitivity_of"], serde_json::Value::Null);
+    // Tasks that come one by one take as long as they come; each of them can be sooner.
+    let steady =
+        QUEUE.replace("count = 100", "count = 100\narrival = { kind = \"poisson\", rate = 4.5 }");
+    let report = report(&steady, "");
+    let json = report.json();
+    assert_eq!(json["bottleneck"]["sensitivity_of"], "mean_latency", "{}", json["bottleneck"]);
+    assert!(report.text().contains(", a task's mean -"), "{}", report.text());
+}
+
+#[test]
+fn what_is_missed_by_little_is_told_with_as_many_digits_as_it_takes() {
+    let run = plain("").first().clone();
+    let deadline = format!("[goal]\ndeadline = \"{}ns\"", run.makespan.as_nanos() - 1_000);
+    let why = plain(&deadline).verdict.why_not.remove(0);
+    let (took, hoped) =
+        why.strip_prefix("it takes ").unwrap().split_once(", longer than ").unwrap();
+    assert_ne!(took, hoped, "{why}");
+    let cost = run.charged().nanos() - 1;
+    let most = format!("[goal]\nmax_cost_usd = \"{}\"", NanoUsd::from_nanos(cost));
+    let why = plain(&most).verdict.why_not.remove(0);
+    let (costs, hoped) = why.strip_prefix("it costs ").unwrap().split_once(", more than ").unwrap();
+    assert_ne!(costs, hoped, "{why}");
+    let share =
+        plain("[[budget]]\nscope = \"global\"\nlimit = \"0.20\"\n[goal]\nmin_success = 1.0");
+    let all = share.first().success();
+    let least = format!(
+        "[[budget]]\nscope = \"global\"\nlimit = \"0.20\"\n[goal]\nmin_success = {}",
+        all + 1e-9
+    );
+    let why = plain(&least).verdict.why_not.remove(0);
+    let (found, hoped) = why.split_once(" % of its tasks complete, fewer than ").unwrap();
+    assert_ne!(found, hoped.trim_end_matches(" %"), "{why}");
+}
+
+#[test]
+fn no_percentile_is_above_the_longest_task() {
+    let report = plain("");
+    for run in &report.replicas {
+        let longest = Duration::from_nanos(run.slowest[0].took_ns);
+        assert!(run.latency_at(100.0) <= longest, "{:?} {longest:?}", run.latency_at(100.0));
+        assert!(longest - run.latency_at(100.0) < Duration::from_micros(1));
+    }
+    let json = report.json();
+    let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
+    assert!(p99 <= report.first().slowest[0].took_ns as f64 / 1e6, "{p99}");
+}
+
+#[test]
+fn terminal_and_page_round_a_duration_alike() {
+    let spaces = ['\u{202f}', '\u{a0}'];
+    for (ms, said) in [
+        (59_960, "60.0s"),
+        (99_960, "1m 40s"),
+        (3_599_600, "1h"),
+        (5_699_000, "1h 35m"),
+        (12, "12ms"),
+    ] {
+        let duration = Duration::from_millis(ms);
+        assert_eq!(span::short(duration), said);
+        let page = span::page(duration.as_nanos() as f64);
+        let page = page.replace("\u{a0}", " ").replace("\u{202f}", "").replace("min", "m");
+        assert_eq!(page, said);
+        assert!(!said.contains(spaces));
+    }
 }

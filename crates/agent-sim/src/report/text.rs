@@ -1,9 +1,9 @@
 //! The report for a terminal: fifteen lines.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use super::goal::dollars;
+use super::span::short as span;
 use super::{Report, levers};
 use crate::engine::{Replica, Stage, Sums};
 
@@ -47,8 +47,7 @@ impl Report {
             "calls       {} attempts, {} retried, {} refused with 429",
             run.attempts, run.retried, run.rate_limited
         ));
-        let percentile =
-            |percent: f64| span(Duration::from_micros(run.latency.value_at_percentile(percent)));
+        let percentile = |percent: f64| span(run.latency_at(percent));
         line(format!(
             "a task      p50 {}, p95 {}, p99 {}",
             percentile(50.0),
@@ -59,7 +58,7 @@ impl Report {
         line(format!("in the way  {}", self.in_the_way()));
         for effect in levers::suggestions(&self.effects).into_iter().take(3) {
             line(format!(
-                "  +20 % {:<25} time {:+.0} %, a task {:+.0} %, cost {:+.0} %, complete {:+.1} points",
+                "  +20 % {:<25} time {:+.0} %, a task's mean {:+.0} %, cost {:+.0} %, complete {:+.1} points",
                 effect.lever.name(),
                 effect.makespan * 100.0,
                 effect.latency * 100.0,
@@ -75,13 +74,12 @@ impl Report {
     /// The cells of a row for it: goal, time, cost, complete, p95 of a task, 429s.
     pub fn cells(&self) -> [String; 6] {
         let run = self.first();
-        let p95 = Duration::from_micros(run.latency.value_at_percentile(95.0));
         [
             if self.verdict.met { "met" } else { "not met" }.to_owned(),
             span(self.interval(|run| run.makespan)[1]),
             format!("${}", dollars(self.interval(Replica::charged)[1])),
             format!("{} of {}", run.completed, run.arrived),
-            span(p95),
+            span(run.latency_at(95.0)),
             run.rate_limited.to_string(),
         ]
     }
@@ -141,16 +139,4 @@ fn sparkline(sums: &[Sums]) -> String {
     let most = ended.iter().copied().max().unwrap_or_default().max(1);
     let bar = |count: &u64| if *count == 0 { ' ' } else { BARS[(count * 7 / most) as usize] };
     ended.iter().map(bar).collect()
-}
-
-/// A duration to three digits or so: `42.3s`, `1h 3m`.
-pub(super) fn span(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    match ms {
-        0..1_000 => format!("{ms}ms"),
-        1_000..100_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
-        100_000..3_600_000 => format!("{}m {}s", ms / 60_000, ms % 60_000 / 1_000),
-        3_600_000..86_400_000 => format!("{}h {}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
-        _ => format!("{}d {}h", ms / 86_400_000, ms % 86_400_000 / 3_600_000),
-    }
 }

@@ -2,7 +2,7 @@
 
 use agent_core::money::NanoUsd;
 
-use crate::engine::{ModelSums, Replica, Stage};
+use crate::engine::{ModelSums, Replica, Spent, Stage};
 use crate::scenario::Scenario;
 
 /// How far a limit is used.
@@ -13,9 +13,11 @@ pub struct Use {
     /// The limit: so many, or dollars for a budget.
     pub limit: f64,
     /// The share of it that was used, on average over the run, at most 1: a run that is shorter than
-    /// a minute is taken for one. A budget's is what its last window has spent. Of several models,
+    /// a minute is taken for one. A budget's is what its fullest window has spent. Of several models,
     /// that which used most.
     pub share: f64,
+    /// Where it is a budget: what was spent of it.
+    pub budget: Option<Spent>,
 }
 
 /// The use of each limit that a scenario has.
@@ -29,7 +31,7 @@ pub fn uses(scenario: &Scenario, run: &Replica) -> Vec<Use> {
         let Some(limit) = limit else { return };
         let most = run.models.values().map(of).fold(0.0, f64::max);
         let share = if seconds > 0.0 { (most / limit).min(1.0) } else { 0.0 };
-        all.push(Use { name: name.to_owned(), limit, share: super::rounded(share) });
+        all.push(Use { name: name.to_owned(), limit, share: super::rounded(share), budget: None });
     };
     let provider = &scenario.provider.limits;
     let lower = |ours: Option<f64>, theirs: Option<f64>| match (ours, theirs) {
@@ -56,10 +58,10 @@ pub fn uses(scenario: &Scenario, run: &Replica) -> Vec<Use> {
     all.push(workers(scenario, run));
     all.extend(run.budgets.iter().map(|budget| {
         let dollars = |amount: NanoUsd| amount.nanos() as f64 / 1e9;
-        let used = dollars(budget.spent.saturating_add(budget.presumed));
-        let limit = dollars(budget.limit);
+        let (used, limit) = (dollars(budget.fullest), dollars(budget.limit));
         let share = if limit > 0.0 { super::rounded(used / limit) } else { 1.0 };
-        Use { name: format!("budget {}", budget.scope), limit, share }
+        let name = format!("budget {}", budget.scope);
+        Use { name, limit, share, budget: Some(budget.clone()) }
     }));
     all
 }
@@ -69,5 +71,5 @@ fn workers(scenario: &Scenario, run: &Replica) -> Use {
     let busy: u128 = Stage::ALL[1..].iter().map(|it| u128::from(run.waits[*it as usize])).sum();
     let seconds = run.makespan.as_secs_f64();
     let share = if seconds > 0.0 { (busy as f64 / 1e9 / seconds / count).min(1.0) } else { 0.0 };
-    Use { name: "workers".to_owned(), limit: count, share: super::rounded(share) }
+    Use { name: "workers".to_owned(), limit: count, share: super::rounded(share), budget: None }
 }

@@ -116,7 +116,7 @@ fn whole(
         prices: Catalogue::builtin(),
         run: top.or("run", RunSpec::default(), run)?,
         goal: top.or("goal", Goal::default(), goal)?,
-        workload: workload::workloads(top, &fleet.agent, given, folder)?,
+        workload: workload::workloads(top, &fleet, given, folder)?,
         provider: provider::provider(top, &fleet.limits, folder)?,
         fault: faults::faults(top)?,
         fleet,

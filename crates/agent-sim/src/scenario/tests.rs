@@ -53,6 +53,24 @@ fn what_cannot_be_drawn_is_refused_where_it_stands() {
 }
 
 #[test]
+fn a_workload_that_no_project_pays_for_is_refused_where_a_project_has_a_budget() {
+    for scope in ["project:web", "project:*"] {
+        let budget = format!("[[budget]]\nscope = \"{scope}\"\nlimit = \"1.00\"\n");
+        let workload = "[[workload]]\nname = \"w\"\ncount = 1\n";
+        let message = error(&format!("{budget}{workload}"));
+        assert!(
+            message.starts_with("scenario:7:1: `workload[0].project_id` is missing"),
+            "{message}"
+        );
+        assert!(message.contains(&format!("a budget of {scope}")), "{message}");
+        let paid = format!("{FLEET}{budget}{workload}project_id = \"web\"\n");
+        assert!(Scenario::parse(&paid).is_ok());
+    }
+    let others = "[[budget]]\nscope = \"agent:*\"\nlimit = \"1.00\"\n[[workload]]\nname = \"w\"\ncount = 1\n";
+    assert!(Scenario::parse(&format!("{FLEET}{others}")).is_ok());
+}
+
+#[test]
 fn changes_keep_the_lines_of_what_they_do_not_touch() {
     let change: Change = "agent.0.count=0".parse().unwrap();
     let folder = tempfile::tempdir().unwrap();

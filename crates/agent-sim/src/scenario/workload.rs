@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::agent::AgentSpec;
-use agent_core::config::ConfigError;
 use agent_core::config::read::{Field, Section};
+use agent_core::config::{ConfigError, Fleet};
+use agent_core::ledger::{BudgetSpec, ScopeKind};
 use agent_core::task::{Deadline, Priority, Task};
 
 use super::distribution::{Unit, distribution, out_of_range};
@@ -105,7 +106,7 @@ pub struct Turn {
 /// The workloads of a scenario, those of the fleet's own tasks first.
 pub(super) fn workloads(
     top: &Section<'_>,
-    agents: &[AgentSpec],
+    fleet: &Fleet,
     given: Vec<Task>,
     folder: Option<&Path>,
 ) -> Result<Vec<Workload>, ConfigError> {
@@ -115,7 +116,7 @@ pub(super) fn workloads(
     }
     if let Some(field) = top.field("workload") {
         for item in field.items("[[workload]] tables")? {
-            let workload = workload(&item, agents, folder)?;
+            let workload = workload(&item, fleet, folder)?;
             if all.iter().any(|other: &Workload| other.name == workload.name) {
                 return Err(item.wrong(format_args!(
                     "is the second workload named \"{}\"; give each its own name",
@@ -188,7 +189,7 @@ const KEYS: [&str; 15] = [
 
 fn workload(
     field: &Field<'_>,
-    agents: &[AgentSpec],
+    fleet: &Fleet,
     folder: Option<&Path>,
 ) -> Result<Workload, ConfigError> {
     let table = field.section(&KEYS)?;
@@ -227,11 +228,11 @@ fn workload(
     let turns =
         |it: &Field<'_>| usual(it, folder, MOST_TURNS, "calls is more than a task may make");
     let mut like = Task::new("", "");
-    like.project_id = table.maybe("project_id", Field::text)?;
+    like.project_id = project(&table, &fleet.budget)?;
     like.user_id = table.maybe("user_id", Field::text)?;
     like.priority = table.or("priority", Priority::default(), |it| it.one_of(&priorities))?;
     like.deadline = table.maybe("deadline", |it| it.duration().map(Deadline::After))?;
-    let agent = table.maybe("agent", |it| known_agent(it, agents))?;
+    let agent = table.maybe("agent", |it| known_agent(it, &fleet.agent))?;
     like.agent.clone_from(&agent);
     Ok(Workload {
         name,
@@ -266,6 +267,16 @@ fn usual(
         );
     }
     Ok(drawn)
+}
+
+/// Who pays: asked for where a project has a budget, since tasks without one are refused there.
+fn project(table: &Section<'_>, budgets: &[BudgetSpec]) -> Result<Option<String>, ConfigError> {
+    let of_project = |budget: &&BudgetSpec| budget.scope.kind() == ScopeKind::Project;
+    let Some(budget) = budgets.iter().find(of_project) else {
+        return table.maybe("project_id", Field::text);
+    };
+    let form = format!("the project that pays; the fleet has a budget of {}", budget.scope);
+    table.need("project_id", &form, |it| it.text().map(Some))
 }
 
 fn known_agent(field: &Field<'_>, agents: &[AgentSpec]) -> Result<String, ConfigError> {

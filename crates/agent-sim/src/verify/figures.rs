@@ -19,7 +19,7 @@ pub const FIGURES: [&str; 6] =
 impl Figures {
     /// Those of a simulated run.
     pub(super) fn predicted(run: &Replica) -> Figures {
-        let at = |percent: f64| run.latency.value_at_percentile(percent) as f64 / 1e3;
+        let at = |percent: f64| ms(run.latency_at(percent));
         let tasks = run.latency.len().max(1) as f64;
         Figures([
             ms(run.makespan),

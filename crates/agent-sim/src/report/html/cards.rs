@@ -158,7 +158,7 @@ fn complete(run: &Replica) -> String {
 }
 
 fn one_task(run: &Replica) -> String {
-    let at = |share: f64| words::span(run.latency.value_at_quantile(share) as f64 * 1e3);
+    let at = |share: f64| words::lasting(run.latency_at(share * 100.0));
     let below = format!(
         "<p>p90\u{a0}{}, p95\u{a0}{}, p99\u{a0}{}</p><p class=\"note\">from arrival to end</p>",
         at(0.9),
@@ -199,7 +199,7 @@ fn in_the_way(report: &Report) -> String {
         let seen = |share: f64| share.abs() >= 0.005;
         let success = (effect.success, format!("complete {}", words::points(effect.success)));
         let time = (effect.makespan, format!("time {}", words::change(effect.makespan)));
-        let task = (effect.latency, format!("a task {}", words::change(effect.latency)));
+        let task = (effect.latency, format!("a task's mean {}", words::change(effect.latency)));
         let all = [success, time, task].into_iter();
         let seen = all.filter(|(share, _)| seen(*share)).map(|(_, text)| text);
         let changes = seen.collect::<Vec<_>>().join(", ");

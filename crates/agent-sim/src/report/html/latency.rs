@@ -15,7 +15,7 @@ fn shares() -> impl Iterator<Item = f64> {
 
 /// Nanoseconds after which this share of the tasks has ended.
 fn at(run: &Replica, share: f64) -> f64 {
-    run.latency.value_at_quantile(share) as f64 * 1e3
+    run.latency_at(share * 100.0).as_nanos() as f64
 }
 
 pub(super) fn html(report: &Report) -> String {

@@ -1,5 +1,8 @@
 //! How far each limit is used, and what a fifth more of it would change.
 
+use agent_core::ledger::Window;
+
+use crate::engine::Spent;
 use crate::report::{Effect, Report, Use};
 
 use super::page::{bar, table};
@@ -11,8 +14,8 @@ pub(super) fn html(report: &Report) -> String {
 
 fn uses(report: &Report) -> String {
     let row = |it: &Use| {
-        let (name, limit) = match it.name.strip_prefix("budget ") {
-            Some(scope) => (format!("budget {}", escaped(scope)), dollars(it.limit)),
+        let (name, limit) = match &it.budget {
+            Some(budget) => (budgeted(budget), dollars(it.limit)),
             None => (spoken(&it.name), whole(it.limit as u64)),
         };
         let bar = bar(it.share, if it.share >= 0.9 { "full" } else { "" });
@@ -20,7 +23,24 @@ fn uses(report: &Report) -> String {
         vec![name, limit, format!("{bar}<span class=\"beside\">{share}</span>")]
     };
     let rows: Vec<Vec<String>> = report.uses.iter().map(row).collect();
-    table("Limits, and how far each is used", &["Limit", "Allowed", "Used on average"], &rows)
+    table(
+        "Limits, and how far each is used: on average, and budgets in their fullest window",
+        &["Limit", "Allowed", "Used"],
+        &rows,
+    )
+}
+
+/// Whose budget it is; where it has windows, that the fullest is told, and what all have spent.
+fn budgeted(budget: &Spent) -> String {
+    let scope = escaped(&budget.scope.to_string());
+    let all = dollars(budget.total.nanos() as f64 / 1e9);
+    match budget.window {
+        Window::Total => format!("budget {scope}"),
+        window => format!(
+            "budget {scope}<br><span class=\"note\">its fullest window ({}) of {all} in all</span>",
+            escaped(&window.to_string())
+        ),
+    }
 }
 
 fn effects(report: &Report) -> String {
@@ -45,7 +65,7 @@ fn effects(report: &Report) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = report.effects.iter().map(row).collect();
-    let heads = ["20\u{202f}% more of", "Time", "A task", "Cost", "Complete"];
+    let heads = ["20\u{202f}% more of", "Time", "A task, mean", "Cost", "Complete"];
     table("What a fifth more would change", &heads, &rows)
 }
 

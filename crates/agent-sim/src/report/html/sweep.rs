@@ -42,9 +42,8 @@ fn makespan(report: &Report) -> Duration {
     report.interval(|run| run.makespan)[1]
 }
 
-fn p95(report: &Report) -> f64 {
-    let of = |run: &Replica| run.latency.value_at_quantile(0.95);
-    report.interval(of)[1] as f64 * 1e3
+fn p95(report: &Report) -> Duration {
+    report.interval(|run| run.latency_at(95.0))[1]
 }
 
 /// Changes as they are written; not escaped.
@@ -163,6 +162,7 @@ fn plots(points: &[Point]) -> Option<String> {
         chart.html()
     };
     let nanos = |report: &Report| makespan(report).as_nanos() as f64;
+    let slow = |report: &Report| p95(report).as_nanos() as f64;
     let charts = [
         plot(
             "time",
@@ -173,7 +173,7 @@ fn plots(points: &[Point]) -> Option<String> {
         ),
         plot("cost", "Cost", "Dollars, median of the runs", Unit::Dollars, &cost),
         plot("complete", "Complete", "Share of the tasks", Unit::Share, &|it| it.first().success()),
-        plot("task", "Time of a task, p95", "From arrival to end", Unit::Time, &p95),
+        plot("task", "Time of a task, p95", "From arrival to end", Unit::Time, &slow),
     ];
     let cut = match groups.len() > CLASSES.len() {
         true => {
@@ -205,7 +205,7 @@ fn table(points: &[Point]) -> String {
             lasting(makespan(report)),
             dollars(cost(report)),
             percent(report.first().success()),
-            super::words::span(p95(report)),
+            lasting(p95(report)),
             whole(report.first().rate_limited),
         ]);
         cells

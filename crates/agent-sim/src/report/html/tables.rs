@@ -4,7 +4,7 @@ use crate::engine::Replica;
 use crate::report::{Assumption, Report};
 
 use super::page::{bar, section, table};
-use super::words::{self, dollars, escaped, lasting, percent, whole};
+use super::words::{dollars, escaped, lasting, percent, whole};
 
 /// Failed tasks by code; nothing where none failed.
 pub(super) fn errors(run: &Replica) -> String {
@@ -32,14 +32,14 @@ pub(super) fn replicas(report: &Report) -> String {
         return String::new();
     }
     let row = |run: &Replica| {
-        let p95 = run.latency.value_at_quantile(0.95) as f64 * 1e3;
+        let p95 = run.latency_at(95.0);
         vec![
             format!("seed {}", run.seed),
             lasting(run.makespan),
             dollars(run.charged().nanos() as f64 / 1e9),
             whole(run.completed),
             whole(run.failed),
-            words::span(p95),
+            lasting(p95),
             whole(run.rate_limited),
         ]
     };

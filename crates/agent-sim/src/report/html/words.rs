@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::report::span::page;
+
 /// Text that may stand between tags and in attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -104,23 +106,7 @@ pub(super) fn points(share: f64) -> String {
 
 /// Nanoseconds, to two units: `2.3 s`, `1 h 3 m`.
 pub(super) fn span(ns: f64) -> String {
-    let ms = ns / 1e6;
-    let (large, small, of) = match ms {
-        _ if ms < 0.5 => return "0\u{202f}s".to_owned(),
-        _ if ms < 1e3 => return format!("{ms:.0}\u{202f}ms"),
-        _ if ms < 1e4 => return format!("{:.2}\u{202f}s", ms / 1e3),
-        _ if ms < 99_950.0 => return format!("{:.1}\u{202f}s", ms / 1e3),
-        _ if ms < 3_599_500.0 => ("min", "s", 1e3),
-        _ if ms < 86_370_000.0 => ("h", "min", 60e3),
-        _ => ("d", "h", 3_600e3),
-    };
-    let base = if large == "d" { 24 } else { 60 };
-    let units = (ms / of + 0.5) as u64;
-    let (more, rest) = (units / base, units % base);
-    match rest {
-        0 => format!("{more}\u{202f}{large}"),
-        _ => format!("{more}\u{202f}{large}\u{a0}{rest}\u{202f}{small}"),
-    }
+    page(ns)
 }
 
 /// A duration like [`span`].
