@@ -1,12 +1,24 @@
 //! The arguments of all commands.
 
+mod audit;
 mod calibrate;
+mod mock;
+mod run;
+mod simulate;
+mod store;
+mod usage;
 
 use std::path::PathBuf;
 
+pub(crate) use audit::Audit;
 pub(crate) use calibrate::{Calibrate, Verify};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+pub(crate) use mock::MockProvider;
+pub(crate) use run::{Check, Run};
+pub(crate) use simulate::{Plan, Simulate};
+pub(crate) use store::{Store, StoreCommand};
+pub(crate) use usage::{Usage, UsageCommand};
 
 use crate::exit::Refused;
 
@@ -169,179 +181,6 @@ pub(crate) enum Command {
     /// Validates a fleet file without calling anybody
     #[command(after_help = "Example:\n  impresario check fleet.toml --format json")]
     Check(Check),
-}
-
-/// The arguments of `run`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Run {
-    /// The fleet file
-    #[arg(value_name = "FLEET.toml")]
-    pub(crate) fleet: PathBuf,
-    /// More tasks, one JSON object a line; - reads stdin
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) tasks: Option<PathBuf>,
-    /// Append each outcome to this file, one JSON object a line
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) out: Option<PathBuf>,
-    /// Go on with the store's unfinished run
-    #[arg(long, conflicts_with = "discard_unfinished")]
-    pub(crate) resume: bool,
-    /// Give up the store's unfinished run; what it spent stays on the books
-    #[arg(long)]
-    pub(crate) discard_unfinished: bool,
-    /// Run the good tasks of a file that has bad lines
-    #[arg(long)]
-    pub(crate) skip_bad_tasks: bool,
-    /// Speak to the provider at this address instead of the fleet's; plain http only on loopback
-    #[arg(long, value_name = "URL")]
-    pub(crate) provider_url: Option<String>,
-}
-
-/// The arguments of `simulate`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Simulate {
-    /// The scenario file, or a fleet file with tasks
-    #[arg(value_name = "SCENARIO.toml")]
-    pub(crate) scenario: PathBuf,
-    /// More tasks, one JSON object a line, as `run` takes them
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) tasks: Option<PathBuf>,
-    /// The seed, instead of the scenario's
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Change one value, such as agent.0.count=50; may be given several times
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<agent_sim::scenario::Change>,
-    /// Simulate each value, and each combination where given several times
-    #[arg(long, value_name = "PATH=V1,V2,…")]
-    pub(crate) sweep: Vec<agent_sim::sweep::Axis>,
-    /// Write report.html and report.json into this folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report: Option<PathBuf>,
-}
-
-/// The arguments of `plan`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Plan {
-    /// The scenario file; its goal is what is planned for
-    #[arg(value_name = "SCENARIO.toml")]
-    pub(crate) scenario: PathBuf,
-    /// The seed, instead of the scenario's
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Change one value, such as goal.deadline=30m; may be given several times
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<agent_sim::scenario::Change>,
-}
-
-/// The arguments of `usage`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Usage {
-    #[command(subcommand)]
-    pub(crate) export: Option<UsageCommand>,
-    /// What rows are grouped by
-    #[arg(long, value_delimiter = ',', value_name = "project|agent|model|user|day")]
-    pub(crate) by: Vec<String>,
-    /// Only this project
-    #[arg(long, global = true)]
-    pub(crate) project: Option<String>,
-    /// Only this agent (backend), or this worker of it (backend-3)
-    #[arg(long, global = true)]
-    pub(crate) agent: Option<String>,
-    /// Only this model, under any of its names: an alias, or one with a date
-    #[arg(long, global = true)]
-    pub(crate) model: Option<String>,
-    /// Only calls at this time or later: a date, a time, or a duration before now
-    #[arg(long, global = true, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) since: Option<String>,
-    /// Only calls before this time
-    #[arg(long, global = true, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) until: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum UsageCommand {
-    /// Writes every record
-    #[command(after_help = "Example:\n  impresario usage export --format csv > records.csv")]
-    Export,
-}
-
-/// The arguments of `audit`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Audit {
-    /// Only this task
-    #[arg(long, value_name = "ID")]
-    pub(crate) task: Option<String>,
-    /// Only this agent, or this worker of it
-    #[arg(long)]
-    pub(crate) agent: Option<String>,
-    /// Only events of this name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) event: Option<String>,
-    /// Only events at this time or later: a date, a time, or a duration before now
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) since: Option<String>,
-    /// Go on with the events of a run under way as they come
-    #[arg(long)]
-    pub(crate) follow: bool,
-}
-
-/// The arguments of `store`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Store {
-    #[command(subcommand)]
-    pub(crate) command: StoreCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreCommand {
-    /// Compares every total with the sum of its records; 1 where one differs
-    #[command(after_help = "Example:\n  impresario store verify --store impresario-data")]
-    Verify,
-    /// Writes all of it to stdout as JSON Lines, without loss; the store stays as it is
-    #[command(after_help = "Example:\n  impresario store export > store.jsonl")]
-    Export,
-    /// Reads an export into a store that is new or empty
-    #[command(after_help = "Example:\n  impresario store import store.jsonl --store restored")]
-    Import {
-        /// What `store export` wrote; - reads stdin
-        #[arg(value_name = "FILE.jsonl")]
-        file: PathBuf,
-    },
-    /// Drops records, audit events and the journal of earlier runs; totals stay for ever
-    #[command(after_help = "Example:\n  impresario store retain --since 90days\n\n\
-                      Keep what a rolling budget looks back on: what is dropped counts there by \
-                      whole days.")]
-    Retain {
-        /// Keep what is of this day (UTC) or later: a date, a time, or a duration before now
-        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-        since: String,
-    },
-}
-
-/// The arguments of `mock-provider`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct MockProvider {
-    /// Where to listen; port 0 is any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Latency, answers, limits and faults
-    #[arg(long, value_name = "FILE.toml")]
-    pub(crate) scenario: Option<PathBuf>,
-    /// Answer as the provider of a simulated scenario does, in real time
-    #[arg(long, value_name = "SCENARIO.toml", conflicts_with_all = ["scenario", "ledger"])]
-    pub(crate) simulated: Option<PathBuf>,
-    /// Append one line a billed answer to this file
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) ledger: Option<PathBuf>,
-}
-
-/// The arguments of `check`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Check {
-    /// The fleet file
-    #[arg(value_name = "FLEET.toml")]
-    pub(crate) fleet: PathBuf,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod out;
 mod progress;
 mod summary;
 pub(crate) mod tasks;
+mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::signals::{Signal, Signals};
 use out::Wanted;
 use progress::Progress;
 use summary::{Ends, Report};
+use writer::Writer;
 
 /// Submissions on their way to the disk at once; the store gathers them into batches.
 const SUBMITTING: usize = 4_096;
@@ -92,10 +94,12 @@ async fn to_the_end(
             out.append(outcome)?;
         }
     }
+    let mut signals = Signals::new()?;
     let known: BTreeSet<&TaskId> = known(system);
     let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
     let open = system.resumed().open.len();
     let total = tasks.len() + known.len();
+    let mut out = out.map(|out| Writer::start(out, tasks.len() + open)).transpose()?;
 
     let work = Work {
         system: system.clone(),
@@ -105,17 +109,19 @@ async fn to_the_end(
         progress: Progress::new(total as u64, common.quiet, &clock),
         clock,
     };
-    let mut ended = |outcome: &Outcome| {
-        ends.count(outcome);
-        match &mut out {
-            Some(out) => out.append(outcome).and_then(|()| out.flush()),
-            None => Ok(()),
-        }
+    let mut ended = |outcome: Arc<Outcome>| {
+        ends.count(&outcome);
+        out.as_mut().map_or(Ok(()), |out| out.append(outcome))
     };
-    let status = work.play(tasks, &mut ended).await?;
-    if let Some(out) = &mut out {
-        out.sync()?;
+    let played = work.play(tasks, &mut signals, &mut ended).await;
+    if let Some(out) = out {
+        tokio::select! {
+            biased;
+            () = signals.end() => return Ok(system.interrupt().await),
+            written = out.close() => written?,
+        }
     }
+    let status = played?;
     match status {
         // Only now: a run that is finished is not resumed, so its file must be whole.
         Ended::Finished => _ = system.finish().await,
@@ -176,13 +182,17 @@ struct Work {
 }
 
 /// What is done with each outcome.
-type OnEnded<'a> = dyn FnMut(&Outcome) -> Result<(), out::OutError> + 'a;
+type OnEnded<'a> = dyn FnMut(Arc<Outcome>) -> Result<(), out::OutError> + 'a;
 
 impl Work {
     /// Submits the tasks and hands on their outcomes until all have ended, the run stops itself,
     /// or a signal comes.
-    async fn play(mut self, tasks: Vec<Task>, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
-        let mut signals = Signals::new()?;
+    async fn play(
+        mut self,
+        tasks: Vec<Task>,
+        signals: &mut Signals,
+        ended: &mut OnEnded<'_>,
+    ) -> Result<Ended, Failure> {
         let (system, clock) = (self.system.clone(), self.clock.clone());
         let mut stopped = std::pin::pin!(system.stopped());
         let mut tasks = tasks.into_iter();
@@ -206,7 +216,7 @@ impl Work {
                 how = &mut stopped => return self.drain(how, ended),
                 Some(outcome) = self.outcomes.next() => {
                     self.open -= 1;
-                    ended(&outcome)?;
+                    ended(outcome)?;
                 }
                 Some(submitted) = submitting.next(), if !submitting.is_empty() => submitted?,
                 () = &mut tick, if self.progress.is_shown() => {
@@ -223,7 +233,7 @@ impl Work {
     /// Ends what is in flight within the grace period; a second signal ends the process at once.
     async fn interrupt(
         self,
-        mut signals: Signals,
+        signals: &mut Signals,
         ended: &mut OnEnded<'_>,
     ) -> Result<Ended, Failure> {
         tracing::warn!("interrupted: what is in flight may end; a second signal ends it at once");
@@ -241,7 +251,7 @@ impl Work {
     fn drain(mut self, how: Ended, ended: &mut OnEnded<'_>) -> Result<Ended, Failure> {
         while let Some(outcome) = self.outcomes.try_next() {
             self.open -= 1;
-            ended(&outcome)?;
+            ended(outcome)?;
         }
         self.progress.clear();
         Ok(if self.open == 0 { Ended::Finished } else { how })

@@ -93,6 +93,25 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
+    /// The names of all events.
+    pub const NAMES: [&str; 15] = [
+        "llm_call_start",
+        "llm_call_success",
+        "llm_call_failure",
+        "rate_limit_exceeded",
+        "cost_limit_exceeded",
+        "budget_exceeded",
+        "budget_threshold",
+        "budget_overrun",
+        "prompt_injection_attempt",
+        "prompt_truncated",
+        "worker_restarted",
+        "worker_gave_up",
+        "key_loaded",
+        "key_rotated",
+        "usage_presumed",
+    ];
+
     /// The event's name: `llm_call_start`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -255,6 +274,16 @@ impl AuditEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_event_has_its_name_in_the_list_of_names() {
+        let arm = |line: &'static str| {
+            let (_, name) = line.trim().strip_prefix("AuditKind::")?.split_once("{ .. } => \"")?;
+            name.strip_suffix("\",")
+        };
+        let named: Vec<&str> = include_str!("audit.rs").lines().filter_map(arm).collect();
+        assert_eq!(named, AuditKind::NAMES);
+    }
 
     #[test]
     fn an_event_is_one_object_with_its_name_the_common_fields_and_its_own() {

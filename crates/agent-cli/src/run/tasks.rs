@@ -41,6 +41,9 @@ pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Vec<Task>, 
     };
     let skip = args.skip_bad_tasks.then_some(&skipped as &Skip<'_>);
     read(path, &mut tasks, skip)?;
+    if tasks.is_empty() && !quiet && !args.resume {
+        output::note(&format!("task file {} has no task: nothing is done", path.display()));
+    }
     Ok(tasks)
 }
 

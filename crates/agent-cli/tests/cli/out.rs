@@ -1,8 +1,8 @@
 //! The file of outcomes that is no file, and the one of a process that is refused the store.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{FLEET, Place, json, sleep, stderr, stdout};
+use crate::support::{FLEET, Place, json, signal, sleep, stderr, stdout};
 
 fn place_with(tasks: usize) -> Place {
     let place = Place::new();
@@ -79,4 +79,51 @@ fn a_process_that_is_refused_the_store_leaves_files_of_outcomes_as_they_were() {
     assert_eq!(place.read("torn.jsonl"), "{\"task_id\":\"1\"");
     let first = first.wait_with_output().unwrap();
     assert_eq!(json(&first)["tasks"]["completed"], 4);
+}
+
+/// A run of a hundred tasks whose outcomes are more than a pipe holds, and a reader of the pipe
+/// that reads when there is a file `go`; all agents have done their work.
+fn played_to_a_slow_reader() -> (Place, Child, Child) {
+    let place = place_with(100);
+    let text = "word ".repeat(800);
+    let mock = place.mock(&format!("[output]\ntext = \"{text}\"\ntokens = 90\n"));
+    assert!(Command::new("mkfifo").arg(place.path("fifo")).status().unwrap().success());
+    let wait = "exec 3<fifo; while [ ! -e go ]; do sleep 0.05; done; cat <&3";
+    let mut reader = Command::new("sh");
+    reader.args(["-c", wait]).current_dir(place.path(".")).stdout(Stdio::piped());
+    let reader = reader.spawn().unwrap();
+    let mut run = out_to(&place, &mock.url, "fifo", &[]);
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let live = place.path("store/audit-live.jsonl");
+    let live = || std::fs::read_to_string(&live).unwrap_or_default();
+    let done = || live().matches("llm_call_success").count();
+    let in_time = (0..600).any(|_| {
+        sleep(50);
+        done() == 100
+    });
+    if !in_time {
+        place.write("go", "");
+    }
+    assert!(in_time, "the agents stood still after {} calls", done());
+    (place, run, reader)
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_no_agent_and_loses_nothing() {
+    let (place, run, reader) = played_to_a_slow_reader();
+    place.write("go", "");
+    let lines = stdout(&reader.wait_with_output().unwrap());
+    assert_eq!(lines.lines().filter(|line| line.contains("\"completed\"")).count(), 100);
+    assert_eq!(run.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_run_that_waits_for_its_reader_alone_can_be_interrupted() {
+    let (place, run, reader) = played_to_a_slow_reader();
+    sleep(200);
+    signal(&run, "-INT");
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    place.write("go", "");
+    drop(reader.wait_with_output());
 }

@@ -121,3 +121,48 @@ fn a_key_that_the_provider_echoes_is_masked_wherever_the_answer_is_kept() {
     let secret = &KEY.as_bytes()["sk-ant-api03-".len()..KEY.len() - 4];
     assert!(!seen.windows(secret.len()).any(|window| window == secret), "the key is shown");
 }
+
+#[test]
+fn an_event_that_there_is_not_is_refused_and_the_nearest_is_named() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(1);
+    let mock = place.mock("");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    let audit = place.output(&["audit", "--store", "store", "--event", "llm_call_sucess"]);
+    assert_eq!(audit.status.code(), Some(2), "{}", stdout(&audit));
+    for word in ["--event", "llm_call_sucess", "'llm_call_success'", "prompt_truncated"] {
+        assert!(stderr(&audit).contains(word), "{word}: {}", stderr(&audit));
+    }
+    assert_eq!(events(&place, "llm_call_success").len(), 1);
+    // One that has not occurred is no mistake.
+    let none = place.output(&["audit", "--store", "store", "--event", "key_rotated"]);
+    assert_eq!((none.status.code(), stdout(&none).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_task_file_without_a_task_is_said_to_be_empty_and_is_no_failure() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.write("tasks.jsonl", "\n");
+    let mock = place.mock("");
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(json(&output)["tasks"]["total"], 0);
+    assert!(stderr(&output).contains("tasks.jsonl has no task"), "{}", stderr(&output));
+    let quiet = place.run(&mock.url, &["--quiet"]).output().unwrap();
+    assert!(!stderr(&quiet).contains("has no task"), "{}", stderr(&quiet));
+}
+
+#[test]
+fn a_budget_that_stops_the_run_is_told_once_however_many_workers_it_refuses() {
+    let place = Place::new();
+    let budget = "[[budget]]\nscope = \"project:web\"\nlimit = \"0.001\"\n\
+                  on_exhausted = \"stop_run\"\n";
+    place.write("fleet.toml", &format!("{}{budget}", FLEET.replace("count = 4", "count = 20")));
+    place.tasks(60);
+    let mock = place.mock("[latency]\nbase = \"50ms\"\n");
+    let output = place.run(&mock.url, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("budget used up").count(), 1, "{}", stderr(&output));
+}

@@ -77,3 +77,12 @@ fn a_dimension_that_stands_twice_is_refused_and_a_store_without_calls_has_a_tota
     let table = place.output(&["usage", "--by", "day", "--format", "table", "--store", "store"]);
     assert!(stdout(&table).contains("total"), "{}", stdout(&table));
 }
+
+#[test]
+fn without_a_word_on_rows_there_is_one_for_each_project() {
+    let place = played(12);
+    let usage = json(&place.output(&["usage", "--store", "store"]));
+    let by_project = json(&place.output(&["usage", "--store", "store", "--by", "project"]));
+    assert_eq!(usage, by_project);
+    assert_eq!(usage["rows"][0]["project_id"], "web", "{usage}");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{ActorContext, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
-use super::{Coordinator, FeedAll};
+use super::{Coordinator, FeedAll, Intake};
 use crate::audit::AuditKind;
 use crate::budget::BudgetNotice;
 use crate::record::Subject;
@@ -152,7 +152,10 @@ impl Handler<BudgetNotice> for Coordinator {
                 self.audit(event);
             }
             BudgetNotice::StopRun(no_room) => {
-                tracing::error!(scope = %no_room.scope, limit = %no_room.limit, "budget used up");
+                // Each worker that is refused says so; the run stops once.
+                if matches!(self.intake, Intake::Open) {
+                    tracing::error!(scope = %no_room.scope, limit = %no_room.limit, "budget used up");
+                }
                 self.close(Ended::Stopped);
                 self.tell_if_idle();
             }

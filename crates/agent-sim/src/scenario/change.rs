@@ -81,8 +81,18 @@ impl Change {
         &self.value
     }
 
-    fn toml(&self) -> Value {
-        self.value.parse().unwrap_or_else(|_| Value::from(self.value.as_str()))
+    fn toml(&self) -> Result<Value, ChangeError> {
+        if let Ok(value) = self.value.parse() {
+            return Ok(value);
+        }
+        let digits = self.value.trim_start_matches(['+', '-']);
+        if !digits.is_empty() && digits.chars().all(|it| it.is_ascii_digit() || it == '_') {
+            let (number, most) = (&self.value, i64::MAX);
+            return Err(self.wrong(format_args!(
+                "{number} is too large a number; write one of at most {most} on either side of 0"
+            )));
+        }
+        Ok(Value::from(self.value.as_str()))
     }
 
     fn wrong(&self, problem: impl fmt::Display) -> ChangeError {
@@ -95,7 +105,7 @@ impl Change {
         for part in way {
             at = self.step(at, part)?;
         }
-        *self.step(at, last)? = Item::Value(self.toml());
+        *self.step(at, last)? = Item::Value(self.toml()?);
         Ok(())
     }
 

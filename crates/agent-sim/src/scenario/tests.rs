@@ -95,3 +95,19 @@ fn a_change_that_leads_nowhere_says_where_it_ends() {
     }
     assert!("agent.0.count".parse::<Change>().is_err() && "a..b=1".parse::<Change>().is_err());
 }
+
+#[test]
+fn a_number_that_is_too_large_to_set_is_said_to_be_too_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    std::fs::write(&path, format!("{FLEET}[[task]]\nid = 1\n")).unwrap();
+    for number in ["99999999999999999999", "-99_999_999_999_999_999_999", "18446744073709551615"] {
+        let change = Change::new("run.seed", number).unwrap();
+        let message = Scenario::load(&path, &[change]).unwrap_err().to_string();
+        assert!(
+            message.starts_with(&format!("run.seed: {number} is too large a number")),
+            "{message}"
+        );
+        assert!(message.contains("9223372036854775807"), "{message}");
+    }
+}
