@@ -27,7 +27,7 @@ fn main() -> Result<(), Failure> {
         "idle" | "growth" | "inflight" | "crash" => crowd::run(&which),
         "http" => http::run(),
         "fidelity" => fidelity::run(),
-        "serve-scripted" => fidelity::serve(),
+        "serve-scripted" => fidelity::serve(&std::env::args().nth(2).unwrap_or_default()),
         "limits" => limits::run(),
         "store" => store::run(),
         "storm" => storm::run(),

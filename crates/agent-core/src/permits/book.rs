@@ -302,6 +302,7 @@ impl Permits {
             Limit::Requests => used("requests", pair.limit().requests),
             Limit::Input => used("input tokens", pair.limit().input),
             Limit::Output => used("output tokens", pair.limit().output),
+            Limit::Concurrency if pair.learns() => Hold::Unlearned { most: pair.concurrency() },
             Limit::Concurrency => Hold::InFlight { most: pair.concurrency() },
             Limit::Pause => Hold::Paused { until: until.unwrap_or(now) },
         };

@@ -103,11 +103,17 @@ impl Pair {
         amounts.fits(self.limit)
     }
 
+    /// Whether the number of attempts at once is low only because nothing is known yet of how many
+    /// tokens a request has.
+    pub(super) fn learns(&self) -> bool {
+        let limits_tokens = self.limit.input != u64::MAX || self.limit.output != u64::MAX;
+        limits_tokens && !self.learned && self.concurrency > PROBING
+    }
+
     /// How many attempts may be in flight.
     pub(super) fn concurrency(&self) -> u32 {
-        let limits_tokens = self.limit.input != u64::MAX || self.limit.output != u64::MAX;
-        let most = if limits_tokens && !self.learned { PROBING } else { f64::INFINITY };
-        self.concurrency.min(most).max(1.0) as u32
+        let most = if self.learns() { PROBING } else { self.concurrency };
+        most.max(1.0) as u32
     }
 
     pub(super) fn admits(&mut self, now: Timestamp, amounts: Amounts) -> Result<(), Blocked> {

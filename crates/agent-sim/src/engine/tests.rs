@@ -73,6 +73,10 @@ fn a_stricter_provider_refuses_until_its_headers_have_told_its_limit() {
     // All twenty leave at once; then those that were refused come back one after the other.
     assert!((10..20).contains(&run.rate_limited) && free.rate_limited == 0, "{run:?}");
     assert_eq!((run.completed, run.usage, run.cost), (20, free.usage, free.cost));
+    // Where no header tells it, others are refused later.
+    let silent = strict.replace("[retry]", "headers = false\n[retry]");
+    let later = simulate(&Scenario::parse(&format!("{silent}{text}")).unwrap(), 1).unwrap();
+    assert!(later.rate_limited > run.rate_limited, "{} {}", later.rate_limited, run.rate_limited);
 }
 
 #[test]

@@ -68,9 +68,11 @@ pub struct ProviderSpec {
     pub load: Option<(f64, Duration)>,
     /// What it admits of each model.
     pub limits: Limits,
+    /// Whether its answers say how much of that is left, as not every provider's do.
+    pub headers: bool,
 }
 
-const KEYS: [&str; 4] = ["latency", "latency_file", "load", "limits"];
+const KEYS: [&str; 5] = ["latency", "latency_file", "load", "limits", "headers"];
 
 /// Reads the table; where it says nothing of limits, the provider's are those of the fleet.
 pub(super) fn provider(
@@ -83,6 +85,7 @@ pub(super) fn provider(
         models: Catalogue::builtin(),
         load: None,
         limits: as_fleet(fleet),
+        headers: true,
     };
     let Some(field) = top.field("simulated") else { return Ok(default) };
     let table = field.section(&KEYS)?;
@@ -97,6 +100,7 @@ pub(super) fn provider(
         latency: table.or("latency", LatencyChoice::ByModel, |it| latency(it, &models))?,
         load: table.maybe("load", load)?,
         limits: table.or("limits", default.limits, limits)?,
+        headers: table.or("headers", default.headers, Field::boolean)?,
         models,
     })
 }

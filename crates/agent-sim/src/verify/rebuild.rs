@@ -128,7 +128,8 @@ fn scenario(
         false => Arc::new(builtin.with(&fleet.prices)?),
     };
     let latency = LatencyChoice::ByModel;
-    let provider = ProviderSpec { latency, models, load: None, limits: Limits::default() };
+    let provider =
+        ProviderSpec { latency, models, load: None, limits: Limits::default(), headers: true };
     Ok(Scenario {
         name: "past run".to_owned(),
         fleet,

@@ -232,6 +232,23 @@ fn what_others_use_is_held_whatever_we_had_under_way() {
 }
 
 #[test]
+fn who_waits_for_the_first_answer_to_tell_its_tokens_is_told_so() {
+    let (mut permits, call) = writes(100);
+    for _ in 0..8 {
+        granted(permits.ask(at(0), call.clone()));
+    }
+    let ninth = waits(permits.ask(at(0), Ask { deadline: at(5), ..call }));
+    let told = permits.admit(at(5));
+    let [(id, Err(error))] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(*id, ninth);
+    assert_eq!(
+        error.to_string(),
+        "no permit of model:small after 5s: 8 calls are in flight, the most until the first answer \
+         shows how many tokens a call takes"
+    );
+}
+
+#[test]
 fn what_was_left_more_than_a_minute_ago_holds_up_nobody() {
     let (mut permits, call) = writes(1_000);
     let long = granted(permits.ask(at(0), call));

@@ -141,7 +141,10 @@ impl World {
         let reserved = u64::from(max_tokens);
         let amounts = [1, ask.input - ask.cached, reserved].map(scaled);
         let admitted = self.limiter.admit(ACCOUNT, &model.name, amounts, now);
-        let limits = headers(&admitted.standings);
+        let limits = match self.spec.headers {
+            true => headers(&admitted.standings),
+            false => RateHeaders::default(),
+        };
         if let Some(refusal) = admitted.refusal {
             self.refused += 1;
             let error = refused(refusal.name, refusal.limit, refusal.wait, limits);
