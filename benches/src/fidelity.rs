@@ -121,7 +121,7 @@ fn compare(what: &str, text: &str) -> Result<(), Failure> {
     }
     println!("{what}: {ROUNDS} real runs against one in virtual time");
     println!(
-        "{:<16}{:>12}{:>12}{:>10}   real, least to most",
+        "{:<16}{:>12}{:>14}{:>10}   real, least to most",
         "", "virtual", "real, median", "differ"
     );
     let names = ["makespan ms", "mean ms", "p50 ms", "p95 ms", "429s"];
@@ -132,7 +132,7 @@ fn compare(what: &str, text: &str) -> Result<(), Failure> {
         let differ = if simulated == median { 0.0 } else { (simulated / median - 1.0) * 100.0 };
         let (least, most) = (of[0], of[ROUNDS - 1]);
         println!(
-            "{name:<16}{simulated:>12.1}{median:>12.1}{differ:>9.2}%   {least:.1} to {most:.1}"
+            "{name:<16}{simulated:>12.1}{median:>14.1}{differ:>9.2}%   {least:.1} to {most:.1}"
         );
     }
     Ok(())
