@@ -52,7 +52,10 @@ fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
     }
     let least = goal.min_success.unwrap_or(1.0);
     if success < least {
-        let rounded = |share: f64| super::rounded(share * 100.0).to_string();
+        let rounded = |share: f64| {
+            let tenths = libm::round(share * 1e3) as u128;
+            digits(tenths, 1)
+        };
         let [success, least] =
             apart([success, least], rounded, |share| (share * 100.0).to_string());
         lacks.push(format!("{success} % of its tasks complete, fewer than {least} %"));

@@ -30,8 +30,9 @@ impl Report {
         body.push_str(&cards::cards(self));
         body.push_str(&page::section(
             "What is in the way",
-            "How far each limit is used, and what a fifth more of it would change. Each line is a \
-             run of its own with the same random numbers.",
+            "How far each limit is used, on average (a budget: in its fullest window), and what a \
+             fifth more of it would change. Each line is a run of its own with the same random \
+             numbers.",
             &limits::html(self),
         ));
         body.push_str(&page::section("Over time", &over_time::about(self), &over_time::html(self)));

@@ -23,11 +23,7 @@ fn uses(report: &Report) -> String {
         vec![name, limit, format!("{bar}<span class=\"beside\">{share}</span>")]
     };
     let rows: Vec<Vec<String>> = report.uses.iter().map(row).collect();
-    table(
-        "Limits, and how far each is used: on average, and budgets in their fullest window",
-        &["Limit", "Allowed", "Used"],
-        &rows,
-    )
+    table("Limits, and how far each is used", &["Limit", "Allowed", "Used"], &rows)
 }
 
 /// Whose budget it is; where it has windows, that the fullest is told, and what all have spent.
