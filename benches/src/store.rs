@@ -74,7 +74,7 @@ fn call(n: u64) -> [Entry; 2] {
         provider: open.provider.clone(),
         subject,
     };
-    [Entry::AttemptOpened(open), Entry::AttemptClosed(record)]
+    [Entry::AttemptOpened(open.into()), Entry::AttemptClosed(record)]
 }
 
 /// Writes calls, so many at a time: the opening, unwaited, and the record, until it is durable.

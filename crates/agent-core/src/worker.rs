@@ -223,15 +223,18 @@ impl WorkerAgent {
     }
 }
 
-async fn perform(services: Arc<Services>, job: Job) -> Finish {
-    let began = services.clock.now();
-    job.tally(|tally| _ = tally.started.get_or_insert(began));
-    let result = match performance::answer(&services, &job).await {
-        Ok(answer) => Ok(Output::from(answer)),
-        Err(Ending::Failed(error)) => Err(error),
-        Err(Ending::Returned) => return Finish::Returned,
-    };
-    Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
+/// No `async fn`, which would hold what it is given twice.
+fn perform(services: Arc<Services>, job: Job) -> impl Future<Output = Finish> {
+    async move {
+        let began = services.clock.now();
+        job.tally(|tally| _ = tally.started.get_or_insert(began));
+        let result = match performance::answer(&services, &job).await {
+            Ok(answer) => Ok(Output::from(answer)),
+            Err(Ending::Failed(error)) => Err(error),
+            Err(Ending::Returned) => return Finish::Returned,
+        };
+        Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
+    }
 }
 
 // === Cancel ===

@@ -1,6 +1,7 @@
 //! After a panic: what the budget held is thrown away, and rebuilt from what is durable.
 
 use std::mem;
+use std::sync::Arc;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Supervised, WrapFuture};
 use futures_util::future::LocalBoxFuture;
@@ -23,7 +24,7 @@ pub(crate) struct Durable {
     /// The budgets, with what was spent; nothing is reserved in it.
     pub(crate) ledger: Ledger,
     /// Attempts that have left, or may leave at any moment.
-    pub(crate) open: Vec<OpenAttempt>,
+    pub(crate) open: Vec<Arc<OpenAttempt>>,
 }
 
 impl Durable {

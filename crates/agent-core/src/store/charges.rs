@@ -1,6 +1,7 @@
 //! What is durable of the money, for a budget that is built anew.
 
 use std::fmt;
+use std::sync::Arc;
 
 use actix::prelude::*;
 
@@ -49,7 +50,7 @@ impl Charges<'_> {
     }
 
     /// Attempts whose fate is open, oldest first.
-    pub(crate) fn open_attempts(&self) -> Vec<OpenAttempt> {
+    pub(crate) fn open_attempts(&self) -> Vec<Arc<OpenAttempt>> {
         self.0.live.open_attempts()
     }
 

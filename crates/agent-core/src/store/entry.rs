@@ -68,7 +68,7 @@ pub enum Entry {
         outcome: Arc<Outcome>,
     },
     /// An attempt is about to leave.
-    AttemptOpened(OpenAttempt),
+    AttemptOpened(Arc<OpenAttempt>),
     /// An attempt ended. Ignored where it is not open: each is accounted for once.
     AttemptClosed(UsageRecord),
     /// An attempt that was opened never left. Ignored where it is not open.
@@ -115,7 +115,7 @@ pub struct Recovered {
     /// The last run, where it has finished: nothing of it is left to do.
     pub finished: Option<UnfinishedRun>,
     /// Attempts whose fate is unknown, oldest first.
-    pub open_attempts: Vec<OpenAttempt>,
+    pub open_attempts: Vec<Arc<OpenAttempt>>,
 }
 
 /// A run; as a rule one that has not finished and was not discarded.

@@ -42,7 +42,7 @@ pub(crate) enum Line {
         run_id: Arc<str>,
         json: String,
     },
-    Opened(OpenAttempt),
+    Opened(Arc<OpenAttempt>),
     Closed(Closed),
     /// The submitter was told that it was not accepted.
     TaskWithdrawn {
@@ -120,7 +120,7 @@ impl Line {
 /// The journal so far, since the start of the last run.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
-    pub(crate) open: BTreeMap<(CallId, u32), OpenAttempt>,
+    pub(crate) open: BTreeMap<(CallId, u32), Arc<OpenAttempt>>,
     run: Option<Run>,
 }
 

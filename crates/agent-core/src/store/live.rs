@@ -14,7 +14,7 @@ use crate::task::TaskId;
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) run: Option<Arc<str>>,
-    pub(crate) open: Lookup<(CallId, u32), OpenAttempt>,
+    pub(crate) open: Lookup<(CallId, u32), Arc<OpenAttempt>>,
     pub(crate) tasks: Lookup<TaskId, OpenTask>,
 }
 
@@ -82,7 +82,7 @@ impl Live {
     }
 
     /// What is open, the oldest first.
-    pub(crate) fn open_attempts(&self) -> Vec<OpenAttempt> {
+    pub(crate) fn open_attempts(&self) -> Vec<Arc<OpenAttempt>> {
         let mut open: Vec<_> = self.open.values().cloned().collect();
         open.sort_by_key(|open| (open.at, open.call_id, open.attempt));
         open

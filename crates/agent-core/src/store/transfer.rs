@@ -99,7 +99,7 @@ impl Value {
                 Line::RunStarted { at, .. }
                 | Line::RunFinished { at, .. }
                 | Line::TaskAccepted { at, .. } => vec![at],
-                Line::Opened(open) => vec![&mut open.at],
+                Line::Opened(open) => vec![&mut Arc::make_mut(open).at],
                 _ => Vec::new(),
             },
             Value::Format(_) | Value::Meta(_) | Value::Rollup { .. } | Value::End(_) => Vec::new(),

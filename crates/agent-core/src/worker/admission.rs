@@ -95,7 +95,7 @@ impl Call<'_> {
                 Ok(answer) => break answer,
                 Err(acquire) => acquire,
             };
-            match limiter.send(acquire).await {
+            match Box::pin(limiter.send(acquire)).await {
                 Ok(answer) => break answer,
                 // It panicked while this waited, and comes back.
                 Err(MailboxError::Closed) if limiter.connected() => {}
@@ -139,7 +139,7 @@ impl Call<'_> {
                 Ok(money) => return Ok(Ok(money)),
                 Err(reserve) => reserve,
             };
-            match budget.send(reserve).await {
+            match Box::pin(budget.send(reserve)).await {
                 Ok(answer) => return Ok(answer),
                 // It panicked over the request, and comes back.
                 Err(MailboxError::Closed) if budget.connected() => {}

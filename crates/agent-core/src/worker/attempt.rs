@@ -28,7 +28,7 @@ pub(super) struct Waits {
 pub(super) struct Attempt<'a> {
     services: &'a Services,
     job: &'a Job,
-    open: OpenAttempt,
+    open: Arc<OpenAttempt>,
     max_tokens: u32,
     waits: Waits,
     money: Option<InFlight>,
@@ -48,7 +48,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn new(
         services: &'a Services,
         job: &'a Job,
-        open: OpenAttempt,
+        open: Arc<OpenAttempt>,
         max_tokens: u32,
         waits: Waits,
         money: InFlight,

@@ -1,6 +1,5 @@
 //! One call: permit, money, journal, attempt, settlement, record; again where it may be retried.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +81,8 @@ impl<'a> Call<'a> {
                 None => self.guard_cost(request).map(|()| None)?,
                 Some(family) => Some(Box::pin(self.hold_cost(request, family.tree())).await?),
             };
-            let admission = self.admit(attempt, request).await?;
+            // In boxes of their own: what is not in flight is no part of what is.
+            let admission = Box::pin(self.admit(attempt, request)).await?;
             let Some(attempted) = self.attempt(attempt, request, admission).await? else {
                 continue;
             };
@@ -124,9 +124,8 @@ impl<'a> Call<'a> {
         request: &Request,
         admission: Admission,
     ) -> Result<Option<Result<Answer, Failed>>, Ending> {
-        let Some(attempt) = self.depart(number, request, admission).await? else {
-            return Ok(None);
-        };
+        let departed = Box::pin(self.depart(number, request, admission)).await?;
+        let Some(attempt) = departed else { return Ok(None) };
         let (services, timeout) = (self.services, self.timeout(request));
         let (deadline, ends) = (self.job.assignment.deadline, services.clock.now() + timeout);
         self.step.until(deadline.min(ends));
@@ -169,7 +168,7 @@ impl<'a> Call<'a> {
         let services = self.services;
         // Dropped last: what is withdrawn from the journal is sent before what is given back.
         let Admission { permit, mut money, account } = admission;
-        let open = OpenAttempt {
+        let open = Arc::new(OpenAttempt {
             call_id: self.id,
             attempt: number,
             at: services.clock.now(),
@@ -177,12 +176,15 @@ impl<'a> Call<'a> {
             account: Arc::clone(&account),
             provider: Arc::clone(&services.provider),
             subject: Arc::clone(&self.job.subject),
-        };
+        });
         let opening = Opening::new(services, &open);
         let task_deadline = self.job.assignment.deadline;
-        let written = {
-            let journal = pin!(services.write(|| self.journal(&open, request)));
-            services.clock.timeout(task_deadline, journal).await
+        let written = match services.write_now(|| self.journal(&open, request)) {
+            Ok(written) => Ok(written),
+            Err(unwritten) => {
+                let journal = Box::pin(Services::write(unwritten));
+                services.clock.timeout(task_deadline, journal).await
+            }
         };
         if written.is_err() || task_deadline <= services.clock.now() {
             // Nothing has left: it is withdrawn, permit and money go back.
@@ -213,7 +215,7 @@ impl<'a> Call<'a> {
         Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
     }
 
-    fn journal(&self, open: &OpenAttempt, request: &Request) -> Vec<Entry> {
+    fn journal(&self, open: &Arc<OpenAttempt>, request: &Request) -> Vec<Entry> {
         let start = AuditKind::CallStart {
             task_title: redact(self.job.task().title()),
             max_tokens: request.max_tokens,
@@ -223,7 +225,7 @@ impl<'a> Call<'a> {
             timeout_ms: millis(self.timeout(request)),
         };
         let start = self.services.event(Some(self.id), &self.job.subject, start);
-        vec![Entry::AttemptOpened(open.clone()), start]
+        vec![Entry::AttemptOpened(Arc::clone(open)), start]
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.

@@ -40,10 +40,10 @@ pub(crate) struct Rules {
 }
 
 /// Whether entries are as durable as they will be.
-type Written = Result<(), StoreError>;
+pub(crate) type Written = Result<(), StoreError>;
 
 /// Entries that must be waited for, and whom to send them to.
-type Unwritten<'a> = (Vec<Entry>, &'a Addr<Store>);
+pub(crate) type Unwritten<'a> = (Vec<Entry>, &'a Addr<Store>);
 
 /// Where what happens is written down.
 #[derive(Debug, Clone)]
@@ -195,17 +195,9 @@ impl Services {
         }
     }
 
-    /// Writes entries, and waits until they are durable.
-    pub(crate) async fn write(
-        &self,
-        entries: impl FnOnce() -> Vec<Entry>,
-    ) -> Result<(), StoreError> {
-        match self.write_now(entries) {
-            Ok(written) => written,
-            Err((entries, store)) => {
-                store.send(Write { entries }).await.unwrap_or(Err(StoreError::Closed))
-            }
-        }
+    /// Writes what could not be written at once, and waits until it is durable.
+    pub(crate) async fn write((entries, store): Unwritten<'_>) -> Written {
+        store.send(Write { entries }).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// How many events of each kind a person should look at.

@@ -132,7 +132,7 @@ fn a_killed_run_is_found_again_with_what_its_tasks_have_spent() {
         let left = [accepted(9, at), accepted(8, at), Entry::AttemptOpened(open(8, at))];
         book.write(&left).unwrap();
         let mut retried = open(8, at);
-        retried.attempt = 2;
+        Arc::make_mut(&mut retried).attempt = 2;
         let closed = Entry::AttemptClosed(record(8, at));
         book.write(&[closed, Entry::AttemptOpened(retried.clone())]).unwrap();
 

@@ -37,8 +37,8 @@ pub(crate) fn subject(n: u64) -> Arc<Subject> {
     })
 }
 
-pub(crate) fn open(n: u64, at: Timestamp) -> OpenAttempt {
-    OpenAttempt {
+pub(crate) fn open(n: u64, at: Timestamp) -> Arc<OpenAttempt> {
+    Arc::new(OpenAttempt {
         call_id: call(n),
         attempt: 1,
         at,
@@ -46,7 +46,7 @@ pub(crate) fn open(n: u64, at: Timestamp) -> OpenAttempt {
         account: "sk-ant-***abcd".into(),
         provider: "anthropic".into(),
         subject: subject(n),
-    }
+    })
 }
 
 pub(crate) fn record(n: u64, opened_at: Timestamp) -> UsageRecord {

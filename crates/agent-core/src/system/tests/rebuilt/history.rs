@@ -100,7 +100,7 @@ impl Twins {
         let [one, other] = &mut granted;
         assert_eq!(one, other);
         if one.is_ok() {
-            self.write(Entry::AttemptOpened(open.clone())).await;
+            self.write(Entry::AttemptOpened(open.clone().into())).await;
             self.open.push(open);
         }
     }
@@ -214,7 +214,7 @@ fn what_was_recorded_under_an_older_name_of_a_model_counts_in_its_budget() {
             subject: Arc::new(Subject { run_id: RUN.into(), model, ..Subject::default() }),
         };
         let closed = record(&open, clock.now(), NanoUsd::from_dollars(2), NanoUsd::ZERO);
-        let entries = vec![Entry::AttemptOpened(open), Entry::AttemptClosed(closed)];
+        let entries = vec![Entry::AttemptOpened(open.into()), Entry::AttemptClosed(closed)];
         store.send(Write { entries }).await.unwrap().unwrap();
         let scope = "model:claude-sonnet-4-5".parse().unwrap();
         let specs = vec![BudgetSpec::new(scope, NanoUsd::from_dollars(5))];

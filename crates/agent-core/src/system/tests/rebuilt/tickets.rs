@@ -76,7 +76,7 @@ async fn ticket(budget: &Addr<Budget>, attempt: u32) -> Ticket {
 fn a_ticket_of_an_earlier_life_takes_nobodys_place() {
     VirtualClock::run(Timestamp::EPOCH, |clock| async move {
         let source = Box::new(|| {
-            let durable = Durable { ledger: ledger(), open: vec![open()] };
+            let durable = Durable { ledger: ledger(), open: vec![open().into()] };
             Box::pin(std::future::ready(Some(durable))) as LocalBoxFuture<'static, _>
         });
         let notices = Deaf.start().recipient();
