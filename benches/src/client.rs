@@ -16,6 +16,8 @@ pub(crate) struct InProcess {
     clock: Clock,
     after: Duration,
     storm: Option<Storm>,
+    /// When the latest call began, in nanoseconds.
+    latest: Arc<AtomicU64>,
 }
 
 /// Calls of one model panic until a moment.
@@ -32,7 +34,13 @@ pub(crate) struct Storm {
 impl InProcess {
     /// Answers after so long; at once where that is nothing.
     pub(crate) fn after(after: Duration) -> InProcess {
-        InProcess { clock: Clock::real(), after, storm: None }
+        InProcess { clock: Clock::real(), after, storm: None, latest: Arc::default() }
+    }
+
+    /// Tells when the latest call began, whoever holds it.
+    pub(crate) fn latest(&self) -> impl Fn() -> Timestamp + use<> {
+        let latest = Arc::clone(&self.latest);
+        move || Timestamp::from_nanos(latest.load(Ordering::Relaxed))
     }
 
     pub(crate) fn storm(self, storm: Storm) -> InProcess {
@@ -49,6 +57,7 @@ impl LlmClient for InProcess {
             let storm = self.storm.as_ref().filter(|storm| storm.model == request.model);
             let after = storm.map_or(self.after, |storm| storm.call);
             if !after.is_zero() {
+                self.latest.store(self.clock.now().nanos(), Ordering::Relaxed);
                 self.clock.sleep(after).await;
             }
             if let Some(storm) = storm.filter(|storm| self.clock.now() < storm.ends) {

@@ -88,7 +88,9 @@ async fn growth() -> Result<(), Failure> {
 /// Calls in flight at once.
 async fn inflight() -> Result<(), Failure> {
     const CALLS: u32 = 100_000;
-    let builder = system(InProcess::after(Duration::from_secs(1)), clerks(CALLS)?)?;
+    let client = InProcess::after(Duration::from_secs(1));
+    let latest = client.latest();
+    let builder = system(client, clerks(CALLS)?)?;
     let builder = builder.max_open_tasks(CALLS as usize);
     let builder = builder.eager_workers(CALLS as usize, Duration::from_secs(3_600));
     let system = builder.start().await?;
@@ -101,6 +103,7 @@ async fn inflight() -> Result<(), Failure> {
             Clock::real().sleep(Duration::from_millis(20)).await;
         }
     };
+    let began = Clock::real().now();
     let work = measure(play_well(&system, CALLS));
     let (took, played) = tokio::select! {
         done = work => done,
@@ -109,8 +112,11 @@ async fn inflight() -> Result<(), Failure> {
     played?;
     let bytes = most.saturating_sub(before) / u64::from(CALLS);
     let (wall, cpu) = (took.wall.as_secs_f64(), took.cpu.as_secs_f64());
+    let ramp = latest().since(began).as_secs_f64();
     println!(
-        "{CALLS} calls of 1 s at once: {wall:.2} s wall, {cpu:.2} s CPU, {bytes} bytes a call"
+        "{CALLS} calls of 1 s at once: {wall:.2} s wall, {:.2} s beyond the ramp of {ramp:.2} s until \
+         the last had begun; {cpu:.2} s CPU, {bytes} bytes a call",
+        wall - ramp
     );
     system.finish().await;
     Ok(())

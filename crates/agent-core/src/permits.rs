@@ -177,15 +177,6 @@ pub enum Hold {
         /// How many may be; adapts to the provider.
         most: u32,
     },
-    /// No answer has shown yet how many tokens a call takes, which the limits are in: until then few
-    /// are in flight.
-    #[error(
-        "{most} calls are in flight, the most until the first answer shows how many tokens a call takes"
-    )]
-    Unlearned {
-        /// How many may be.
-        most: u32,
-    },
     /// The provider has refused calls, and is left alone.
     #[error("paused by the provider until {until}")]
     Paused {

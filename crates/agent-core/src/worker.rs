@@ -197,7 +197,19 @@ impl WorkerAgent {
     /// The default performance, with nothing around it.
     fn perform(&self, job: Job, cancel: AbortRegistration, ctx: &mut Context<Self>) {
         let standing = Arc::clone(&job.assignment.standing);
-        let work = Abortable::new(perform(Arc::clone(&self.role.services), job), cancel);
+        let services = Arc::clone(&self.role.services);
+        // An `async fn` would hold what it is given twice.
+        let work = async move {
+            let began = services.clock.now();
+            job.tally(|tally| _ = tally.started.get_or_insert(began));
+            let result = match performance::answer(&services, &job).await {
+                Ok(answer) => Ok(Output::from(answer)),
+                Err(Ending::Failed(error)) => Err(error),
+                Err(Ending::Returned) => return Finish::Returned,
+            };
+            Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
+        };
+        let work = Abortable::new(work, cancel);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
             let free_at = standing.tally().worker_free_at;
             this.finish(free_at, ending.unwrap_or(Finish::Cancelled));
@@ -220,20 +232,6 @@ impl WorkerAgent {
             let free_at = standing.tally().worker_free_at;
             this.finish(free_at, ending);
         }));
-    }
-}
-
-/// No `async fn`, which would hold what it is given twice.
-fn perform(services: Arc<Services>, job: Job) -> impl Future<Output = Finish> {
-    async move {
-        let began = services.clock.now();
-        job.tally(|tally| _ = tally.started.get_or_insert(began));
-        let result = match performance::answer(&services, &job).await {
-            Ok(answer) => Ok(Output::from(answer)),
-            Err(Ending::Failed(error)) => Err(error),
-            Err(Ending::Returned) => return Finish::Returned,
-        };
-        Finish::Ended(Arc::new(job.outcome(services.clock.now(), result)))
     }
 }
 

@@ -217,12 +217,11 @@ impl Permits {
 
     fn grant(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> Grant {
         let id = GrantId(self.number());
-        let amounts = amounts(&waiter.ask);
         let worker = waiter.worker;
         let limit = &waiter.ask.worker_limit;
         self.logs[worker].take(now);
         let worker_free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
-        let key = self.places[place].pair.take(now, amounts);
+        let (key, amounts) = self.places[place].pair.take(now, amounts(&waiter.ask));
         self.granted.insert(id, Granted { place, worker, called_at: now, key, amounts });
         Grant { id, at: now, waited: now.since(waiter.since), worker_free_at }
     }
@@ -302,7 +301,6 @@ impl Permits {
             Limit::Requests => used("requests", pair.limit().requests),
             Limit::Input => used("input tokens", pair.limit().input),
             Limit::Output => used("output tokens", pair.limit().output),
-            Limit::Concurrency if pair.learns() => Hold::Unlearned { most: pair.concurrency() },
             Limit::Concurrency => Hold::InFlight { most: pair.concurrency() },
             Limit::Pause => Hold::Paused { until: until.unwrap_or(now) },
         };

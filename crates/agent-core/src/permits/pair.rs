@@ -9,8 +9,9 @@ use super::{Headroom, ProviderLimits, RateHeaders};
 use crate::clock::Timestamp;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
-/// Attempts at once while nothing is known of how many tokens a request has.
-const PROBING: f64 = 8.0;
+/// While no answer has shown how many tokens a request has, its input counts so many times: it is
+/// estimated as a token for three bytes, and no tokenizer makes more of them than bytes.
+const UNSURE: u64 = 3;
 /// Least time between two decreases of concurrency: one congestion is one signal.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
 
@@ -103,20 +104,22 @@ impl Pair {
         amounts.fits(self.limit)
     }
 
-    /// Whether the number of attempts at once is low only because nothing is known yet of how many
-    /// tokens a request has.
-    pub(super) fn learns(&self) -> bool {
-        let limits_tokens = self.limit.input != u64::MAX || self.limit.output != u64::MAX;
-        limits_tokens && !self.learned && self.concurrency > PROBING
-    }
-
     /// How many attempts may be in flight.
     pub(super) fn concurrency(&self) -> u32 {
-        let most = if self.learns() { PROBING } else { self.concurrency };
-        most.max(1.0) as u32
+        self.concurrency.max(1.0) as u32
     }
 
-    pub(super) fn admits(&mut self, now: Timestamp, amounts: Amounts) -> Result<(), Blocked> {
+    /// What a request counts for, as long as its own answer has not told it.
+    fn counted(&self, asked: Amounts) -> Amounts {
+        if self.learned {
+            return asked;
+        }
+        // One that could be too large for the whole limit goes all the same, alone.
+        Amounts { input: asked.input.saturating_mul(UNSURE).min(self.limit.input), ..asked }
+    }
+
+    pub(super) fn admits(&mut self, now: Timestamp, asked: Amounts) -> Result<(), Blocked> {
+        let amounts = self.counted(asked);
         if self.paused_until > now {
             return Err(Blocked { until: Some(self.paused_until), by: Limit::Pause });
         }
@@ -143,7 +146,9 @@ impl Pair {
         Err(Blocked { until, by })
     }
 
-    pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
+    /// Takes what `asked` counts for; answers what that is.
+    pub(super) fn take(&mut self, now: Timestamp, asked: Amounts) -> (EntryKey, Amounts) {
+        let amounts = self.counted(asked);
         self.in_flight += 1;
         let key = self.window.take(now, amounts);
         self.peaks.note(now, self.window.ours(now));
@@ -152,7 +157,7 @@ impl Pair {
             // Any other attempt goes only when nothing is left to find out.
             Probe::Over | Probe::Sent(..) => Probe::Over,
         };
-        key
+        (key, amounts)
     }
 
     /// What was taken under `key` counts from `now` on.

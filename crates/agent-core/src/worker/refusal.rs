@@ -90,9 +90,7 @@ pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKin
         PermitError::WaitExceeded { scope, hold, waited, retry_after } => {
             let (limit, window) = match hold {
                 Hold::Used { limit, window, .. } => (*limit, *window),
-                Hold::InFlight { most } | Hold::Unlearned { most } => {
-                    (u64::from(*most), Duration::ZERO)
-                }
+                Hold::InFlight { most } => (u64::from(*most), Duration::ZERO),
                 // None until it is over.
                 Hold::Paused { .. } => (0, retry_after.unwrap_or_default()),
                 Hold::InLine => (0, Duration::ZERO),

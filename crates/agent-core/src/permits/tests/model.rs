@@ -134,10 +134,14 @@ impl Model {
     }
 
     pub(super) fn concurrency(&self, pair: usize) -> usize {
-        let Pair { limit, at_once, learned, .. } = &self.pairs[pair];
-        let tokens_are_limited = limit[1] != u64::MAX || limit[2] != u64::MAX;
-        let most = if tokens_are_limited && !learned { at_once.min(8.0) } else { *at_once };
-        most.max(1.0) as usize
+        self.pairs[pair].at_once.max(1.0) as usize
+    }
+
+    /// What a request counts for: its input three times before any answer, and at most the limit.
+    fn counted(&self, pair: usize, wants: Sums) -> Sums {
+        let Pair { limit, learned, .. } = &self.pairs[pair];
+        let input = if *learned { wants[1] } else { (3 * wants[1]).min(limit[1]) };
+        [wants[0], input, wants[2]]
     }
 
     pub(super) fn has_room(&self, pair: usize, at: u64, wants: Sums) -> bool {
@@ -145,7 +149,7 @@ impl Model {
         *paused <= at
             && !matches!(probe, Probe::Sent(_, sent) if at < sent + 2 * SECOND)
             && self.in_flight(pair) < self.concurrency(pair)
-            && within(plus(self.used(pair, at), wants), *limit)
+            && within(plus(self.used(pair, at), self.counted(pair, wants)), *limit)
     }
 
     pub(super) fn may_call(&self, worker: usize, at: u64) -> bool {
@@ -204,6 +208,7 @@ impl Model {
             let sent = Probe::Sent(self.calls.len(), self.now);
             self.pairs[pair].probe = if due { sent } else { Probe::Over };
         }
+        let wants = self.counted(pair, wants);
         self.calls.push(Some(Call {
             id: None,
             pair,
