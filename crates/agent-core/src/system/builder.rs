@@ -196,8 +196,8 @@ impl AgentSystemBuilder {
         self
     }
 
-    /// Keeps nothing: each entry that would be written is shown to `observer`, on the actors'
-    /// thread and in the order of their writing. There is no usage to be asked for, and a budget
+    /// Keeps nothing: each entry that would be written is shown to `observer` in the order of their
+    /// writing, on the thread of whoever writes it, who waits for it. There is no usage to be asked for, and a budget
     /// that panics comes back empty; so it is for simulations, not for money. Default: as with
     /// [`store`](AgentSystemBuilder::store).
     pub fn observe(
