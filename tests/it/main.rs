@@ -9,6 +9,7 @@ mod fate;
 mod fidelity;
 mod groups;
 mod held_up;
+mod host;
 mod invariants;
 mod lazy;
 mod licences;

@@ -273,7 +273,8 @@ impl AgentSystem {
         self.shutdown(Ended::Interrupted, self.grace).await
     }
 
-    /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own.
+    /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own. All three need the
+    /// timers of the caller's runtime (`enable_time`).
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
         self.places.close();
         let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(how);

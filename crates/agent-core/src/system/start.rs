@@ -115,7 +115,8 @@ impl Drop for Thread {
 pub(super) async fn start(mut builder: AgentSystemBuilder) -> Result<AgentSystem, StartError> {
     check(&builder)?;
     name_models(&mut builder);
-    if actix::System::try_current().is_some() {
+    // A system that has ended is still the current one of the thread that it was on.
+    if actix::Arbiter::try_current().is_some_and(|arbiter| arbiter.alive()) {
         return start_here(builder, None);
     }
     let (stop, stopped) = oneshot::channel();
