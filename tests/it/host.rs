@@ -102,20 +102,18 @@ impl Neighbour {
         (Neighbour(ask), thread::Builder::new().spawn(run).unwrap())
     }
 
-    /// An actix system, which answers from an arbiter beside its main one.
+    /// An actix system of its own, which lives as long as it is asked.
     fn actix() -> (Neighbour, thread::JoinHandle<()>) {
         let (ask, asked) = mpsc::unbounded_channel();
-        let run = move || {
-            actix::System::new().block_on(async move {
-                let (arbiter, (end, ended)) = (Arbiter::new(), oneshot::channel());
-                arbiter.spawn(async move {
-                    Neighbour::echo(asked).await;
-                    end.send(()).unwrap();
-                });
-                ended.await.unwrap();
-            });
-        };
+        let run = move || actix::System::new().block_on(Neighbour::echo(asked));
         (Neighbour(ask), thread::Builder::new().spawn(run).unwrap())
+    }
+
+    /// An arbiter of the actix system on this thread.
+    fn arbiter() -> Neighbour {
+        let (ask, asked) = mpsc::unbounded_channel();
+        assert!(Arbiter::new().spawn(Neighbour::echo(asked)));
+        Neighbour(ask)
     }
 
     async fn is_there(&self, number: u32) {
@@ -174,10 +172,11 @@ fn the_hosts_panic_hook_and_its_other_runtimes_are_left_alone() {
         panic::set_hook(hook);
         let (tokio, tokio_thread) = Neighbour::plain_tokio();
         let (actix, actix_thread) = Neighbour::actix();
-        let neighbours = [tokio, actix];
+        let mut neighbours = vec![tokio, actix];
 
         // On the host's own actix system, which goes on without its guest.
         actix::System::new().block_on(async {
+            neighbours.push(Neighbour::arbiter());
             a_guest(&neighbours).await;
             assert_eq!(actix::spawn(async { 7 }).await.unwrap(), 7);
         });
