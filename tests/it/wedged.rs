@@ -194,6 +194,15 @@ fn who_waits_for_long_and_moves_is_not_wedged() {
         is_left_alone("ticks", building(&clock, &client, ticks), 120 * MINUTE, &clock).await;
 
         let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let sleeps = agent(1).behaviour(|| {
+            Does(async |scene: &Scene, task: &Task| {
+                scene.sleep(120 * MINUTE).await;
+                scene.answer(task).await
+            })
+        });
+        is_left_alone("sleeps", building(&clock, &client, sleeps), 120 * MINUTE, &clock).await;
+
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let dear = BudgetSpec {
             window: Window::Hour,
             on_exhausted: OnExhausted::Wait,
@@ -207,6 +216,31 @@ fn who_waits_for_long_and_moves_is_not_wedged() {
         });
         let waits = system(&clock, &client).agent(spends).budget(dear);
         is_left_alone("waits for money", waits, 50 * MINUTE, &clock).await;
+    });
+}
+
+#[test]
+fn who_hangs_after_a_sleep_is_wedged_as_long_after_it_as_anybody() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let times = Arc::new(AtomicU32::new(0));
+        let sleeps = agent(1).behaviour(move || {
+            let times = Arc::clone(&times);
+            Does(async move |scene: &Scene, task: &Task| {
+                if times.fetch_add(1, Ordering::SeqCst) == 0 {
+                    scene.sleep(20 * MINUTE).await;
+                    pending::<()>().await;
+                }
+                scene.answer(task).await
+            })
+        });
+        let system = building(&clock, &client, sleeps).start().await.unwrap();
+        let mut lives = system.lifecycle();
+        let began = clock.now();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        let took = clock.now().since(began);
+        assert!(took > 25 * MINUTE && took < 27 * MINUTE, "{took:?}");
+        assert_eq!(told(&mut lives), ["wedged clerk-1 true", "requeued 1", "restarted clerk-1"]);
     });
 }
 

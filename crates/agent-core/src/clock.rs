@@ -177,6 +177,15 @@ impl Clock {
         }
     }
 
+    /// Timers of virtual time that are armed and have not fired.
+    #[cfg(test)]
+    pub(crate) fn armed(&self) -> usize {
+        match &self.0 {
+            Kind::Real { .. } => 0,
+            Kind::Virtual(clock) => clock.armed(),
+        }
+    }
+
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {

@@ -47,8 +47,9 @@ pub struct Supervision {
     /// A worker at whose task nothing has moved for so long, beyond the moment by which the step
     /// under way must have ended, is wedged: it is stopped and replaced. Default: `"5m"`.
     ///
-    /// A call bounds itself; a behaviour's own code moves where it is polled. Less than what it may
-    /// wait for without being polled takes it for wedged while it works.
+    /// Calls, sub-agents and [`Scene::sleep`](crate::agent::Scene::sleep) bound themselves. All else
+    /// that a behaviour waits for must have it polled within this time, or it is taken for wedged
+    /// while it works: a long wait of its own needs a heartbeat, or a longer `wedged_after`.
     #[serde(with = "human_duration")]
     pub wedged_after: Duration,
 }

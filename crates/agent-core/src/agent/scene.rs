@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -39,7 +40,14 @@ impl Scene {
         self.backstage.deadline()
     }
 
-    /// The system's clock: waits on it are right in virtual time too.
+    /// Waits for `duration`. As long as it does, the worker is not taken for wedged, however long
+    /// that is.
+    pub async fn sleep(&self, duration: Duration) {
+        self.backstage.sleep(duration).await;
+    }
+
+    /// The system's clock: waits on it are right in virtual time too. A wait in one piece that may
+    /// be longer than [`wedged_after`](Supervision::wedged_after) belongs to [`sleep`](Scene::sleep).
     pub fn clock(&self) -> &Clock {
         self.backstage.clock()
     }
@@ -137,6 +145,7 @@ pub(crate) trait Backstage {
     fn name(&self) -> &str;
     fn deadline(&self) -> Timestamp;
     fn clock(&self) -> &Clock;
+    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()>;
     fn opening(&self, task: &Task) -> Result<Request, TaskError>;
     fn complete(&self, request: Request) -> LocalBoxFuture<'_, Result<Answer, TaskError>>;
     /// Notes that a tool runs, until what it returns is dropped.

@@ -24,6 +24,7 @@ mod limited;
 mod rebuilt;
 mod shared;
 mod tool;
+mod wakes;
 
 /// A provider that answers when it is let.
 #[derive(Debug, Clone, Default)]

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -19,6 +20,7 @@ use crate::worker::crew::Crew;
 use crate::worker::halts::{Halt, Halts};
 use crate::worker::job::Job;
 use crate::worker::performance;
+use crate::worker::progress::Step;
 use crate::worker::services::Services;
 
 /// One performance, seen from behind. Dropped, it ends the sub-agents.
@@ -103,6 +105,15 @@ impl agent::Backstage for Backstage {
 
     fn clock(&self) -> &Clock {
         &self.services.clock
+    }
+
+    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let clock = &self.services.clock;
+            let until = clock.now() + duration;
+            let _step = Step::new(&*self.job.assignment.standing, until);
+            clock.sleep_until(until).await;
+        })
     }
 
     fn opening(&self, task: &Task) -> Result<Request, TaskError> {
