@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
@@ -42,6 +42,7 @@ impl Standing {
 
     /// It is given to one of the actors of a worker.
     pub(crate) fn give(&self, worker: WorkerIndex, life: u32) {
+        self.progress.begin_anew();
         self.hands.store(given(worker, life), Ordering::Release);
     }
 
@@ -67,24 +68,32 @@ impl Standing {
     }
 }
 
-/// The steps that are under way for a task: its calls, and pauses of its sub-agents.
+/// The steps that are under way for a task: its calls, sleeps, and pauses of its sub-agents.
 ///
 /// Each figure by itself is right at any moment; who reads them all may see a step that has just
 /// begun without its end. That is later than any that has passed, so nothing is taken for late that
 /// is not.
+///
+/// They count from when the task was last given out: one that was replaced on a thread that is held
+/// up cannot end its steps, and they are nothing to the next.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// By when they must have ended, in nanoseconds; where there are none, when something moved last.
     due: AtomicU64,
-    steps: AtomicU32,
-    /// Those of them that may take as long as the task may, which is as long as it takes.
-    endless: AtomicU32,
+    /// How many there are, how many of them may take as long as the task may, which is as long as
+    /// it takes, and how often the task was given out.
+    under_way: AtomicU64,
 }
+
+/// Units of [`Progress::under_way`].
+const STEP: u64 = 1;
+const ENDLESS: u64 = 1 << 20;
+const HAND: u64 = 1 << 40;
 
 impl Progress {
     /// By when something must have moved.
     pub(crate) fn due(&self) -> Timestamp {
-        match self.endless.load(Ordering::Relaxed) {
+        match self.under_way() % HAND / ENDLESS {
             0 => Timestamp::from_nanos(self.due.load(Ordering::Relaxed)),
             _ => Timestamp::NEVER,
         }
@@ -95,10 +104,25 @@ impl Progress {
         self.set(now, 0);
     }
 
+    fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// It is in other hands: none of the steps that are under way counts any more.
+    fn begin_anew(&self) {
+        self.change(|under_way| Some((under_way / HAND).wrapping_add(1).wrapping_mul(HAND)));
+        self.due.store(0, Ordering::Relaxed);
+    }
+
+    fn change(&self, change: impl Fn(u64) -> Option<u64>) {
+        // An error means that there is nothing to be changed.
+        _ = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
     /// Sets when steps must have ended, where no more than `mine` are under way; others may need
     /// longer.
-    fn set(&self, until: Timestamp, mine: u32) {
-        if self.steps.load(Ordering::Relaxed) <= mine {
+    fn set(&self, until: Timestamp, mine: u64) {
+        if self.under_way() % ENDLESS <= mine {
             self.due.store(until.nanos(), Ordering::Relaxed);
         } else {
             self.due.fetch_max(until.nanos(), Ordering::Relaxed);
@@ -117,35 +141,48 @@ impl fmt::Debug for Progress {
 #[must_use = "a step ends where it is dropped"]
 pub(crate) struct Step<S: Deref<Target = Standing>> {
     standing: S,
+    /// The hand that the task was in when it began.
+    hand: u64,
     is_endless: bool,
 }
 
 impl<S: Deref<Target = Standing>> Step<S> {
     /// Begins a step that must have ended at `until`.
     pub(crate) fn new(standing: S, until: Timestamp) -> Step<S> {
-        standing.progress.steps.fetch_add(1, Ordering::Relaxed);
-        let mut step = Step { standing, is_endless: false };
+        let hand = standing.progress.under_way.fetch_add(STEP, Ordering::Relaxed) / HAND;
+        let mut step = Step { standing, hand, is_endless: false };
         step.until(until);
         step
     }
 
     /// From now on it must have ended at `until`.
     pub(crate) fn until(&mut self, until: Timestamp) {
-        let progress = &self.standing.progress;
         let is_endless = until == Timestamp::NEVER;
         if is_endless && !self.is_endless {
-            progress.endless.fetch_add(1, Ordering::Relaxed);
+            self.count(|under_way| under_way + ENDLESS);
         }
         if !is_endless {
-            progress.set(until, 1);
+            if self.counts(self.standing.progress.under_way()) {
+                self.standing.progress.set(until, 1);
+            }
             self.end_endless();
         }
         self.is_endless = is_endless;
     }
 
+    /// Whether the task is in the same hand still.
+    fn counts(&self, under_way: u64) -> bool {
+        under_way / HAND == self.hand
+    }
+
+    fn count(&self, change: impl Fn(u64) -> u64) {
+        let progress = &self.standing.progress;
+        progress.change(|under_way| self.counts(under_way).then(|| change(under_way)));
+    }
+
     fn end_endless(&self) {
         if self.is_endless {
-            self.standing.progress.endless.fetch_sub(1, Ordering::Relaxed);
+            self.count(|under_way| under_way - ENDLESS);
         }
     }
 }
@@ -153,7 +190,7 @@ impl<S: Deref<Target = Standing>> Step<S> {
 impl<S: Deref<Target = Standing>> Drop for Step<S> {
     fn drop(&mut self) {
         self.end_endless();
-        self.standing.progress.steps.fetch_sub(1, Ordering::Relaxed);
+        self.count(|under_way| under_way - STEP);
     }
 }
 
@@ -197,6 +234,33 @@ mod tests {
         assert!(!standing.begin(7, 2));
         standing.give(8, 1);
         assert!(!standing.begin(7, 2) && standing.begin(8, 1));
+    }
+
+    #[test]
+    fn what_a_worker_that_was_replaced_still_holds_is_nothing_to_the_next() {
+        let standing = Standing::default();
+        let due = || standing.progress().due();
+        standing.give(0, 1);
+        let mut left = Step::new(&standing, Timestamp::NEVER);
+        let also = Step::new(&standing, at(99));
+        standing.give(1, 1);
+        assert_eq!(due(), Timestamp::EPOCH);
+        standing.progress().moved(at(1));
+        assert_eq!(due(), at(1));
+        let mut step = Step::new(&standing, at(60));
+        // Its thread goes on, for as long as it takes to be told that it is over.
+        left.until(at(90));
+        left.until(Timestamp::NEVER);
+        assert_eq!(due(), at(60));
+        step.until(Timestamp::NEVER);
+        drop(left);
+        assert_eq!(due(), Timestamp::NEVER);
+        step.until(at(20));
+        drop(also);
+        assert_eq!(due(), at(20));
+        drop(step);
+        standing.progress().moved(at(21));
+        assert_eq!(due(), at(21));
     }
 
     #[test]
