@@ -4,6 +4,7 @@
 //! actor's future and polls it under `catch_unwind`; after a panic it drops what the actor was
 //! doing at once, so that money and permits go back, pauses, and goes on with the next message.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
-use actix::{Actor, Addr, AsyncContext, Context, Supervised};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
 use futures_util::future::LocalBoxFuture;
 
 use crate::clock::Clock;
@@ -63,6 +64,19 @@ where
     let address = ctx.address();
     let running = Some(ctx.into_future(actor));
     (address, Guard { running, watcher, pause: None })
+}
+
+thread_local! {
+    /// Why the actor that runs now has crashed.
+    static CRASH: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Has an actor under a guard crash for `reason`, as if it had panicked, once it returns to its
+/// guard: a panic that was caught further up needs no second unwinding, which is what costs most of
+/// a restart.
+pub(crate) fn crash<A: Actor<Context = Context<A>>>(reason: String, ctx: &mut Context<A>) {
+    CRASH.set(Some(reason));
+    ctx.terminate();
 }
 
 struct Guard<A: Actor<Context = Context<A>>, W> {
@@ -125,10 +139,10 @@ where
             this.watcher.runs(true);
             let polled = panics::contain(|| Pin::new(running).poll(cx));
             this.watcher.runs(false);
-            match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) => return this.end(),
-                Err(reason) => {
+            match (polled, CRASH.take()) {
+                (Ok(Poll::Pending), None) => return Poll::Pending,
+                (Ok(Poll::Ready(())), None) => return this.end(),
+                (Err(reason), _) | (Ok(_), Some(reason)) => {
                     if this.panicked(&reason).is_ready() {
                         return Poll::Ready(());
                     }

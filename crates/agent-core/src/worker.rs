@@ -28,6 +28,7 @@ use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 
 use crate::agent::{AgentSpec, Factory, Output};
 use crate::clock::Timestamp;
+use crate::guard;
 use crate::task::Outcome;
 use crate::worker::call::Ending;
 use crate::worker::crew::Crew;
@@ -227,10 +228,13 @@ impl WorkerAgent {
         let standing = Arc::clone(&job.assignment.standing);
         let player = self.player.take();
         let work = play::play(Arc::clone(&self.role.services), factory, player, job, cancel);
-        ctx.spawn(work.into_actor(self).map(move |(ending, player), this, _ctx| {
-            this.player = player;
-            let free_at = standing.tally().worker_free_at;
-            this.finish(free_at, ending);
+        ctx.spawn(work.into_actor(self).map(move |played, this, ctx| match played {
+            Ok((ending, player)) => {
+                this.player = player;
+                let free_at = standing.tally().worker_free_at;
+                this.finish(free_at, ending);
+            }
+            Err(reason) => guard::crash(reason, ctx),
         }));
     }
 }

@@ -1,7 +1,6 @@
 //! A behaviour at work on one task: under its deadline, until it is cancelled or told to halt.
 
 use std::future::{Future, pending, poll_fn};
-use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,21 +34,21 @@ enum End {
 /// Has a behaviour perform a task: `player`, or one that is made now. It is given back where its
 /// performance came to its end.
 ///
-/// # Panics
+/// # Errors
 ///
-/// Where user code does. Its sub-agents have ended then, and its behaviour is gone.
+/// What user code panicked with. Its sub-agents have ended then, and its behaviour is gone.
 pub(super) async fn play(
     services: Arc<Services>,
     factory: Factory,
     player: Option<Player>,
     job: Job,
     cancel: AbortRegistration,
-) -> (Finish, Option<Player>) {
+) -> Result<(Finish, Option<Player>), String> {
     let clock = services.clock.clone();
     let began = clock.now();
     job.tally(|tally| _ = tally.started.get_or_insert(began));
     if let Err(error) = performance::check_deadline(&services, &job) {
-        return (Finish::Ended(Arc::new(job.outcome(began, Err(error)))), player);
+        return Ok((Finish::Ended(Arc::new(job.outcome(began, Err(error)))), player));
     }
     let mut player = player.unwrap_or_else(|| Contained::new(factory.make()));
     let (task, deadline) = (Arc::clone(&job.assignment.task), job.assignment.deadline);
@@ -90,7 +89,7 @@ pub(super) async fn play(
     let ended = |result| Finish::Ended(Arc::new(job.outcome(clock.now(), result)));
     let (finish, crash) = match end {
         End::Performed(result) => match dropped {
-            None => return (ended(result), Some(player)),
+            None => return Ok((ended(result), Some(player))),
             crash => (ended(result), crash),
         },
         End::Panicked(reason) | End::Halted(Halt::Crashed(reason)) => {
@@ -101,9 +100,8 @@ pub(super) async fn play(
         End::TooLate => (ended(Err(refusal::deadline(job))), dropped),
     };
     // It was cut off in the middle: the next task meets a new one.
-    let crash = match (crash, player.end()) {
-        (Some(crash), _) | (None, Some(crash)) => crash,
-        (None, None) => return (finish, None),
-    };
-    resume_unwind(Box::new(crash))
+    match (crash, player.end()) {
+        (Some(crash), _) | (None, Some(crash)) => Err(crash),
+        (None, None) => Ok((finish, None)),
+    }
 }
