@@ -58,6 +58,20 @@ pub enum SimulationError {
         /// Who waits for what.
         report: String,
     },
+    /// The users of a closed loop send one task after the other, and time stands still.
+    #[error(
+        "workload \"{workload}\": at {at_ms} ms its users send one task after the other and no \
+         time passes; the last one ended with {ended}; have them think for a while, such as \
+         arrival.think = \"10s\", or give the workload a count"
+    )]
+    NoTime {
+        /// When, in milliseconds since the start.
+        at_ms: u64,
+        /// Whose users.
+        workload: String,
+        /// What the last task ended with.
+        ended: String,
+    },
 }
 
 /// How a run ended.
@@ -207,7 +221,7 @@ async fn run(
         .await?;
     // Who looks from outside where nothing moves.
     _ = shown.set((system.clone(), clock.clone()));
-    let end = driver.drive(&system, scenario.run.until).await;
+    let end = driver.drive(&system, scenario.run.until).await?;
     let over = clock.now();
     let restarts = system.snapshot().await.map_or(0, |snapshot| snapshot.summary.restarts);
     system.shutdown(end.into(), Duration::ZERO).await;

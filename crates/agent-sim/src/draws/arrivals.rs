@@ -1,6 +1,7 @@
 //! When work arrives: gaps of a process at rate 1, laid along a rate that changes in time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Distribution, Draw, OutOfRange, Stream};
 
@@ -16,6 +17,13 @@ pub struct Step {
     pub for_ns: u64,
     /// Mean arrivals a second, 0 to 1e9.
     pub per_second: f64,
+}
+
+impl Step {
+    /// How long all `steps` take.
+    fn seconds_of(steps: &[Step]) -> f64 {
+        steps.iter().map(|step| step.for_ns as f64 / 1e9).sum()
+    }
 }
 
 /// A process of arrivals.
@@ -100,11 +108,34 @@ impl Process {
         match &*self.steps {
             [step] if step.for_ns == u64::MAX => Some(count as f64 / step.per_second),
             steps if self.repeats => {
-                let seconds: f64 = steps.iter().map(|step| step.for_ns as f64 / 1e9).sum();
+                let seconds = Step::seconds_of(steps);
                 Some(count as f64 / steps.iter().map(expected).sum::<f64>() * seconds)
             }
             _ => None,
         }
+    }
+
+    /// Whether all arrive at once, however many there are.
+    pub(crate) fn is_batch(&self) -> bool {
+        self.gaps.is_none()
+    }
+
+    /// How many arrivals are expected within `lasts`; 0 of a batch, which has no rate.
+    pub(crate) fn expected(&self, lasts: Duration) -> f64 {
+        let mut left = lasts.as_secs_f64();
+        let cycle = Step::seconds_of(&self.steps);
+        let mut sum = 0.0;
+        if self.repeats && cycle > 0.0 {
+            let cycles = libm::floor(left / cycle);
+            sum = cycles * self.steps.iter().map(expected).sum::<f64>();
+            left -= cycles * cycle;
+        }
+        for step in &*self.steps {
+            let within = left.min(step.for_ns as f64 / 1e9);
+            sum += step.per_second * within;
+            left -= within;
+        }
+        sum
     }
 
     /// The arrivals of this process for this seed; `which` tells one workload from another.

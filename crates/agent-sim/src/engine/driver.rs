@@ -1,18 +1,20 @@
 //! Brings the tasks of a scenario to a system, each at its time.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::store::Entry;
 use agent_core::system::AgentSystem;
-use futures_util::future::{join_all, select};
+use agent_core::task::Outcome;
+use futures_util::future::{Either, select, try_join_all};
 use tokio::sync::Notify;
 
-use super::End;
 use super::meter::Meter;
 use super::script::{Place, Script};
-use crate::draws::{Draw, Stream};
+use super::{End, SimulationError};
+use crate::draws::{Distribution, Draw, Stream};
 use crate::scenario::{Arrival, Workload};
 
 pub(super) const THINK: Stream = Stream::named("think");
@@ -49,32 +51,47 @@ impl Driver {
     }
 
     /// Brings all tasks, and waits until they have ended, `until` is over or the run stops itself.
-    pub(crate) async fn drive(&self, system: &AgentSystem, until: Option<Duration>) -> End {
+    ///
+    /// # Errors
+    ///
+    /// [`SimulationError::NoTime`] where users send one task after the other in no time.
+    pub(crate) async fn drive(
+        &self,
+        system: &AgentSystem,
+        until: Option<Duration>,
+    ) -> Result<End, SimulationError> {
         let over = until.map_or(Timestamp::NEVER, |until| self.start + until);
         let work = std::pin::pin!(self.all(system));
         let time = std::pin::pin!(self.clock.sleep_until(over));
         let stopped = std::pin::pin!(system.stopped());
         let early = std::pin::pin!(async {
             match select(stopped, time).await {
-                futures_util::future::Either::Left(_) => End::Stopped,
-                futures_util::future::Either::Right(_) => End::TimeOver,
+                Either::Left(_) => End::Stopped,
+                Either::Right(_) => End::TimeOver,
             }
         });
         match select(work, early).await {
-            futures_util::future::Either::Left(_) => End::AllDone,
-            futures_util::future::Either::Right((end, _)) => end,
+            Either::Left((done, _)) => done.map(|()| End::AllDone),
+            Either::Right((end, _)) => Ok(end),
         }
     }
 
-    async fn all(&self, system: &AgentSystem) {
+    async fn all(&self, system: &AgentSystem) -> Result<(), SimulationError> {
         let workloads = self.script.workloads().iter().zip(0..);
-        join_all(workloads.map(|(workload, number)| self.bring(workload, number, system))).await;
+        try_join_all(workloads.map(|(workload, number)| self.bring(workload, number, system)))
+            .await?;
         while lock(&self.meter).open() > 0 {
             self.ended.notified().await;
         }
+        Ok(())
     }
 
-    async fn bring(&self, workload: &Workload, number: u32, system: &AgentSystem) {
+    async fn bring(
+        &self,
+        workload: &Workload,
+        number: u32,
+        system: &AgentSystem,
+    ) -> Result<(), SimulationError> {
         let count = workload.count.unwrap_or(u64::MAX);
         let lasts = workload.lasts.map_or(Timestamp::NEVER, |lasts| self.start + lasts);
         let places = (0..count).map(|task| Place { workload: number, task });
@@ -88,25 +105,52 @@ impl Driver {
                 self.at_times(places.zip(times), lasts, system).await;
             }
             Arrival::Closed { users, think } => {
-                let next = std::cell::Cell::new(0);
-                let user = || async {
-                    while next.get() < count && self.clock.now() < lasts {
-                        let place = Place { workload: number, task: next.replace(next.get() + 1) };
-                        let handle = self.submit(place, self.clock.now(), system).await;
-                        let Some(Ok(_)) = (match handle {
-                            Some(handle) => Some(handle.outcome().await),
-                            None => None,
-                        }) else {
-                            return;
-                        };
-                        let key = [u64::from(number), place.task, 0];
-                        let ns = think.sample_nanos(&mut Draw::new(self.script.seed(), THINK, key));
-                        self.clock.sleep(Duration::from_nanos(ns)).await;
-                    }
-                };
-                join_all((0..(*users).min(count)).map(|_| user())).await;
+                let turns = Turns { workload, number, count, lasts, think, users: *users };
+                self.take_turns(&turns, system).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Each user sends the next task when the last has ended and was thought about.
+    async fn take_turns(
+        &self,
+        turns: &Turns<'_>,
+        system: &AgentSystem,
+    ) -> Result<(), SimulationError> {
+        let next = Cell::new(0);
+        let idle = Idle { since: Cell::new(Timestamp::NEVER), tasks: Cell::new(0) };
+        let user = || async {
+            while next.get() < turns.count && self.clock.now() < turns.lasts {
+                let place = Place { workload: turns.number, task: next.replace(next.get() + 1) };
+                let handle = self.submit(place, self.clock.now(), system).await;
+                let Some(Ok(outcome)) = (match handle {
+                    Some(handle) => Some(handle.outcome().await),
+                    None => None,
+                }) else {
+                    break;
+                };
+                let key = [u64::from(turns.number), place.task, 0];
+                let mut draw = Draw::new(self.script.seed(), THINK, key);
+                let ns = turns.think.sample_nanos(&mut draw);
+                self.clock.sleep(Duration::from_nanos(ns)).await;
+                if idle.another(self.clock.now()) > turns.most_at_once() {
+                    return Err(self.no_time(turns, &outcome));
+                }
+            }
+            Ok(())
+        };
+        let users = turns.users.min(turns.count);
+        try_join_all((0..users).map(|_| user())).await.map(|_| ())
+    }
+
+    fn no_time(&self, turns: &Turns<'_>, last: &Outcome) -> SimulationError {
+        let ended = match &last.error {
+            Some(error) => format!("{}: {}", error.code, error.message),
+            None => "an answer that took no time".to_owned(),
+        };
+        let at_ms = self.clock.now().since(self.start).as_millis() as u64;
+        SimulationError::NoTime { at_ms, workload: turns.workload.name.clone(), ended }
     }
 
     async fn at_times(
@@ -137,6 +181,42 @@ impl Driver {
     ) -> Option<agent_core::system::TaskHandle> {
         lock(&self.meter).arrives(place, at);
         system.submit(self.script.task(place)).await.ok()
+    }
+}
+
+/// A closed loop of users.
+struct Turns<'a> {
+    workload: &'a Workload,
+    number: u32,
+    count: u64,
+    lasts: Timestamp,
+    think: &'a Distribution,
+    users: u64,
+}
+
+impl Turns<'_> {
+    /// How many tasks may end at one moment: far more than one a user, and any number where they
+    /// are counted, since those come to an end.
+    fn most_at_once(&self) -> u64 {
+        match self.workload.count {
+            Some(_) => u64::MAX,
+            None => self.users.saturating_mul(100).saturating_add(1_000),
+        }
+    }
+}
+
+/// How many tasks in a row ended while no time passed.
+struct Idle {
+    since: Cell<Timestamp>,
+    tasks: Cell<u64>,
+}
+
+impl Idle {
+    /// One more ended `now`; how many have at this moment.
+    fn another(&self, now: Timestamp) -> u64 {
+        let before = if self.since.replace(now) == now { self.tasks.get() } else { 0 };
+        self.tasks.set(before + 1);
+        before + 1
     }
 }
 

@@ -142,3 +142,17 @@ fn a_wait_that_runs_out_is_a_wait_for_what_it_waited_for() {
     assert!(run.errors[&ErrorCode::RateLimitWaitExceeded] > 10, "{:?}", run.errors);
     assert!(run.waits[Stage::Permit as usize] > 100_000_000_000, "{:?}", run.waits);
 }
+
+#[test]
+fn users_who_are_refused_in_no_time_and_do_not_think_end_the_simulation_with_a_reason() {
+    let closed = "for = \"1h\"\narrival = { kind = \"closed\", users = 3 }";
+    let poor = "[[budget]]\nscope = \"global\"\nlimit = \"0.20\"\n";
+    let text = format!("{poor}{}", BATCH.replace("count = 60", closed));
+    let error = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap_err().to_string();
+    assert!(error.starts_with("workload \"coder\": at "), "{error}");
+    assert!(error.contains("BUDGET_EXCEEDED") && error.contains("arrival.think"), "{error}");
+    // Whoever thinks for a second meets the same refusals, and the hour ends.
+    let text = text.replace("users = 3", "users = 3, think = \"1s\"");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    assert!(run.errors[&ErrorCode::BudgetExceeded] > 3_000, "{:?}", run.errors);
+}

@@ -71,6 +71,24 @@ fn a_workload_that_no_project_pays_for_is_refused_where_a_project_has_a_budget()
 }
 
 #[test]
+fn a_workload_that_would_never_come_to_an_end_is_refused() {
+    let of = |more: &str| error(&format!("[[workload]]\nname = \"w\"\n{more}\n"));
+    let batch = of("for = \"1h\"");
+    assert!(batch.contains("`workload[0].count` is missing"), "{batch}");
+    for arrival in [
+        "{ kind = \"poisson\", rate = 1e6 }",
+        "{ kind = \"profile\", steps = [{ for = \"1m\", rate = 0 }, { for = \"1m\", rate = 2e6 }], repeat = true }",
+    ] {
+        let fast = of(&format!("for = \"1h\"\narrival = {arrival}"));
+        assert!(fast.contains("more than 100000000 tasks would come in 1h"), "{fast}");
+        let text = format!(
+            "{FLEET}[[workload]]\nname = \"w\"\ncount = 5\nfor = \"1h\"\narrival = {arrival}"
+        );
+        assert!(Scenario::parse(&text).is_ok());
+    }
+}
+
+#[test]
 fn changes_keep_the_lines_of_what_they_do_not_touch() {
     let change: Change = "agent.0.count=0".parse().unwrap();
     let folder = tempfile::tempdir().unwrap();

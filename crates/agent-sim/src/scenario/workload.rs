@@ -205,17 +205,17 @@ fn workload(
     let lasts = table.maybe("for", Field::duration)?;
     let arrival = table.or("arrival", default.arrival, |it| {
         let arrival = arrival(it, folder)?;
-        match (&arrival, count.filter(|_| lasts.is_none())) {
-            (Arrival::Open(process), Some(count)) if process.lasts(count) > Some(LONGEST) => {
-                Err(it.wrong(format_args!(
-                    "is too slow: {count} tasks would take more than 100 years; write a higher rate"
-                )))
-            }
-            _ => Ok(arrival),
-        }
+        comes_to_an_end(&arrival, count, lasts).map_err(|problem| it.wrong(problem))?;
+        Ok(arrival)
     })?;
-    if count.is_none() && lasts.is_none() && !matches!(arrival, Arrival::Trace(_)) {
-        table.need("count", "how many tasks, or for = \"1h\"", |_| Ok(()))?;
+    let needs_count = match &arrival {
+        Arrival::Trace(_) => false,
+        Arrival::Open(process) => lasts.is_none() || process.is_batch(),
+        Arrival::Closed { .. } => lasts.is_none(),
+    };
+    if count.is_none() && needs_count {
+        let form = "how many tasks, or an arrival such as { kind = \"poisson\", rate = 2.5 } and for = \"1h\"";
+        table.need("count", form, |_| Ok(()))?;
     }
     let tokens =
         |key: &str, default| table.or(key, default, |it| distribution(it, Unit::Number, folder));
@@ -248,6 +248,25 @@ fn workload(
         like,
         given: Vec::new(),
     })
+}
+
+/// What is wrong with an arrival that would never bring all tasks, or bring too many.
+fn comes_to_an_end(
+    arrival: &Arrival,
+    count: Option<u64>,
+    lasts: Option<Duration>,
+) -> Result<(), String> {
+    let Arrival::Open(process) = arrival else { return Ok(()) };
+    match (count, lasts) {
+        (Some(count), None) if process.lasts(count) > Some(LONGEST) => Err(format!(
+            "is too slow: {count} tasks would take more than 100 years; write a higher rate"
+        )),
+        (None, Some(lasts)) if process.expected(lasts) > MAX_TASKS as f64 => Err(format!(
+            "is too fast: more than {MAX_TASKS} tasks would come in {}; write a lower rate, or a count",
+            humantime::format_duration(lasts)
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A distribution whose middle is at most `most`, of which `what` is said where it is not.
