@@ -69,8 +69,11 @@ impl Report {
         jobs.extend(more.iter().map(|scenario| (scenario, seeds[0])));
         let mut runs = simulate_all(&jobs)?;
         let raised = runs.split_off(seeds.len());
-        let effects = levers.into_iter().zip(&raised);
-        let effects = effects.map(|(lever, run)| Effect::between(lever, &runs[0], run)).collect();
+        let then = more.iter().zip(&raised);
+        let effects = levers.into_iter().zip(then);
+        let effects = effects
+            .map(|(lever, then)| Effect::between(lever, (scenario, &runs[0]), then))
+            .collect();
         Ok(Report::new(scenario, runs, effects))
     }
 
@@ -171,6 +174,15 @@ fn assumptions(scenario: &Scenario) -> Vec<Assumption> {
         let like = if exact && found.exact { "" } else { " (of another model)" };
         let source = format!("{}{like}: {}", found.model.name, found.model.source);
         all.push(Assumption { what, source, calibrated: found.model.calibrated });
+    }
+    for workload in &scenario.workload {
+        let what = format!("trace of {}", workload.name);
+        let notes = workload.notes.iter();
+        all.extend(notes.map(|note| Assumption {
+            what: what.clone(),
+            source: note.clone(),
+            calibrated: true,
+        }));
     }
     all
 }

@@ -88,7 +88,7 @@ impl Report {
     fn sensitivity(&self) -> Vec<Value> {
         let effects = self.effects.iter().map(|effect| {
             json!({
-                "lever": effect.lever.name(), "makespan": effect.makespan,
+                "lever": effect.lever.name(), "raised": effect.raised, "makespan": effect.makespan,
                 "latency": effect.latency, "cost": effect.cost, "success": effect.success,
             })
         });

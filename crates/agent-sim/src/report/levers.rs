@@ -120,6 +120,35 @@ impl Lever {
     }
 }
 
+/// A fifth: by how much what is large enough is raised.
+const FIFTH: f64 = 0.2;
+
+/// By what share a lever is raised in `raised`: a fifth, or more where there are so few that one
+/// more is more than a fifth.
+fn raise(lever: Lever, now: &Scenario, raised: &Scenario) -> f64 {
+    let sum = |scenario: &Scenario| match lever {
+        Lever::Workers => scenario.workers() as f64,
+        Lever::MaxConcurrent => f64::from(scenario.fleet.limits.max_concurrent.get()),
+        Lever::RequestsPerMinute => {
+            let limits = (
+                scenario.fleet.limits.requests_per_minute,
+                scenario.provider.limits.requests_per_minute,
+            );
+            limits.0.or(limits.1).map_or(0.0, |requests| f64::from(requests.get()))
+        }
+        Lever::RateLimit => {
+            let agents = scenario.fleet.agent.iter();
+            agents.map(|it| f64::from(it.rate_limit.clone().unwrap_or_default().calls.get())).sum()
+        }
+        Lever::InputTokensPerMinute
+        | Lever::OutputTokensPerMinute
+        | Lever::Budget
+        | Lever::ProviderLatency => 0.0,
+    };
+    let before = sum(now);
+    if before == 0.0 { FIFTH } else { super::rounded(sum(raised) / before - 1.0) }
+}
+
 /// A fifth more, and one at least.
 fn more(count: NonZeroU32) -> NonZeroU32 {
     count.saturating_add((count.get() / 5).max(1))
@@ -138,11 +167,13 @@ fn sooner(scenario: &mut Scenario) {
     }
 }
 
-/// What a fifth more of something changes, as shares of what is: −0.17 is 17 % less.
+/// What more of something changes, as shares of what is: −0.17 is 17 % less.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effect {
     /// Of what.
     pub lever: Lever,
+    /// How much more, as a share: a fifth, or what one more is where there are fewer than ten.
+    pub raised: f64,
     /// In the makespan.
     pub makespan: f64,
     /// In the mean time of a task.
@@ -154,12 +185,18 @@ pub struct Effect {
 }
 
 impl Effect {
-    pub(super) fn between(lever: Lever, now: &Replica, then: &Replica) -> Effect {
+    /// Between the run of `scenario` and that of [`Lever::raised`].
+    pub(super) fn between(
+        lever: Lever,
+        (scenario, now): (&Scenario, &Replica),
+        (raised, then): (&Scenario, &Replica),
+    ) -> Effect {
         let change = |now: f64, then: f64| if now == 0.0 { 0.0 } else { then / now - 1.0 };
         let mean = |run: &Replica| run.latency_sum_ns as f64 / run.latency.len().max(1) as f64;
         let seconds = |run: &Replica| run.makespan.as_secs_f64();
         Effect {
             lever,
+            raised: raise(lever, scenario, raised),
             makespan: super::rounded(change(seconds(now), seconds(then))),
             latency: super::rounded(change(mean(now), mean(then))),
             cost: super::rounded(change(
@@ -170,10 +207,14 @@ impl Effect {
         }
     }
 
-    /// How much better things are with it: tasks that complete count before time.
+    /// How much better things are with a fifth more of it: tasks that complete count before time.
     fn gain(&self) -> f64 {
         let time = (-self.makespan).max(-self.latency).max(0.0);
-        if self.success > 0.005 { 1.0 + self.success } else { time }
+        if self.completes_more() { 1.0 + self.success } else { time * FIFTH / self.raised }
+    }
+
+    fn completes_more(&self) -> bool {
+        self.success > 0.005
     }
 }
 
@@ -185,13 +226,14 @@ pub struct Bottleneck {
     /// The share of its time that a task waits for it: for `workers` and `rate_limit` of all its
     /// time, for `provider_latency` and the limits of the time in which a worker plays it.
     pub share: f64,
-    /// The change with a fifth more of it, as a share: −0.17 is 17 % less.
+    /// The change with more of it, as a share: −0.17 is 17 % less; of `success` in points.
     pub sensitivity: f64,
     /// Of what; none where nothing is in the way.
     pub sensitivity_of: Option<Measure>,
 }
 
-/// What a sensitivity is of: that of the two which changes more for the better.
+/// What a sensitivity is of: the tasks that complete where more do, else that of the two times
+/// which changes more for the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -199,6 +241,8 @@ pub enum Measure {
     Makespan,
     /// The mean time of a task, from its arrival to its end.
     MeanLatency,
+    /// The share of the tasks that complete.
+    Success,
 }
 
 /// A gain below this is none.
@@ -217,9 +261,10 @@ impl Bottleneck {
         let Some(best) = best else {
             return Bottleneck { lever: None, share: 0.0, sensitivity: 0.0, sensitivity_of: None };
         };
-        let (sensitivity, of) = match best.latency < best.makespan {
-            true => (best.latency, Measure::MeanLatency),
-            false => (best.makespan, Measure::Makespan),
+        let (sensitivity, of) = match (best.completes_more(), best.latency < best.makespan) {
+            (true, _) => (best.success, Measure::Success),
+            (false, true) => (best.latency, Measure::MeanLatency),
+            (false, false) => (best.makespan, Measure::Makespan),
         };
         Bottleneck {
             lever: Some(best.lever),

@@ -161,6 +161,26 @@ fn a_sensitivity_says_of_what_it_is() {
 }
 
 #[test]
+fn one_more_of_few_workers_is_told_as_what_it_is_and_not_as_a_fifth() {
+    let few = report(&QUEUE.replace("count = 10\n", "count = 2\n"), "");
+    let workers = few.effects.iter().find(|it| it.lever == Lever::Workers).unwrap();
+    assert_eq!(workers.raised, 0.5);
+    assert!(few.text().contains("  +50 % workers"), "{}", few.text());
+    let of_ten = report(QUEUE, "");
+    assert!(of_ten.effects.iter().all(|it| it.raised == 0.2), "{:?}", of_ten.effects);
+}
+
+#[test]
+fn where_a_budget_stands_in_the_way_the_sensitivity_is_of_the_tasks_that_complete() {
+    let report = report(QUEUE, "[[budget]]\nscope = \"global\"\nlimit = \"0.20\"");
+    let (found, effects) = (&report.json()["bottleneck"], &report.effects);
+    let budget = effects.iter().find(|it| it.lever == Lever::Budget).unwrap();
+    assert!(budget.success > 0.005, "{budget:?}");
+    assert_eq!((&found["name"], &found["sensitivity_of"]), (&"budget".into(), &"success".into()));
+    assert_eq!(found["sensitivity"], budget.success);
+}
+
+#[test]
 fn what_is_missed_by_little_is_told_with_as_many_digits_as_it_takes() {
     let run = plain("").first().clone();
     let deadline = format!("[goal]\ndeadline = \"{}ns\"", run.makespan.as_nanos() - 1_000);

@@ -58,7 +58,8 @@ impl Report {
         line(format!("in the way  {}", self.in_the_way()));
         for effect in levers::suggestions(&self.effects).into_iter().take(3) {
             line(format!(
-                "  +20 % {:<25} time {:+.0} %, a task's mean {:+.0} %, cost {:+.0} %, complete {:+.1} points",
+                "  +{:.0} % {:<25} time {:+.0} %, a task's mean {:+.0} %, cost {:+.0} %, complete {:+.1} points",
+                effect.raised * 100.0,
                 effect.lever.name(),
                 effect.makespan * 100.0,
                 effect.latency * 100.0,

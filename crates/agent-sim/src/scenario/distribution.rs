@@ -5,7 +5,7 @@ use std::path::Path;
 use agent_core::config::ConfigError;
 use agent_core::config::read::{Field, Section};
 
-use super::read::beside;
+use super::read::{beside, unusable};
 use crate::draws::{Distribution, OutOfRange, PROBABILITIES, QuantileTable};
 use crate::trace::{Request, Trace};
 
@@ -131,10 +131,9 @@ fn of_trace(
     let column = table.need("of", "which column", |it| it.one_of(columns))?;
     table.need("file", "the trace's file in quotes", |it| {
         let path = beside(it, folder)?;
-        let wrong =
-            |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
-        let trace = Trace::open(&path, None).map_err(|error| wrong(&error))?;
+        let trace = Trace::open(&path, None).map_err(|error| unusable(it, &error))?;
         let samples = trace.requests.iter().filter_map(column).collect();
-        QuantileTable::of(samples).map(Distribution::empirical).map_err(|error| wrong(&error))
+        let table = QuantileTable::of(samples).map_err(|error| unusable(it, &error))?;
+        Ok(Distribution::empirical(table))
     })
 }

@@ -9,7 +9,7 @@ use agent_core::config::read::{Field, Section};
 use agent_core::permits::ProviderLimits;
 
 use super::distribution::seconds;
-use super::read::{self, beside};
+use super::read::{self, beside, unusable};
 use crate::latency::{Catalogue, LatencyModel, Line, Spread};
 use crate::mock::{Enforcement, Limits};
 
@@ -90,10 +90,8 @@ pub(super) fn provider(
     let Some(field) = top.field("simulated") else { return Ok(default) };
     let table = field.section(&KEYS)?;
     let models = table.or("latency_file", default.models.clone(), |it| {
-        let wrong =
-            |error: &dyn std::fmt::Display| it.wrong(format_args!("cannot be used: {error}"));
-        let text = read::text(&beside(it, folder)?).map_err(|error| wrong(&error))?;
-        let own = Catalogue::parse(&text).map_err(|error| wrong(&error))?;
+        let text = read::text(&beside(it, folder)?).map_err(|error| unusable(it, &error))?;
+        let own = Catalogue::parse(&text).map_err(|error| unusable(it, &error))?;
         Ok(own.before(Catalogue::builtin()))
     })?;
     Ok(ProviderSpec {

@@ -1,6 +1,7 @@
 //! From the text of a scenario to a [`Scenario`].
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,13 @@ pub(super) fn beside(field: &Field<'_>, folder: Option<&Path>) -> Result<PathBuf
         Some(folder) => Ok(folder.join(name)),
         None => Err(field.wrong("names a file, which a scenario without a folder cannot")),
     }
+}
+
+/// What is wrong with the file that a key names, down to what the system says of it.
+pub(super) fn unusable(field: &Field<'_>, error: &dyn Error) -> ConfigError {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let told: Vec<String> = causes.map(ToString::to_string).collect();
+    field.wrong(format_args!("cannot be used: {}", told.join(": ")))
 }
 
 /// Whose text it is.

@@ -89,6 +89,46 @@ fn a_workload_that_would_never_come_to_an_end_is_refused() {
 }
 
 #[test]
+fn failed_calls_without_lengths_are_left_out_of_a_trace_and_the_report_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let trace = "session,call,model,start_s,duration_s,input_tokens,output_tokens,is_error\n\
+                 0,1,m,0,1,100,10,0\n0,2,m,4,0,0,0,1\n0,3,m,9,2,300,30,0\n1,1,m,0,0,0,0,1\n";
+    std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+    let workload = "[[workload]]\nname = \"w\"\narrival = { kind = \"trace\", file = \"t.csv\" }\n";
+    std::fs::write(&path, format!("{FLEET}{workload}")).unwrap();
+    let scenario = Scenario::load(&path, &[]).unwrap();
+    let Arrival::Trace(tasks) = &scenario.workload[0].arrival else { panic!("it is a trace") };
+    let turns: Vec<_> = tasks.iter().flat_map(|task| &task.turns).collect();
+    let lengths: Vec<_> = turns.iter().map(|turn| (turn.input, turn.output)).collect();
+    assert_eq!((tasks.len(), lengths), (1, vec![(Some(100), 10), (Some(300), 30)]));
+    // Three seconds before the call that failed, five after it.
+    assert_eq!(turns[1].gap_ns, Some(8_000_000_000));
+    let json = crate::report::Report::of(&scenario).unwrap().json();
+    let told = json["assumptions"].to_string();
+    assert!(told.contains("2 calls that failed are left out"), "{told}");
+    assert!(told.contains("all begin together"), "{told}");
+}
+
+#[test]
+fn why_a_file_that_a_scenario_names_cannot_be_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let workload = "[[workload]]\nname = \"w\"\n";
+    for more in [
+        format!("{workload}arrival = {{ kind = \"trace\", file = \"none.csv\" }}\n"),
+        format!(
+            "{workload}count = 1\noutput = {{ kind = \"trace\", file = \"none.csv\", of = \"output\" }}\n"
+        ),
+        format!("{workload}count = 1\n[simulated]\nlatency_file = \"none.csv\"\n"),
+    ] {
+        std::fs::write(&path, format!("{FLEET}{more}")).unwrap();
+        let message = Scenario::load(&path, &[]).unwrap_err().to_string();
+        assert!(message.contains("none.csv") && message.contains("o such file"), "{message}");
+    }
+}
+
+#[test]
 fn changes_keep_the_lines_of_what_they_do_not_touch() {
     let change: Change = "agent.0.count=0".parse().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -59,6 +59,8 @@ pub struct Workload {
     pub like: Task,
     /// Tasks that are written out in the fleet.
     pub given: Vec<Task>,
+    /// What a report has to say about the trace that it plays again, as sentences.
+    pub notes: Vec<String>,
 }
 
 /// When the tasks of a workload come.
@@ -163,6 +165,7 @@ impl Default for Workload {
             tool_gap: constant(0.0),
             like: Task::new("", ""),
             given: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }
@@ -203,10 +206,10 @@ fn workload(
         Ok(count)
     })?;
     let lasts = table.maybe("for", Field::duration)?;
-    let arrival = table.or("arrival", default.arrival, |it| {
-        let arrival = arrival(it, folder)?;
+    let (arrival, notes) = table.or("arrival", (default.arrival, Vec::new()), |it| {
+        let (arrival, notes) = arrival(it, folder)?;
         comes_to_an_end(&arrival, count, lasts).map_err(|problem| it.wrong(problem))?;
-        Ok(arrival)
+        Ok((arrival, notes))
     })?;
     let needs_count = match &arrival {
         Arrival::Trace(_) => false,
@@ -247,6 +250,7 @@ fn workload(
             .or("tool_gap", default.tool_gap, |it| distribution(it, Unit::Seconds, folder))?,
         like,
         given: Vec::new(),
+        notes,
     })
 }
 

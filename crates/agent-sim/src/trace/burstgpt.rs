@@ -27,6 +27,10 @@ pub(super) fn row(row: &Row<'_>, sessions: &mut Sessions) -> Result<Request, Tra
         let session = sessions.session(row.here, name)?;
         (request.session, request.turn) = (Some(session.number), session.turns);
         session.turns += 1;
+        request.gap_ns = session.ended_ns.map(|ended| request.at_ns.saturating_sub(ended));
+        // Where it is not known how long a call took, it is taken to have ended at once.
+        let total = request.total_ns.unwrap_or_default();
+        session.ended_ns = Some(request.at_ns.saturating_add(total));
     }
     Ok(request)
 }

@@ -46,7 +46,7 @@ pub(super) struct Session {
     /// How many turns it had.
     pub(super) turns: u32,
     /// When its last call ended, where it had one.
-    ended_ns: Option<u64>,
+    pub(super) ended_ns: Option<u64>,
 }
 
 /// The sessions and models that were met so far.

@@ -93,12 +93,16 @@ fn the_shapes_of_the_samples_are_those_of_the_recordings() {
 fn a_failed_call_of_burstgpt_has_no_output_and_sessions_are_numbered_as_they_come() {
     let trace = read(
         "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens\n\
-         100.0,b,43,GPT-4,906,446,1352\n101.5,a,,ChatGPT,36,0,36\n102,b,1,GPT-4,7,8,15\n",
+         100.0,b,43,GPT-4,906,446,1352\n101.5,a,,ChatGPT,36,0,36\n150,b,1,GPT-4,7,8,15\n\
+         160,a,2,ChatGPT,40,9,49\n",
     )
     .unwrap();
     let turns = |request: &Request| (request.session, request.turn, request.failed);
     let found: Vec<_> = trace.requests.iter().map(turns).collect();
-    assert_eq!(found, [(Some(0), 0, false), (Some(1), 0, true), (Some(0), 1, false)]);
+    assert_eq!(found[..3], [(Some(0), 0, false), (Some(1), 0, true), (Some(0), 1, false)]);
+    let gaps: Vec<_> = trace.requests.iter().map(|request| request.gap_ns).collect();
+    let (after_43, after_none) = (7 * SECOND, 58_500_000_000);
+    assert_eq!(gaps, [None, None, Some(after_43), Some(after_none)]);
     assert_eq!(trace.requests[0].total_ns, Some(43 * SECOND));
     assert_eq!(trace.requests[1].total_ns, None);
     assert_eq!(trace.requests[2].model.as_deref(), Some("GPT-4"));

@@ -203,7 +203,8 @@ fn in_the_way(report: &Report) -> String {
         let all = [success, time, task].into_iter();
         let seen = all.filter(|(share, _)| seen(*share)).map(|(_, text)| text);
         let changes = seen.collect::<Vec<_>>().join(", ");
-        format!("<p class=\"note\">20\u{202f}% more of it: {changes}</p>")
+        let more = words::percent(effect.raised);
+        format!("<p class=\"note\">{more} more of it: {changes}</p>")
     });
     let below = format!(
         "<p>{} of the time is waited for it</p>{}",

@@ -53,7 +53,7 @@ fn effects(report: &Report) -> String {
         };
         let toned_change = |share: f64| toned(share, &change(share));
         vec![
-            name,
+            format!("{} more {name}", percent(effect.raised)),
             toned_change(effect.makespan),
             toned_change(effect.latency),
             toned_change(effect.cost),
@@ -61,8 +61,8 @@ fn effects(report: &Report) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = report.effects.iter().map(row).collect();
-    let heads = ["20\u{202f}% more of", "Time", "A task, mean", "Cost", "Complete"];
-    table("What a fifth more would change", &heads, &rows)
+    let heads = ["With", "Time", "A task, mean", "Cost", "Complete"];
+    table("What more would change", &heads, &rows)
 }
 
 /// Less of it is better; what is small has no colour.

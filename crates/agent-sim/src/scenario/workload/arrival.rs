@@ -8,7 +8,7 @@ use agent_core::config::ConfigError;
 use agent_core::config::read::{Field, Section};
 
 use super::super::distribution::{Unit, distribution, out_of_range};
-use super::super::read::beside;
+use super::super::read::{beside, unusable};
 use super::{Arrival, Recorded, Turn, Workload};
 use crate::draws::{Process, Step};
 use crate::trace::{Format, Replay, Request, Trace};
@@ -16,7 +16,11 @@ use crate::trace::{Format, Replay, Request, Trace};
 /// Most users of one workload.
 const MAX_USERS: u64 = 1_000_000;
 
-pub(super) fn arrival(field: &Field<'_>, folder: Option<&Path>) -> Result<Arrival, ConfigError> {
+/// Reads an arrival, and what a report has to say about its trace.
+pub(super) fn arrival(
+    field: &Field<'_>,
+    folder: Option<&Path>,
+) -> Result<(Arrival, Vec<String>), ConfigError> {
     let keys: [(&str, &[&str]); 7] = [
         ("batch", &["kind"]),
         ("poisson", &["kind", "rate"]),
@@ -52,11 +56,11 @@ pub(super) fn arrival(field: &Field<'_>, folder: Option<&Path>) -> Result<Arriva
             let think = table.or("think", Workload::default().tool_gap, |it| {
                 distribution(it, Unit::Seconds, folder)
             })?;
-            return Ok(Arrival::Closed { users: users.get(), think });
+            return Ok((Arrival::Closed { users: users.get(), think }, Vec::new()));
         }
-        _ => return recorded(field, &table, folder).map(Arrival::Trace),
+        _ => return recorded(field, &table, folder),
     };
-    Ok(Arrival::Open(process))
+    Ok((Arrival::Open(process), Vec::new()))
 }
 
 fn profile(field: &Field<'_>, table: &Section<'_>) -> Result<Process, ConfigError> {
@@ -78,7 +82,7 @@ fn recorded(
     at: &Field<'_>,
     table: &Section<'_>,
     folder: Option<&Path>,
-) -> Result<Arc<[Recorded]>, ConfigError> {
+) -> Result<(Arrival, Vec<String>), ConfigError> {
     let file = table
         .need("file", "the trace's file in quotes", |it| Ok((beside(it, folder)?, it.text()?)))?;
     let format = table.maybe("format", |it| {
@@ -91,30 +95,69 @@ fn recorded(
         limit: table.maybe("limit", Field::count::<NonZeroU64>)?.map(|it| it.get() as usize),
         ..Replay::default()
     };
-    let wrong = |error: &dyn std::fmt::Display| at.wrong(format_args!("cannot be used: {error}"));
     let (path, _) = file;
-    let trace = Trace::open(&path, format).map_err(|error| wrong(&error))?;
-    let trace = replay.apply(trace).map_err(|error| wrong(&error))?;
-    Ok(tasks(&trace).into())
+    let trace = Trace::open(&path, format).map_err(|error| unusable(at, &error))?;
+    let trace = replay.apply(trace).map_err(|error| unusable(at, &error))?;
+    let mut notes = trace.notes.clone();
+    let lost = trace.requests.iter().filter(|request| is_lost(request)).count();
+    if lost > 0 {
+        notes.push(format!(
+            "{lost} calls that failed are left out: how long they were was not recorded"
+        ));
+    }
+    let tasks: Arc<[Recorded]> = tasks(&trace).into();
+    if tasks.is_empty() {
+        return Err(at.wrong("cannot be used: all calls of the trace failed"));
+    }
+    Ok((Arrival::Trace(tasks), notes))
 }
 
-/// A task for each session of a trace, and for each request that belongs to none.
-fn tasks(trace: &Trace) -> Vec<Recorded> {
-    let turn = |request: &Request| Turn {
+/// A call that failed, of which there is nothing to play again.
+fn is_lost(request: &Request) -> bool {
+    request.failed && request.input.is_none()
+}
+
+/// The calls of a session without those that are lost; what lay before these lies before the next.
+fn turns(requests: &[&Request]) -> Vec<Turn> {
+    let mut before: Option<u64> = None;
+    let mut turns = Vec::with_capacity(requests.len());
+    for request in requests {
+        let gap_ns = match (before, request.gap_ns) {
+            (Some(before), gap) => Some(gap.unwrap_or_default().saturating_add(before)),
+            (None, gap) => gap,
+        };
+        match is_lost(request) {
+            true => before = gap_ns,
+            false => {
+                before = None;
+                turns.push(Turn { gap_ns, ..turn(request) });
+            }
+        }
+    }
+    turns
+}
+
+fn turn(request: &Request) -> Turn {
+    Turn {
         input: request.input.map(u64::from),
         cached: request.cached.map(u64::from),
         written: None,
         output: u64::from(request.output),
         gap_ns: request.gap_ns,
-    };
+    }
+}
+
+/// A task for each session of a trace, and for each request that belongs to none.
+fn tasks(trace: &Trace) -> Vec<Recorded> {
     let sessions = trace.sessions().into_values();
     let mut tasks: Vec<Recorded> = sessions
         .map(|requests| Recorded {
             at_ns: requests.iter().map(|request| request.at_ns).min().unwrap_or_default(),
-            turns: requests.into_iter().map(turn).collect(),
+            turns: turns(&requests),
         })
+        .filter(|task| !task.turns.is_empty())
         .collect();
-    let alone = trace.requests.iter().filter(|request| request.session.is_none());
+    let alone = trace.requests.iter().filter(|it| it.session.is_none() && !is_lost(it));
     tasks
         .extend(alone.map(|request| Recorded { at_ns: request.at_ns, turns: vec![turn(request)] }));
     tasks.sort_by_key(|task| task.at_ns);
