@@ -25,8 +25,11 @@ const REPLICAS: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
 /// Most workers that are tried.
 const MOST_WORKERS: u64 = 4_096;
 
-/// How often a budget is raised by a twentieth.
-const RAISES: u32 = 8;
+/// How often a budget is raised by a quarter.
+const RAISES: u32 = 24;
+
+/// A cent, in nano-dollars: budgets are planned in whole ones.
+const CENT: u64 = 10_000_000;
 
 /// Limits that a fleet could have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,20 +203,30 @@ fn smallest_budget(
     let mut spent: Vec<NanoUsd> = best.report.replicas.iter().map(Replica::charged).collect();
     spent.sort_unstable();
     let place = libm::ceil(spent.len() as f64 * PROBABILITY) as usize;
-    let mut limit = to_cents(spent[place.max(1) - 1]);
-    for _ in 0..=RAISES {
+    let meets = |limit: NanoUsd| {
         let mut limited = scenario.clone();
         limited.fleet.budget.push(BudgetSpec::new(ScopePattern::global(), limit));
-        if meets_goal(&limited)? {
-            return Ok(Some(limit));
+        meets_goal(&limited)
+    };
+    let (mut fails, mut limit) = (NanoUsd::ZERO, to_cents(spent[place.max(1) - 1]));
+    // Calls at once reserve far more than they cost: a small batch needs many times what it spends.
+    let mut raises = 0..RAISES;
+    while !meets(limit)? {
+        if raises.next().is_none() {
+            return Ok(None);
         }
-        limit = to_cents(limit.saturating_add(NanoUsd::from_nanos(limit.nanos() / 20)));
+        let quarter = NanoUsd::from_nanos(limit.nanos() / 4);
+        (fails, limit) = (limit, to_cents(limit.saturating_add(quarter)));
     }
-    Ok(None)
+    // What failed is above zero where a budget was raised; then there may be a smaller one.
+    while !fails.is_zero() && limit.nanos() - fails.nanos() > (limit.nanos() / 20).max(CENT) {
+        let middle = to_cents(NanoUsd::from_nanos(fails.nanos().midpoint(limit.nanos())));
+        *(if meets(middle)? { &mut limit } else { &mut fails }) = middle;
+    }
+    Ok(Some(limit))
 }
 
 /// The next whole cent.
 fn to_cents(amount: NanoUsd) -> NanoUsd {
-    const CENT: u64 = 10_000_000;
     NanoUsd::from_nanos(amount.nanos().div_ceil(CENT) * CENT)
 }

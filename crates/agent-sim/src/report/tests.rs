@@ -161,6 +161,18 @@ fn a_sensitivity_says_of_what_it_is() {
 }
 
 #[test]
+fn what_workers_may_call_themselves_is_a_limit_whose_use_is_told() {
+    // Ten calls in any minute of each of two workers: a hundred take four minutes and ten seconds.
+    let own = QUEUE.replace("sigma = 0.1", "sigma = 0").replace("base = \"2s\"", "base = \"1s\"");
+    let own = own.replace("count = 10\nrate_limit = { calls = 1000 }", "count = 2");
+    let json = report(&own, "").json();
+    assert_eq!(json["makespan_ms"], 250_000);
+    let of = &json["limits"]["rate_limit"];
+    assert_eq!((of["limit"].as_f64(), of["use"].as_f64()), (Some(20.0), Some(1.0)), "{json}");
+    assert_eq!(json["limits"]["workers"]["use"], 0.2);
+}
+
+#[test]
 fn one_more_of_few_workers_is_told_as_what_it_is_and_not_as_a_fifth() {
     let few = report(&QUEUE.replace("count = 10\n", "count = 2\n"), "");
     let workers = few.effects.iter().find(|it| it.lever == Lever::Workers).unwrap();

@@ -56,6 +56,7 @@ pub fn uses(scenario: &Scenario, run: &Replica) -> Vec<Use> {
     let at_once = f64::from(limits.max_concurrent.get());
     push("max_concurrent", Some(at_once), &|sums| sums.in_flight_ns as f64 / 1e9 / seconds);
     all.push(workers(scenario, run));
+    all.push(rate_limit(scenario, run));
     all.extend(run.budgets.iter().map(|budget| {
         let dollars = |amount: NanoUsd| amount.nanos() as f64 / 1e9;
         let (used, limit) = (dollars(budget.fullest), dollars(budget.limit));
@@ -64,6 +65,22 @@ pub fn uses(scenario: &Scenario, run: &Replica) -> Vec<Use> {
         Use { name, limit, share, budget: Some(budget.clone()) }
     }));
     all
+}
+
+/// The workers' own limits, as calls a minute of all workers together; a run that is shorter than
+/// their window is taken for one.
+fn rate_limit(scenario: &Scenario, run: &Replica) -> Use {
+    let mut limit = 0.0;
+    let mut longest: f64 = 0.0;
+    for agent in &scenario.fleet.agent {
+        let own = agent.rate_limit.clone().unwrap_or_default();
+        let minutes = own.per.as_secs_f64() / 60.0;
+        limit += f64::from(agent.count.get()) * f64::from(own.calls.get()) / minutes;
+        longest = longest.max(minutes);
+    }
+    let minutes = (run.makespan.as_secs_f64() / 60.0).max(longest);
+    let share = (run.attempts as f64 / minutes / limit).min(1.0);
+    Use { name: "rate_limit".to_owned(), limit, share: super::rounded(share), budget: None }
 }
 
 fn workers(scenario: &Scenario, run: &Replica) -> Use {

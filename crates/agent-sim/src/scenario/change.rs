@@ -82,8 +82,9 @@ impl Change {
     }
 
     fn toml(&self) -> Result<Value, ChangeError> {
-        if let Ok(value) = self.value.parse() {
-            return Ok(value);
+        if let Ok(value) = self.value.parse::<Value>() {
+            // No value of a scenario is a date of TOML: times are strings.
+            return Ok(if value.is_datetime() { Value::from(self.value.as_str()) } else { value });
         }
         let digits = self.value.trim_start_matches(['+', '-']);
         if !digits.is_empty() && digits.chars().all(|it| it.is_ascii_digit() || it == '_') {

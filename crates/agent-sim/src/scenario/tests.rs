@@ -155,6 +155,16 @@ fn a_change_that_leads_nowhere_says_where_it_ends() {
 }
 
 #[test]
+fn a_time_can_be_set_without_quotes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    std::fs::write(&path, format!("{FLEET}[[task]]\nid = 1\n")).unwrap();
+    let change: Change = "run.start=2026-02-01T00:00:00Z".parse().unwrap();
+    let start = Scenario::load(&path, &[change]).unwrap().run.start;
+    assert_eq!(start.to_string(), "2026-02-01T00:00:00.000Z");
+}
+
+#[test]
 fn a_number_that_is_too_large_to_set_is_said_to_be_too_large() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
