@@ -17,9 +17,11 @@ pub use ring::{KeyRing, KeySource};
 const PREFIX: &str = "sk-ant-";
 
 /// Keys of another kind, by how they begin, the longest first where one begins another.
-const OTHERS: [(&str, &str); 15] = [
+const OTHERS: [(&str, &str); 17] = [
     ("sk-ant-admin", "an Anthropic admin key, which may not call models"),
     ("sk-ant-oat", "an Anthropic OAuth token, not an API key"),
+    ("sk-ant-ort", "an Anthropic OAuth token, which only gets others"),
+    ("sk-ant-sid", "an Anthropic session key, not an API key"),
     ("sk-ant-api01", "an Anthropic compliance key, which may not call models"),
     ("sk-proj-", "an OpenAI key"),
     ("sk-svcacct-", "an OpenAI key"),
@@ -204,6 +206,8 @@ mod tests {
             ("secret", "does not begin"),
             ("sk-ant-admin01-secret", "admin"),
             ("sk-ant-oat01-secret", "OAuth"),
+            ("sk-ant-ort01-secret", "OAuth"),
+            ("sk-ant-sid01-secret", "session"),
             ("sk-ant-api01-secret", "compliance"),
             ("sk-proj-secret", "OpenAI"),
             ("sk-secretsecretsecret", "OpenAI"),
