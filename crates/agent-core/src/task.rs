@@ -156,10 +156,10 @@ pub struct Task {
     /// The whole of what is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Who pays: the scope `project:…`. Blank is absent where it is read.
+    /// Who pays: the scope `project:…`. Read from a string or a number; blank is absent.
     #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// On whose behalf: the scope `user:…`. Blank is absent where it is read.
+    /// On whose behalf: the scope `user:…`. Read from a string or a number; blank is absent.
     #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// A model other than the agent's.
@@ -169,7 +169,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
     /// How urgent it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub priority: Priority,
     /// When it must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,27 @@ pub(crate) fn name(text: String) -> Option<String> {
 }
 
 fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.and_then(name))
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Name {
+        Text(String),
+        Whole(u64),
+        Negative(i64),
+    }
+    Ok(Option::<Name>::deserialize(deserializer)?.and_then(|it| match it {
+        Name::Text(text) => name(text),
+        Name::Whole(number) => Some(number.to_string()),
+        Name::Negative(number) => Some(number.to_string()),
+    }))
+}
+
+/// What is null is absent.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Task {
@@ -239,6 +259,18 @@ mod tests {
         for bad in [r#"{}"#, r#"{"id":""}"#, r#"{"id":1.5}"#, r#"{"id":1,"tilte":"x"}"#, "[]"] {
             assert!(Task::from_json(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_project_and_a_user_may_be_numbers_and_whatever_is_optional_may_be_null() {
+        let task = Task::from_json(r#"{"id":1,"project_id":7,"user_id":-2}"#).unwrap();
+        assert_eq!((task.project_id.as_deref(), task.user_id.as_deref()), (Some("7"), Some("-2")));
+        let nulls = r#"{"id":"1","title":null,"description":null,"project_id":null,
+            "user_id":null,"model":null,"max_tokens":null,"priority":null,"deadline":null,
+            "agent":null,"metadata":null}"#;
+        let absent = Task { title: None, ..Task::new("1", "") };
+        assert_eq!(Task::from_json(nulls).unwrap(), absent);
+        assert!(Task::from_json(r#"{"id":1,"project_id":["web"]}"#).is_err());
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn form(key: &str) -> &'static str {
         "max_tokens" => "a whole number from 1 to 4294967295",
         "priority" => "\"low\", \"normal\" or \"high\"",
         "deadline" => "a duration such as \"10m\" or a time such as \"2026-11-24T10:00:00Z\"",
+        "project_id" | "user_id" => "a string or a whole number",
         "metadata" => "an object",
         _ => "a string",
     }
