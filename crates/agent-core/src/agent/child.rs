@@ -154,7 +154,7 @@ impl Child {
     }
 
     /// Waits for its end; told at once where it has ended.
-    pub fn ended(&self) -> impl Future<Output = ChildEnd> + 'static {
+    pub fn ended(&self) -> impl Future<Output = ChildEnd> + use<> {
         let told = self.0.watch();
         async move { told.await.unwrap_or(ChildEnd::Stopped) }
     }
