@@ -27,7 +27,8 @@ pub(crate) async fn run(args: &args::Audit, common: &Common) -> Result<Exit, Fai
     };
     let format = output::format(common.format);
     let tail = match Reader::open(&common.store) {
-        Ok(reader) => {
+        Ok(mut reader) => {
+            reader.settle_left_open(Clock::real().now())?;
             stored(&reader, &filter, format)?;
             // While no run can begin: what is in the live file by now was in the store.
             Tail::from_end(&common.store)

@@ -43,12 +43,14 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let tasks = tasks::load(args, &fleet, common.quiet)?;
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
     let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
-    let given = tasks.iter().map(|task| task.id.clone()).collect();
-    let system = start(args, common, &fleet, Arc::clone(&client), &clock, given).await?;
+    let ids = tasks.iter().map(|task| task.id.clone()).collect();
+    // Before the store is opened: one that comes meanwhile is heeded when it is open.
+    let given = Given { tasks, out, signals: Signals::new()? };
+    let system = start(args, common, &fleet, Arc::clone(&client), &clock, ids).await?;
     provider::audit_key(&system, &*client);
 
     let mut ends = Ends::default();
-    let played = to_the_end(args, common, &system, client, tasks, out, &mut ends);
+    let played = to_the_end(args, common, &system, client, given, &mut ends);
     let status = match played.await {
         Ok(status) => status,
         Err(error) => {
@@ -76,14 +78,20 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     })
 }
 
+/// What a run is given to do, and by whom it is told to end.
+struct Given {
+    tasks: Vec<Task>,
+    out: Option<Wanted>,
+    signals: Signals,
+}
+
 /// Plays all tasks; every outcome is in the file before the run counts as finished.
 async fn to_the_end(
     args: &Run,
     common: &Common,
     system: &AgentSystem,
     client: Arc<dyn LlmClient>,
-    tasks: Vec<Task>,
-    out: Option<Wanted>,
+    Given { tasks, out, mut signals }: Given,
     ends: &mut Ends,
 ) -> Result<Ended, Failure> {
     let clock = Clock::real();
@@ -94,7 +102,6 @@ async fn to_the_end(
             out.append(outcome)?;
         }
     }
-    let mut signals = Signals::new()?;
     let known: BTreeSet<&TaskId> = known(system);
     let tasks: Vec<Task> = tasks.into_iter().filter(|task| !known.contains(&task.id)).collect();
     let open = system.resumed().open.len();

@@ -24,7 +24,8 @@ const COUNTS: [&str; 7] = [
 /// Prints totals or records.
 pub(crate) fn run(args: &args::Usage, common: &Common) -> Result<Exit, Failure> {
     let query = query(args)?;
-    let reader = Reader::open(&common.store)?;
+    let mut reader = Reader::open(&common.store)?;
+    reader.settle_left_open(Clock::real().now())?;
     if let Some(UsageCommand::Export) = args.export {
         export(&reader, &query, common)?;
         return Ok(Exit::Done);

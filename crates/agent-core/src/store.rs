@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod group;
 mod journal;
+mod left;
 mod live;
 mod log;
 mod logged;
@@ -40,10 +41,8 @@ use std::thread::JoinHandle;
 
 use actix::prelude::*;
 
-use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::{Clock, Timestamp};
-use crate::record::{OpenAttempt, UsageRecord};
-use crate::usage::TokenCounts;
+use crate::record::UsageRecord;
 use backend::{Backend, Memory};
 use book::Book;
 pub(crate) use desk::{Desk, Observer};
@@ -184,39 +183,7 @@ impl Store {
         recovered: &mut Recovered,
         now: Timestamp,
     ) -> Result<Vec<UsageRecord>, StoreError> {
-        let records: Vec<_> =
-            recovered.open_attempts.iter().map(|open| presumed(open, now)).collect();
-        if records.is_empty() {
-            return Ok(records);
-        }
-        let entries = records.iter().flat_map(|record| {
-            let kind =
-                AuditKind::UsagePresumed { attempt: record.attempt, presumed: record.presumed };
-            let event = AuditEvent {
-                timestamp: now,
-                call_id: Some(record.call_id),
-                subject: record.subject.clone(),
-                kind,
-            };
-            [Entry::AttemptClosed(record.clone()), Entry::Audit(event)]
-        });
-        let entries = entries.collect();
-        self.write(entries)?;
-        recovered.open_attempts.clear();
-        if let Some(run) = &mut recovered.run {
-            for closed in records.iter().map(journal::Closed::from) {
-                if closed.run_id != run.run_id {
-                    continue;
-                }
-                run.calls.add(&closed);
-                let is_its =
-                    |task: &&mut LeftTask| Some(task.task.id.as_str()) == closed.task_id.as_deref();
-                if let Some(task) = run.tasks.iter_mut().find(is_its) {
-                    task.spent.add(&closed);
-                }
-            }
-        }
-        Ok(records)
+        left::settle(recovered, now, |entries| self.write(entries))
     }
 
     /// Writes the first entries of a run, durably; only before the actor is started.
@@ -269,32 +236,6 @@ impl Store {
         read: impl FnOnce(Charges<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.read(|book| read(Charges(book)))
-    }
-}
-
-fn presumed(open: &OpenAttempt, now: Timestamp) -> UsageRecord {
-    let duration = now.since(open.at).as_millis();
-    UsageRecord {
-        call_id: open.call_id,
-        attempt: open.attempt,
-        at: now,
-        opened_at: open.at,
-        duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
-        permit_wait_ms: 0,
-        money_wait_ms: 0,
-        usage: TokenCounts::default(),
-        max_tokens: 0,
-        cost: crate::money::NanoUsd::ZERO,
-        presumed: open.bound,
-        priced: true,
-        error: Some("process_killed".to_owned()),
-        status: None,
-        stop_reason: None,
-        request_id: None,
-        answered_by: None,
-        account: open.account.clone(),
-        provider: open.provider.clone(),
-        subject: open.subject.clone(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Kills and signals: nothing that was told is lost, nothing that was billed is uncounted.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -73,6 +75,58 @@ fn a_run_killed_at_random_moments_ends_every_task_once_and_accounts_for_every_bi
     let output = place.run(&mock.url, &["--resume"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "seed {seed}: {}", stderr(&output));
     assert_all_agree(&place, &json(&output), 150, seed);
+}
+
+#[test]
+fn a_signal_that_comes_while_the_store_is_opened_is_heeded_when_it_is_open() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(200);
+    let mock = place.mock(SLOW);
+    let opened = || place.path("store/conf").exists();
+    let begin = |name| {
+        let run = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
+        while !opened() {
+            sleep(1);
+        }
+        signal(&run, name);
+        run.wait_with_output().unwrap()
+    };
+    let output = begin("-TERM");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(json(&output)["status"], "interrupted");
+
+    std::fs::remove_dir_all(place.path("store")).unwrap();
+    let output = begin("-HUP");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn what_a_killed_process_left_open_is_charged_as_soon_as_anybody_looks() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(10);
+    // A provider that takes a request and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut run = place.run(&url, &[]).stdout(Stdio::null()).spawn().unwrap();
+    let (mut request, _) = silent.accept().unwrap();
+    request.read_exact(&mut [0; 10]).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+
+    let usage = || json(&place.output(&["usage", "--store", "store"]))["total"].clone();
+    let total = usage();
+    let first = nanos(&total["presumed_cost_usd"]);
+    assert!(first > 0, "what may have been billed is shown: {total}");
+    let audit = place.output(&["audit", "--event", "usage_presumed", "--store", "store"]);
+    assert_eq!(total["calls"], stdout(&audit).lines().count());
+    assert_eq!(usage(), total, "it is charged once");
+
+    let mock = place.mock("");
+    let output = place.run(&mock.url, &["--resume"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(nanos(&json(&output)["presumed_cost_usd"]), first);
 }
 
 #[test]

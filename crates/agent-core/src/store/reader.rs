@@ -10,6 +10,7 @@ use super::codec;
 use super::disk::SyncFile;
 use super::entry::Recovered;
 use super::error::StoreError;
+use super::left;
 use super::logged::Logged;
 use super::query::{self, UsageQuery, UsageReport};
 use super::rollup::{self, FULL, Names};
@@ -94,6 +95,17 @@ impl Reader {
     /// What the last process left.
     pub fn recovered(&self) -> &Recovered {
         &self.recovered
+    }
+
+    /// Charges each attempt that a killed process left open at its bound, durably, as the next
+    /// run would: nobody has the store open who could still close it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be written.
+    pub fn settle_left_open(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Reader { book, recovered } = self;
+        left::settle(recovered, now, |entries| book.write(&entries)).map(drop)
     }
 
     /// Totals of what was used.
