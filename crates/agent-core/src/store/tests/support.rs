@@ -51,7 +51,8 @@ pub(crate) fn open(n: u64, at: Timestamp) -> Arc<OpenAttempt> {
 
 pub(crate) fn record(n: u64, opened_at: Timestamp) -> UsageRecord {
     let open = open(n, opened_at);
-    let mut record = crate::store::left::presumed(&open, opened_at + std::time::Duration::from_secs(2));
+    let mut record =
+        crate::store::left::presumed(&open, opened_at + std::time::Duration::from_secs(2));
     record.error = None;
     record.presumed = NanoUsd::ZERO;
     record.cost = NanoUsd::from_nanos(n + 1);
