@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::clock::Clock;
+use agent_core::clock::{Clock, Timestamp};
 use agent_core::config::Fleet;
 use agent_core::coordinator::SubmitError;
 use agent_core::llm::LlmClient;
@@ -32,6 +32,8 @@ use writer::Writer;
 
 /// Submissions on their way to the disk at once; the store gathers them into batches.
 const SUBMITTING: usize = 4_096;
+/// How long a run that was interrupted waits for who reads its outcomes.
+const READER: Duration = Duration::from_secs(30);
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -114,7 +116,7 @@ async fn to_the_end(
         outcomes: system.outcomes(),
         open: tasks.len() + open,
         progress: Progress::new(total as u64, common.quiet, &clock),
-        clock,
+        clock: clock.clone(),
     };
     let mut ended = |outcome: Arc<Outcome>| {
         ends.count(&outcome);
@@ -122,10 +124,17 @@ async fn to_the_end(
     };
     let played = work.play(tasks, &mut signals, &mut ended).await;
     if let Some(out) = out {
+        // Who ends a run does not wait for a reader that has stopped to read.
+        let deadline = match played {
+            Ok(Ended::Interrupted) => clock.now() + READER,
+            _ => Timestamp::NEVER,
+        };
         tokio::select! {
             biased;
             () = signals.end() => return Ok(system.interrupt().await),
-            written = out.close() => written?,
+            written = out.close(&clock, deadline) => if !written? {
+                output::note("--out takes no more; what it has not taken stays in the store");
+            }
         }
     }
     let status = played?;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
+use agent_core::clock::{Clock, Timestamp};
 use agent_core::task::Outcome;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,15 +41,19 @@ impl Writer {
         }
     }
 
-    /// Waits until all of it is written, and durable where that can be.
-    pub(super) async fn close(self) -> Result<(), OutError> {
+    /// Waits until all of it is written, and durable where that can be; `false` where it was not by
+    /// `deadline`: nobody may be reading.
+    pub(super) async fn close(self, clock: &Clock, deadline: Timestamp) -> Result<bool, OutError> {
         let Writer { queue, mut ended } = self;
         if queue.is_closed() {
             // Its failure may have been told.
-            return ended.try_recv().unwrap_or(Ok(()));
+            return ended.try_recv().unwrap_or(Ok(())).map(|()| true);
         }
         drop(queue);
-        ended.await.unwrap_or(Ok(()))
+        match clock.timeout(deadline, ended).await {
+            Ok(ended) => ended.unwrap_or(Ok(())).map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 }
 
@@ -62,4 +67,52 @@ fn write(mut out: OutFile, outcomes: &mut mpsc::Receiver<Arc<Outcome>>) -> Resul
         out.flush()?;
     }
     out.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+    use std::time::Duration;
+
+    use agent_core::clock::VirtualClock;
+    use agent_core::money::NanoUsd;
+    use agent_core::task::Status;
+    use agent_core::usage::TokenCounts;
+
+    use super::*;
+    use crate::run::out::Wanted;
+
+    /// An outcome that fills a pipe twice.
+    fn outcome() -> Arc<Outcome> {
+        Arc::new(Outcome {
+            task_id: "1".into(),
+            status: Status::Completed,
+            output: Some("x".repeat(1 << 17)),
+            error: None,
+            agent_id: None,
+            project_id: None,
+            model: None,
+            attempts: 1,
+            usage: TokenCounts::default(),
+            cost_usd: NanoUsd::ZERO,
+            presumed_cost_usd: NanoUsd::ZERO,
+            duration_ms: 1,
+            finished_at: Timestamp::EPOCH,
+            stop_reason: None,
+        })
+    }
+
+    #[test]
+    fn a_reader_that_has_stopped_to_read_is_waited_for_until_the_deadline() {
+        let (_unread, pipe) = io::pipe().unwrap();
+        let path = format!("/dev/fd/{}", pipe.as_raw_fd());
+        VirtualClock::run(Timestamp::EPOCH, |clock| async move {
+            let out = Wanted::see(path.as_ref(), false).unwrap().begin(false).unwrap();
+            let mut writer = Writer::start(out, 1).unwrap();
+            writer.append(outcome()).unwrap();
+            let deadline = clock.now() + Duration::from_secs(30);
+            assert!(!writer.close(&clock, deadline).await.unwrap());
+            assert_eq!(clock.now(), deadline);
+        });
+    }
 }
