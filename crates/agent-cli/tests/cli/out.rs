@@ -68,6 +68,8 @@ fn a_process_that_is_refused_the_store_leaves_files_of_outcomes_as_they_were() {
     while !place.read("store/audit-live.jsonl").contains("llm_call_start") {
         sleep(5);
     }
+    // It has the store for as long as the others take to begin.
+    signal(&first, "-STOP");
     place.write("torn.jsonl", "{\"task_id\":\"1\"");
     for (out, more) in [("new.jsonl", &[][..]), ("torn.jsonl", &[]), ("torn.jsonl", &["--resume"])]
     {
@@ -77,6 +79,7 @@ fn a_process_that_is_refused_the_store_leaves_files_of_outcomes_as_they_were() {
     }
     assert!(!place.path("new.jsonl").exists());
     assert_eq!(place.read("torn.jsonl"), "{\"task_id\":\"1\"");
+    signal(&first, "-CONT");
     let first = first.wait_with_output().unwrap();
     assert_eq!(json(&first)["tasks"]["completed"], 4);
 }
