@@ -96,11 +96,16 @@ impl Budget {
 
     /// Does what is due, so that nobody who comes now overtakes those who waited for it.
     fn now(&mut self) -> Timestamp {
-        assert!(!self.desk.is_spoiled(), "a caller panicked over the books");
+        self.must_be_whole();
         let now = self.clock.now();
         let Books { queue, ledger, .. } = &mut *self.desk.lock();
         queue.ring(ledger, now);
         now
+    }
+
+    /// Panics over books that a panic has spoiled: they are rebuilt then.
+    fn must_be_whole(&self) {
+        assert!(!self.desk.is_spoiled(), "a caller panicked over the books");
     }
 
     /// Tells what has happened to waiters, and sets the timer.

@@ -79,6 +79,24 @@ impl<T> Drop for Contained<T> {
     }
 }
 
+/// Runs it while a panic unwinds.
+#[cfg(test)]
+pub(crate) fn while_unwinding(run: impl FnOnce()) {
+    struct Runs<F: FnOnce()>(Option<F>);
+
+    impl<F: FnOnce()> Drop for Runs<F> {
+        fn drop(&mut self) {
+            self.0.take().expect("it is dropped once")();
+        }
+    }
+
+    let unwound = contain(|| {
+        let _runs = Runs(Some(run));
+        std::panic::resume_unwind(Box::new("unwinds"));
+    });
+    assert_eq!(unwound, Err("unwinds".to_owned()));
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::resume_unwind;

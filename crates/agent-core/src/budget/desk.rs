@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use actix::{Recipient, WeakAddr};
+use actix::{Addr, Recipient, WeakAddr};
 
 use super::queue::Queue;
 use super::reservation::{Lives, Resolve};
@@ -21,7 +21,7 @@ pub struct Desk(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Poisoned by a panic of the budget, until that has been rebuilt.
+    /// Poisoned by a panic in the middle of a change, until the budget has been rebuilt.
     books: Mutex<Books>,
     lives: Lives,
     clock: Clock,
@@ -38,17 +38,38 @@ pub(super) struct Books {
     pub(super) notices: Recipient<BudgetNotice>,
     /// Nothing is decided here while the budget is being rebuilt.
     pub(super) is_open: bool,
+    /// A change was begun here, and has not ended: where one panic unwinds already, another does
+    /// not poison the lock.
+    is_changing: bool,
+    /// The next change panics half-way.
+    #[cfg(test)]
+    pub(super) breaks: bool,
     /// Callers who are on their way to the queue: nobody is to overtake them.
     coming: usize,
 }
 
 impl Books {
     pub(super) fn new(ledger: Ledger, queue: Queue, notices: Recipient<BudgetNotice>) -> Books {
-        Books { ledger, queue, held: Lookup::default(), notices, is_open: true, coming: 0 }
+        Books {
+            ledger,
+            queue,
+            held: Lookup::default(),
+            notices,
+            is_open: true,
+            is_changing: false,
+            #[cfg(test)]
+            breaks: false,
+            coming: 0,
+        }
+    }
+
+    #[cfg(test)]
+    fn break_here(&mut self) {
+        assert!(!std::mem::take(&mut self.breaks), "scripted panic");
     }
 
     fn is_quiet(&self) -> bool {
-        self.is_open && self.coming == 0 && self.queue.is_empty()
+        self.is_open && !self.is_changing && self.coming == 0 && self.queue.is_empty()
     }
 
     /// Charges a reservation, and tells what that comes to.
@@ -59,6 +80,8 @@ impl Books {
         actual: NanoUsd,
         presumed: NanoUsd,
     ) {
+        #[cfg(test)]
+        self.break_here();
         let Some(told) = self.ledger.settle(now, id, actual, presumed) else { return };
         for threshold in told.thresholds {
             self.notices.do_send(BudgetNotice::Threshold(threshold));
@@ -113,7 +136,7 @@ impl Desk {
 
     /// Whether a panic came in the middle of a change, and they have not been rebuilt since.
     pub(super) fn is_spoiled(&self) -> bool {
-        self.0.books.is_poisoned()
+        self.0.books.is_poisoned() || self.lock().is_changing
     }
 
     /// The books, where nobody waits and nothing is wrong with them.
@@ -124,7 +147,8 @@ impl Desk {
     /// What the budget knows is whole again.
     pub(super) fn mend(&self, ledger: Ledger, held: Lookup<AttemptId, ReservationId>) {
         let mut books = self.lock();
-        (books.ledger, books.held, books.is_open) = (ledger, held, true);
+        (books.ledger, books.held) = (ledger, held);
+        (books.is_open, books.is_changing) = (true, false);
         self.0.books.clear_poison();
     }
 
@@ -136,6 +160,8 @@ impl Desk {
             let now = self.0.clock.now();
             // Where there is no room, the budget says what is to be done.
             if let Ok(id) = books.ledger.reserve(now, &reserve.scopes, amount) {
+                #[cfg(test)]
+                books.break_here();
                 books.held.insert(name, id);
                 return Ok(Reservation::new(name, amount, self.clone()));
             }
@@ -145,25 +171,35 @@ impl Desk {
         Err(reserve)
     }
 
-    /// Resolves it here where nobody waits for money, else has the budget do it. It may be called
-    /// while a panic unwinds.
+    /// Resolves it here where nobody waits for money, else has the budget do it; that also where it
+    /// panics here, when the budget has been rebuilt. It may be called while a panic unwinds.
     pub(super) fn resolve(&self, resolve: Resolve) {
         let Resolve { name, amount, actual, presumed } = resolve;
         let resolved = panics::contain(|| {
             let mut books = self.lock();
-            let is_whole = books.is_quiet() && !self.is_spoiled();
-            let budget = if is_whole { None } else { self.0.budget.get() };
-            if let Some(budget) = budget.and_then(WeakAddr::upgrade) {
-                drop(books);
-                budget.do_send(resolve);
-            } else if let Some(id) = books.resolved(name, amount) {
-                // Nobody waits, or the budget has not begun yet, or has ended.
-                books.settle(self.0.clock.now(), id, actual, presumed);
+            let is_whole = books.is_quiet() && !self.0.books.is_poisoned();
+            let budget = if is_whole { None } else { self.budget() };
+            // Nobody waits, or the budget has not begun yet, or has ended.
+            if budget.is_none() {
+                books.is_changing = true;
+                if let Some(id) = books.resolved(name, amount) {
+                    books.settle(self.0.clock.now(), id, actual, presumed);
+                }
+                books.is_changing = false;
             }
+            budget
         });
-        if let Err(reason) = resolved {
+        let budget = resolved.unwrap_or_else(|reason| {
             tracing::error!(reason, "the ledger panicked");
+            self.budget()
+        });
+        if let Some(budget) = budget {
+            budget.do_send(resolve);
         }
+    }
+
+    fn budget(&self) -> Option<Addr<Budget>> {
+        self.0.budget.get().and_then(WeakAddr::upgrade)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::{Handler, Message};
+use actix::{AsyncContext, Handler, Message};
 
 use super::{Budget, Desk};
 use crate::money::NanoUsd;
@@ -176,6 +176,11 @@ impl Handler<Resolve> for Budget {
     type Result = ();
 
     fn handle(&mut self, msg: Resolve, ctx: &mut Self::Context) {
+        if self.desk.is_spoiled() {
+            // What it is about is known again when the budget has been rebuilt.
+            ctx.address().do_send(msg);
+            return self.must_be_whole();
+        }
         let Resolve { name, amount, actual, presumed } = msg;
         let id = self.desk.lock().resolved(name, amount);
         if let Some(id) = id {

@@ -1,7 +1,7 @@
 //! Permits without a message: as long as nobody waits, callers take and return them on their own
 //! thread; the actor is for those who wait.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::{Message, WeakAddr};
 
@@ -26,6 +26,9 @@ pub(super) struct State {
     pub(super) permits: Permits,
     /// Callers who are on their way to the queue: nobody is to overtake them.
     coming: usize,
+    /// A change was begun here, and has not ended: where one panic unwinds already, another does
+    /// not poison the lock.
+    is_changing: bool,
 }
 
 impl State {
@@ -37,12 +40,13 @@ impl State {
     pub(super) fn recount(&mut self) {
         let nothing = Permits::new(ProviderLimits::default());
         self.permits = std::mem::replace(&mut self.permits, nothing).anew();
+        self.is_changing = false;
     }
 }
 
 impl Desk {
     pub(super) fn new(permits: Permits, clock: Clock) -> Desk {
-        let state = Mutex::new(State { permits, coming: 0 });
+        let state = Mutex::new(State { permits, coming: 0, is_changing: false });
         Desk(Arc::new(Shared { state, clock, limiter: OnceLock::new() }))
     }
 
@@ -57,12 +61,12 @@ impl Desk {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(|poisoned| {
-            let mut state = poisoned.into_inner();
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.state.is_poisoned() || state.is_changing {
             state.recount();
             self.0.state.clear_poison();
-            state
-        })
+        }
+        state
     }
 
     /// A permit, or why there is none, where that can be said at once; else what to send to the
@@ -97,7 +101,11 @@ impl Desk {
                     limiter.do_send(message);
                 }
                 // Nobody waits, or the limiter has not begun yet, or has ended.
-                None => change(&mut state.permits, message),
+                None => {
+                    state.is_changing = true;
+                    change(&mut state.permits, message);
+                    state.is_changing = false;
+                }
             }
         });
         if let Err(reason) = changed {

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::clock::VirtualClock;
+use crate::panics;
 use crate::permits::{AgentRateLimit, Feedback};
 use crate::task::Priority;
 
@@ -279,4 +280,28 @@ fn nobody_at_the_desk_overtakes_who_is_on_the_way_to_the_queue_or_in_it() {
         assert_eq!(stage.settled().await, (0, 0, 0));
         assert!(stage.desk.ask(Stage::one()).unwrap().is_ok());
     });
+}
+
+#[test]
+fn after_a_panic_over_the_permits_what_was_taken_counts_whatever_unwound_already() {
+    for unwinds in [false, true] {
+        on_stage(limits(3, 2), async |stage| {
+            let one = stage.desk.ask(Stage::one()).unwrap().unwrap().depart(Timestamp::EPOCH);
+            let other = stage.desk.ask(Stage::one()).unwrap().unwrap();
+            let ruin = || {
+                stage.desk.change(End::Stop, |permits, _| {
+                    permits.ruin();
+                    panic!("scripted panic");
+                });
+            };
+            if unwinds {
+                panics::while_unwinding(ruin);
+            } else {
+                ruin();
+            }
+            assert_eq!(stage.stand().await, (2, 2, 0), "unwinds: {unwinds}");
+            drop((one, other));
+            assert_eq!(stage.settled().await, (1, 0, 0), "unwinds: {unwinds}");
+        });
+    }
 }

@@ -1,6 +1,11 @@
 //! The desk: money without a message, and nobody overtaken for it.
 
+use std::cell::RefCell;
+
 use super::*;
+use crate::guard::{self, Watcher as Guards};
+use crate::panics;
+use crate::record::{OpenAttempt, Subject};
 
 impl Stage {
     fn at_the_desk(&self, dollars: u64) -> Result<Reservation, Reserve> {
@@ -48,5 +53,104 @@ fn nothing_is_given_out_at_the_desk_of_a_budget_whose_books_a_panic_has_spoiled(
         assert!(stage.budget.send(Ruin).await.is_err());
         assert!(stage.at_the_desk(1).is_err());
         drop(held);
+    });
+}
+
+/// Lets the budget come back at once.
+struct Back(Clock);
+
+impl Guards for Back {
+    fn clock(&self) -> &Clock {
+        &self.0
+    }
+
+    fn panicked(&self, _reason: &str) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+
+    fn resumed(&self) {}
+
+    fn ended(&self) {}
+}
+
+type Journal = Rc<RefCell<Vec<Arc<OpenAttempt>>>>;
+
+/// A budget of 10 dollars that is rebuilt from what is in the journal.
+fn on_a_durable_stage<F: Future<Output = ()>>(test: impl FnOnce(Stage, Journal) -> F) {
+    VirtualClock::run(Timestamp::EPOCH, |clock| {
+        let (notices, journal) = (Watcher::default(), Journal::default());
+        let watcher = notices.clone().start().recipient();
+        let ledger = || Ledger::new(vec![total("global", 10)]);
+        let source = {
+            let journal = Rc::clone(&journal);
+            Box::new(move || {
+                let durable = Durable { ledger: ledger(), open: journal.borrow().clone() };
+                Box::pin(async { Some(durable) }) as _
+            })
+        };
+        let budget = Budget::new(ledger(), clock.clone(), watcher).rebuilt_from(source);
+        let desk = budget.desk();
+        let budget = guard::start(budget, Back(clock.clone()));
+        test(Stage { budget, desk, clock, notices, attempts: Rc::default() }, journal)
+    });
+}
+
+/// An attempt is in the journal from here on.
+fn opened(journal: &Journal, reservation: Reservation) -> InFlight {
+    let AttemptId { call_id, attempt } = reservation.name();
+    journal.borrow_mut().push(Arc::new(OpenAttempt {
+        call_id,
+        attempt,
+        at: Timestamp::EPOCH,
+        bound: reservation.amount(),
+        account: "key".into(),
+        provider: "none".into(),
+        subject: Arc::new(Subject::default()),
+    }));
+    reservation.depart()
+}
+
+/// Has the next change break.
+fn breaks(stage: &Stage) {
+    stage.desk.lock().breaks = true;
+}
+
+#[test]
+fn what_a_panic_over_the_books_cut_off_is_settled_when_they_are_rebuilt() {
+    for unwinds in [false, true] {
+        on_a_durable_stage(|stage, journal| async move {
+            stage.sums().await;
+            let (one, other) = (stage.at_the_desk(4).unwrap(), stage.at_the_desk(3).unwrap());
+            let (one, other) = (opened(&journal, one), opened(&journal, other));
+            breaks(&stage);
+            if unwinds {
+                panics::while_unwinding(move || one.settle(usd(1)));
+            } else {
+                one.settle(usd(1));
+            }
+            // Half of it was done, so nothing is given out, and nothing is settled here.
+            assert!(stage.at_the_desk(1).is_err(), "unwinds: {unwinds}");
+            other.settle(usd(2));
+            stage.pass(1).await;
+            assert_eq!(stage.sums().await, [3, 0, 0], "unwinds: {unwinds}");
+            assert!(stage.at_the_desk(7).is_ok(), "unwinds: {unwinds}");
+        });
+    }
+}
+
+#[test]
+fn a_caller_that_panics_over_the_books_leaves_nothing_set_aside() {
+    on_a_durable_stage(|stage, journal| async move {
+        stage.sums().await;
+        let held = opened(&journal, stage.at_the_desk(4).unwrap());
+        breaks(&stage);
+        assert!(panics::contain(|| stage.at_the_desk(6)).is_err());
+        let asks_again = stage.at_the_desk(6).unwrap_err();
+        assert!(stage.budget.send(asks_again).await.is_err(), "it is rebuilt first");
+        let six = stage.at_the_desk(6).unwrap();
+        assert!(stage.at_the_desk(1).is_err());
+        drop(six);
+        held.settle(usd(4));
+        assert_eq!(stage.sums().await, [4, 0, 0]);
     });
 }

@@ -1,13 +1,17 @@
 //! A store in memory whose book panics while it files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use actix::prelude::*;
 
 use super::support::{on_a_system, open, record};
 use crate::clock::Timestamp;
+use crate::panics;
 use crate::store::backend::{Backend, Each, Memory};
 use crate::store::codec::Changes;
 use crate::store::error::StoreError;
-use crate::store::{Entry, GetUsage, Store, UsageQuery, Write};
+use crate::store::{Entry, GetUsage, Observer, Store, UsageQuery, Write};
 
 /// Panics at its second commit.
 #[derive(Debug)]
@@ -43,15 +47,21 @@ impl Backend for Panics {
 
 #[test]
 fn what_was_pending_when_the_book_panicked_is_filed_exactly_once() {
-    for late in [false, true] {
+    for (late, unwinds) in [(false, false), (true, false), (false, true), (true, true)] {
         on_a_system(async {
             let backend = Panics { memory: Memory::default(), commits: 0, late };
-            let store = Store::in_memory(Box::new(backend), None).start();
+            let store = Store::in_memory(Box::new(backend), None);
+            let desk = store.desk().unwrap();
+            let store = store.start();
             let at = Timestamp::from_millis(1_000);
             for n in 0..600 {
                 let entries =
                     vec![Entry::AttemptOpened(open(n, at)), Entry::AttemptClosed(record(n, at))];
-                store.send(Write { entries }).await.unwrap().unwrap();
+                if unwinds {
+                    panics::while_unwinding(|| desk.write(entries).unwrap());
+                } else {
+                    store.send(Write { entries }).await.unwrap().unwrap();
+                }
             }
             // Where it panicked in the middle of a question, that is asked again.
             let usage = async || store.send(GetUsage(UsageQuery::default())).await.unwrap();
@@ -61,7 +71,28 @@ fn what_was_pending_when_the_book_panicked_is_filed_exactly_once() {
             };
             let totals = report.total.totals;
             let cost: u64 = (0..600).map(|n| n + 1).sum();
-            assert_eq!((totals.calls, totals.cost.nanos()), (600, cost), "late: {late}");
+            assert_eq!(
+                (totals.calls, totals.cost.nanos()),
+                (600, cost),
+                "late: {late}, unwinds: {unwinds}"
+            );
         });
     }
+}
+
+#[test]
+fn an_observer_that_panics_is_shown_what_comes_after_it_whatever_unwound_already() {
+    on_a_system(async {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let sees = Arc::clone(&seen);
+        let observe = move |_: &[Entry]| {
+            assert!(sees.fetch_add(1, Ordering::SeqCst) > 1, "scripted panic");
+        };
+        let desk = Store::observed(Observer::new(observe)).desk().unwrap();
+        let write = || desk.write(vec![Entry::AttemptOpened(open(1, Timestamp::EPOCH))]);
+        panics::while_unwinding(|| assert!(write().is_err()));
+        assert!(write().is_err());
+        assert!(write().is_ok());
+        assert_eq!(seen.load(Ordering::SeqCst), 3);
+    });
 }
