@@ -1,9 +1,9 @@
 //! The desk: money without a message, and nobody overtaken for it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 
 use super::*;
-use crate::guard::{self, Watcher as Guards};
 use crate::panics;
 use crate::record::{OpenAttempt, Subject};
 
@@ -56,21 +56,20 @@ fn nothing_is_given_out_at_the_desk_of_a_budget_whose_books_a_panic_has_spoiled(
     });
 }
 
-/// Lets the budget come back at once.
-struct Back(Clock);
-
-impl Guards for Back {
-    fn clock(&self) -> &Clock {
-        &self.0
-    }
-
-    fn panicked(&self, _reason: &str) -> Option<Duration> {
-        Some(Duration::ZERO)
-    }
-
-    fn resumed(&self) {}
-
-    fn ended(&self) {}
+/// Starts a budget that comes back from a panic at once.
+fn restarted(budget: Budget) -> Addr<Budget> {
+    let ctx = Context::new();
+    let address = ctx.address();
+    let mut running = ctx.into_future(budget);
+    actix::spawn(poll_fn(move |cx| {
+        loop {
+            match panics::contain(|| pin!(&mut running).poll(cx)) {
+                Ok(polled) => return polled,
+                Err(_) => assert!(running.restart()),
+            }
+        }
+    }));
+    address
 }
 
 type Journal = Rc<RefCell<Vec<Arc<OpenAttempt>>>>;
@@ -90,8 +89,10 @@ fn on_a_durable_stage<F: Future<Output = ()>>(test: impl FnOnce(Stage, Journal) 
         };
         let budget = Budget::new(ledger(), clock.clone(), watcher).rebuilt_from(source);
         let desk = budget.desk();
-        let budget = guard::start(budget, Back(clock.clone()));
-        test(Stage { budget, desk, clock, notices, attempts: Rc::default() }, journal)
+        test(
+            Stage { budget: restarted(budget), desk, clock, notices, attempts: Rc::default() },
+            journal,
+        )
     });
 }
 
