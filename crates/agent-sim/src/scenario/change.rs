@@ -51,6 +51,9 @@ pub enum ChangeError {
 /// Most keys of a path; no value of a scenario needs as many.
 const DEEPEST: usize = 32;
 
+/// Keys that may be left out and whose values are amounts of money.
+const MONEY: [&str; 2] = ["max_cost_usd", "max_cost_per_task"];
+
 impl Change {
     /// Sets the value at `path`, such as `agent.0.count`.
     ///
@@ -106,7 +109,16 @@ impl Change {
         for part in way {
             at = self.step(at, part)?;
         }
-        *self.step(at, last)? = Item::Value(self.toml()?);
+        let at = self.step(at, last)?;
+        let mut value = self.toml()?;
+        // In a shell nobody quotes a number: an amount of money is a string, and so is whatever
+        // takes the place of one.
+        if (at.is_str() || MONEY.contains(&last.as_str()))
+            && (value.is_float() || value.is_integer())
+        {
+            value = Value::from(self.value.as_str());
+        }
+        *at = Item::Value(value);
         Ok(())
     }
 

@@ -165,6 +165,21 @@ fn a_time_can_be_set_without_quotes() {
 }
 
 #[test]
+fn money_and_names_can_be_set_without_quotes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"9.00\"\n";
+    std::fs::write(&path, format!("{FLEET}{budget}[[task]]\nid = 1\n")).unwrap();
+    let changes = ["budget.0.limit=2.5", "goal.max_cost_usd=20", "guards.max_cost_per_task=0.1"];
+    let changes: Vec<Change> = changes.iter().map(|it| it.parse().unwrap()).collect();
+    let scenario = Scenario::load(&path, &changes).unwrap();
+    let dollars = |text: &str| text.parse::<NanoUsd>().unwrap();
+    assert_eq!(scenario.fleet.budget[0].limit, dollars("2.50"));
+    assert_eq!(scenario.goal.max_cost, Some(dollars("20")));
+    assert_eq!(scenario.fleet.guards.max_cost_per_task, dollars("0.10"));
+}
+
+#[test]
 fn a_number_that_is_too_large_to_set_is_said_to_be_too_large() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
