@@ -114,7 +114,10 @@ pub(super) fn permit_event(error: &PermitError, worker: &str) -> Option<AuditKin
 
 pub(super) fn provider(error: &LlmError, attempts: u32) -> TaskError {
     let message = format!("{} (after {})", error.message, counted(attempts));
-    let task_error = TaskError::new(error.kind.code(), message);
+    let code = error.kind.code();
+    // The provider may know better than its status tells.
+    let retryable = code.is_retryable() && error.should_retry != Some(false);
+    let task_error = TaskError::new(code, message).retryable(retryable);
     match error.retry_after {
         Some(wait) => task_error.retry_after(wait),
         None => task_error,
@@ -166,6 +169,14 @@ mod tests {
         }
         let event = permit_event(&error, "a-1").unwrap();
         assert_eq!(event.name(), "rate_limit_exceeded");
+    }
+
+    #[test]
+    fn what_the_provider_asks_not_to_be_retried_is_not_called_retryable() {
+        let mut error = LlmError::new(LlmErrorKind::Server, "status 500");
+        assert!(provider(&error, 1).retryable);
+        error.should_retry = Some(false);
+        assert!(!provider(&error, 1).retryable);
     }
 
     #[test]
