@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules of `agent-core`, lowest layer first. A module imports only from the layers before
 /// its own, so there are no cycles. DESIGN and ARCHITECTURE.md draw the same list.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "lookup", "money", "panics", "usage", "wording"],
+    &["clock", "hash", "lookup", "money", "panics", "usage", "wording"],
     &["doing", "task"],
     &["estimate", "ledger", "permits", "pricing", "prompt", "queue", "retry", "supervision"],
     &["record"],

@@ -9,6 +9,7 @@ pub mod coordinator;
 mod doing;
 pub mod estimate;
 mod guard;
+mod hash;
 pub mod ledger;
 pub mod llm;
 mod lookup;

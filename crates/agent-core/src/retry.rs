@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Timestamp, human_duration};
+use crate::hash::{OFFSET, fnv};
 
 /// When a failed attempt is tried again; the `[retry]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,11 +104,8 @@ impl RetryPolicy {
 ///
 /// Nothing else that is drawn in the run moves it, so two runs that differ in one setting wait alike.
 pub fn jitter(seed: u64, task: &str, attempt: u32) -> f64 {
-    // FNV-1a, which is the same everywhere; the generator mixes what is left alike.
-    let bytes = task.bytes().chain(attempt.to_le_bytes());
-    let key = bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |key, byte| {
-        (key ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // The generator mixes what the hash leaves alike.
+    let key = fnv(seed ^ OFFSET, task.bytes().chain(attempt.to_le_bytes()));
     fastrand::Rng::with_seed(key).f64()
 }
 

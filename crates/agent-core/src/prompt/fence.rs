@@ -1,22 +1,20 @@
 //! A delimiter that the text between it cannot forge.
 
+use crate::hash::{OFFSET, fnv};
+
 /// A word of 16 hexadecimal digits that occurs in none of `texts`, whatever its case.
 ///
 /// It follows from the texts alone, so that the same task gives the same prompt. A text that holds
 /// the word that follows from it gets the next one; each text holds finitely many.
 pub(super) fn tag(texts: &[&str]) -> String {
-    let seed = texts.iter().fold(OFFSET, |hash, text| fnv(hash, text.as_bytes()));
-    let words = (0u64..).map(|turn| format!("{:016x}", fnv(seed, &turn.to_le_bytes())));
+    let seed = texts.iter().fold(OFFSET, |hash, text| hashed(hash, text.as_bytes()));
+    let words = (0u64..).map(|turn| format!("{:016x}", hashed(seed, &turn.to_le_bytes())));
     first_absent(words, texts)
 }
 
-const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0000_0100_0000_01b3;
-
-/// FNV-1a of small letters, and a last byte so that joined texts differ from parted ones.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    bytes.iter().map(u8::to_ascii_lowercase).chain([0xff]).fold(hash, step)
+/// Of small letters, and a last byte so that joined texts differ from parted ones.
+fn hashed(hash: u64, bytes: &[u8]) -> u64 {
+    fnv(hash, bytes.iter().map(u8::to_ascii_lowercase).chain([0xff]))
 }
 
 fn first_absent(words: impl IntoIterator<Item = String>, texts: &[&str]) -> String {
