@@ -48,31 +48,17 @@ fn call(n: u64) -> [Entry; 2] {
         bound: NanoUsd::from_nanos(900_000),
         account: "sk-ant-***abcd".into(),
         provider: "anthropic".into(),
-        subject: Arc::clone(&subject),
+        subject,
     };
     let usage =
         TokenCounts { input_tokens: 400, output_tokens: 100 + n % 50, ..TokenCounts::default() };
     let record = UsageRecord {
-        call_id: open.call_id,
-        attempt: 1,
-        at: at + Duration::from_secs(3),
-        opened_at: at,
-        duration_ms: 3_000,
-        permit_wait_ms: 0,
-        money_wait_ms: 0,
         usage,
         max_tokens: 1_000,
         cost: NanoUsd::from_nanos(650_000 + n),
-        presumed: NanoUsd::ZERO,
-        priced: true,
-        error: None,
-        status: None,
         stop_reason: Some("end_turn".to_owned()),
         request_id: Some(format!("req_{n:024}")),
-        answered_by: None,
-        account: open.account.clone(),
-        provider: open.provider.clone(),
-        subject,
+        ..open.ended(at + Duration::from_secs(3))
     };
     [Entry::AttemptOpened(open.into()), Entry::AttemptClosed(record)]
 }

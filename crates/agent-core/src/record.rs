@@ -110,6 +110,34 @@ impl OpenAttempt {
     pub fn id(&self) -> AttemptId {
         AttemptId { call_id: self.call_id, attempt: self.attempt }
     }
+
+    /// The record of its end at `at`, as of an answer that used nothing, cost nothing and had waited
+    /// for nothing.
+    pub fn ended(&self, at: Timestamp) -> UsageRecord {
+        let duration = at.since(self.at).as_millis();
+        UsageRecord {
+            call_id: self.call_id,
+            attempt: self.attempt,
+            at,
+            opened_at: self.at,
+            duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
+            permit_wait_ms: 0,
+            money_wait_ms: 0,
+            usage: TokenCounts::default(),
+            max_tokens: 0,
+            cost: NanoUsd::ZERO,
+            presumed: NanoUsd::ZERO,
+            priced: true,
+            error: None,
+            status: None,
+            stop_reason: None,
+            request_id: None,
+            answered_by: None,
+            account: Arc::clone(&self.account),
+            provider: Arc::clone(&self.provider),
+            subject: Arc::clone(&self.subject),
+        }
+    }
 }
 
 /// How an attempt ended; closes an [`OpenAttempt`].

@@ -5,9 +5,7 @@ use super::error::StoreError;
 use super::journal::Closed;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::clock::Timestamp;
-use crate::money::NanoUsd;
 use crate::record::{OpenAttempt, UsageRecord};
-use crate::usage::TokenCounts;
 
 /// Closes each open attempt of `recovered`, with `write`, and adds what was charged to its
 /// unfinished run.
@@ -48,28 +46,7 @@ pub(super) fn settle(
     Ok(records)
 }
 
-pub(super) fn presumed(open: &OpenAttempt, now: Timestamp) -> UsageRecord {
-    let duration = now.since(open.at).as_millis();
-    UsageRecord {
-        call_id: open.call_id,
-        attempt: open.attempt,
-        at: now,
-        opened_at: open.at,
-        duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
-        permit_wait_ms: 0,
-        money_wait_ms: 0,
-        usage: TokenCounts::default(),
-        max_tokens: 0,
-        cost: NanoUsd::ZERO,
-        presumed: open.bound,
-        priced: true,
-        error: Some("process_killed".to_owned()),
-        status: None,
-        stop_reason: None,
-        request_id: None,
-        answered_by: None,
-        account: open.account.clone(),
-        provider: open.provider.clone(),
-        subject: open.subject.clone(),
-    }
+fn presumed(open: &OpenAttempt, now: Timestamp) -> UsageRecord {
+    let error = Some("process_killed".to_owned());
+    UsageRecord { presumed: open.bound, error, ..open.ended(now) }
 }

@@ -198,13 +198,8 @@ impl<'a> Attempt<'a> {
         if !self.services.is_heard() {
             return;
         }
-        let (open, now) = (&self.open, self.services.clock.now());
+        let open = &self.open;
         let mut record = UsageRecord {
-            call_id: open.call_id,
-            attempt: open.attempt,
-            at: now,
-            opened_at: open.at,
-            duration_ms: millis(now.since(open.at)),
             permit_wait_ms: millis(self.waits.permit),
             money_wait_ms: millis(self.waits.money),
             usage: charge.usage.counts(),
@@ -212,14 +207,7 @@ impl<'a> Attempt<'a> {
             cost: charge.cost,
             presumed: charge.presumed,
             priced: charge.priced,
-            error: None,
-            status: None,
-            stop_reason: None,
-            request_id: None,
-            answered_by: None,
-            account: open.account.clone(),
-            provider: open.provider.clone(),
-            subject: Arc::clone(&open.subject),
+            ..open.ended(self.services.clock.now())
         };
         let event = end(&mut record);
         let event = self.services.event(Some(record.call_id), &open.subject, event);

@@ -50,14 +50,9 @@ pub(crate) fn open(n: u64, at: Timestamp) -> Arc<OpenAttempt> {
 }
 
 pub(crate) fn record(n: u64, opened_at: Timestamp) -> UsageRecord {
-    let open = open(n, opened_at);
-    let mut record =
-        crate::store::left::presumed(&open, opened_at + std::time::Duration::from_secs(2));
-    record.error = None;
-    record.presumed = NanoUsd::ZERO;
-    record.cost = NanoUsd::from_nanos(n + 1);
-    record.usage = TokenCounts { input_tokens: 10, output_tokens: n, ..TokenCounts::default() };
-    record
+    let usage = TokenCounts { input_tokens: 10, output_tokens: n, ..TokenCounts::default() };
+    let ended = open(n, opened_at).ended(opened_at + std::time::Duration::from_secs(2));
+    UsageRecord { cost: NanoUsd::from_nanos(n + 1), usage, ..ended }
 }
 
 pub(crate) fn event(n: u64, timestamp: Timestamp) -> AuditEvent {

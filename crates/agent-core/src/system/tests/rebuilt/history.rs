@@ -12,7 +12,6 @@ use crate::pricing::Catalogue;
 use crate::record::{AttemptId, CallId, OpenAttempt, Subject, UsageRecord};
 use crate::store::{Entry, Store, Write};
 use crate::system::durable::source;
-use crate::usage::TokenCounts;
 
 const RUN: &str = "a run";
 
@@ -148,28 +147,7 @@ impl Twins {
 }
 
 fn record(open: &OpenAttempt, at: Timestamp, cost: NanoUsd, presumed: NanoUsd) -> UsageRecord {
-    UsageRecord {
-        call_id: open.call_id,
-        attempt: open.attempt,
-        at,
-        opened_at: open.at,
-        duration_ms: 0,
-        permit_wait_ms: 0,
-        money_wait_ms: 0,
-        usage: TokenCounts::default(),
-        max_tokens: 0,
-        cost,
-        presumed,
-        priced: true,
-        error: None,
-        status: None,
-        stop_reason: None,
-        request_id: None,
-        answered_by: None,
-        account: open.account.clone(),
-        provider: open.provider.clone(),
-        subject: open.subject.clone(),
-    }
+    UsageRecord { cost, presumed, ..open.ended(at) }
 }
 
 #[test]
