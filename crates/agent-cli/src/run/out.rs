@@ -27,6 +27,12 @@ pub(crate) enum OutError {
         .0.display()
     )]
     NotRepairable(PathBuf),
+    #[error(
+        "outcome file {}: the thread that writes it has ended; what it has not written stays in the \
+         store",
+        .0.display()
+    )]
+    Ended(PathBuf),
 }
 
 /// A file of outcomes that can be opened, as far as can be seen before the store is ours.
@@ -155,6 +161,10 @@ impl OutFile {
         self.file.get_ref().sync_all().map_err(|source| self.failed("make it durable", source))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn failed(&self, what: &'static str, source: io::Error) -> OutError {
         OutError::Io { path: self.path.clone(), what, source }
     }
@@ -183,7 +193,7 @@ fn read(file: &mut File) -> io::Result<(u64, BTreeSet<(TaskId, Timestamp)>)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
 
     use agent_core::money::NanoUsd;
@@ -192,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    fn outcome(id: &str) -> Outcome {
+    pub(crate) fn outcome(id: &str) -> Outcome {
         Outcome {
             task_id: id.into(),
             status: Status::Completed,
