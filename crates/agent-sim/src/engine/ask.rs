@@ -58,12 +58,13 @@ impl Ask {
         self.input.saturating_mul(BYTES.0) / BYTES.1
     }
 
-    /// Reads the numbers of a request; `None` where it is no simulated one.
+    /// Reads the numbers of a request; `None` where it is no simulated one, or more of its input is
+    /// cached than there is.
     pub fn of(request: &Request) -> Option<Ask> {
         let text = request.messages.first()?.content.first()?.as_text()?;
         let mut words = text.lines().next()?.strip_prefix(MARK)?.split_ascii_whitespace();
         let mut number = || words.next()?.parse::<u64>().ok();
-        Some(Ask {
+        let ask = Ask {
             workload: number()?.try_into().ok()?,
             task: number()?,
             turn: number()?.try_into().ok()?,
@@ -72,7 +73,9 @@ impl Ask {
             written: number()?,
             output: number()?,
             worker: number()?,
-        })
+        };
+        let of_cache = ask.cached.checked_add(ask.written);
+        of_cache.is_some_and(|tokens| tokens <= ask.input).then_some(ask)
     }
 }
 
@@ -111,5 +114,18 @@ mod tests {
             assert_eq!(request.text_bytes(), input * 7 / 2);
         }
         assert_eq!(Ask::of(&Request::default()), None);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_those_of_no_simulated_request() {
+        let of = |cached: u64, written: u64| {
+            let text = format!("{MARK} 0 0 0 10 {cached} {written} 1 0\n");
+            let messages = vec![Message::user(text)];
+            Ask::of(&Request { messages, ..Request::default() })
+        };
+        assert!(of(6, 4).is_some());
+        for (cached, written) in [(11, 0), (0, 11), (6, 5), (u64::MAX, 1)] {
+            assert_eq!(of(cached, written), None, "{cached} {written}");
+        }
     }
 }
