@@ -227,6 +227,26 @@ async fn an_observer_is_shown_every_entry_in_order_and_nothing_is_kept() {
     assert_eq!(kinds, life);
 }
 
+#[actix::test]
+async fn a_fleet_file_is_kept_with_its_run_but_not_where_it_may_hold_a_key() {
+    for (text, kept) in [("[limits]", true), ("# sk-ant-api03-secret", false)] {
+        let seen = Arc::new(Mutex::new(None));
+        let observer = Arc::clone(&seen);
+        let observe = move |entries: &[Entry]| {
+            for entry in entries {
+                if let Entry::RunStarted { fleet, .. } = entry {
+                    *observer.lock().unwrap() = Some(fleet.clone());
+                }
+            }
+        };
+        let builder = builder(&Seen::default()).observe(observe);
+        let system = builder.fleet_file(Some(text.to_owned())).start().await.unwrap();
+        system.finish().await;
+        let told = seen.lock().unwrap().take();
+        assert_eq!(told, Some(kept.then(|| text.to_owned())));
+    }
+}
+
 fn kind(entry: &Entry) -> &'static str {
     match entry {
         Entry::RunStarted { .. } => "started",

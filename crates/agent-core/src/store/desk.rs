@@ -62,7 +62,7 @@ impl Desk {
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        // Whatever may panic in there is caught in there.
+        // What may panic while it writes is caught there, and what else may panic only reads.
         self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

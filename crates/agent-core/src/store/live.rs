@@ -11,7 +11,7 @@ use crate::record::{CallId, OpenAttempt, UsageRecord};
 use crate::task::TaskId;
 
 /// What is open now: the guard against a second end of anything.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Live {
     pub(crate) run: Option<Arc<str>>,
     pub(crate) open: Lookup<(CallId, u32), Arc<OpenAttempt>>,

@@ -244,6 +244,15 @@ fn what_was_left_while_our_own_calls_had_the_rest_holds_up_nobody_once_they_are_
 }
 
 #[test]
+fn what_our_call_had_when_it_left_long_after_its_grant_is_not_taken_for_that_of_others() {
+    let (mut permits, call) = writes(8_000);
+    let id = granted(permits.ask(at(0), call));
+    permits.depart(at(5), id);
+    permits.settle(at(10), id, &Feedback { output_tokens: Some(100), ..output_left(0, at(65)) });
+    assert_eq!(permits.headroom(at(10))[0].output_tokens, (100, 8_000));
+}
+
+#[test]
 fn what_others_use_is_held_whatever_we_had_under_way() {
     let (mut permits, call) = writes(1_000);
     let calls = [(); 3].map(|()| granted(permits.ask(at(0), call.clone())));

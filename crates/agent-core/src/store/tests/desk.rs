@@ -11,7 +11,7 @@ use crate::panics;
 use crate::store::backend::{Backend, Each, Memory};
 use crate::store::codec::Changes;
 use crate::store::error::StoreError;
-use crate::store::{Entry, GetUsage, Observer, Store, UsageQuery, Write};
+use crate::store::{Entry, GetHealth, GetUsage, Observer, Store, UsageQuery, Write};
 
 /// Panics at its second commit.
 #[derive(Debug)]
@@ -78,6 +78,22 @@ fn what_was_pending_when_the_book_panicked_is_filed_exactly_once() {
             );
         });
     }
+}
+
+#[test]
+fn a_second_end_counts_for_nothing_in_memory_either() {
+    on_a_system(async {
+        let store = Store::memory();
+        let desk = store.desk().unwrap();
+        let store = store.start();
+        let at = Timestamp::from_millis(1_000);
+        let closed = || Entry::AttemptClosed(record(1, at));
+        desk.write(vec![Entry::AttemptOpened(open(1, at)), closed(), closed()]).unwrap();
+        desk.write(vec![closed()]).unwrap();
+        let usage = store.send(GetUsage(UsageQuery::default())).await.unwrap().unwrap();
+        let health = store.send(GetHealth).await.unwrap();
+        assert_eq!((usage.total.totals.calls, health.records, health.ignored), (1, 1, 2));
+    });
 }
 
 #[test]

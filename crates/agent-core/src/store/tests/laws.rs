@@ -136,7 +136,9 @@ fn a_killed_run_is_found_again_with_what_its_tasks_have_spent() {
         let closed = Entry::AttemptClosed(record(8, at));
         book.write(&[closed, Entry::AttemptOpened(retried.clone())]).unwrap();
 
+        let live = std::mem::take(&mut book.live);
         let (book, recovered) = Book::open(book.backend).unwrap();
+        assert_eq!(book.live, live, "what is open is known without the journal too");
         let run = recovered.run.unwrap();
         let ids: Vec<_> = run.tasks.iter().map(|left| left.task.id.as_str()).collect();
         assert_eq!((ids, run.ended.len(), run.status), (vec!["8", "9"], 3, None));
