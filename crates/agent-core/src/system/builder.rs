@@ -197,9 +197,9 @@ impl AgentSystemBuilder {
     }
 
     /// Keeps nothing: each entry that would be written is shown to `observer` in the order of their
-    /// writing, on the thread of whoever writes it, who waits for it. There is no usage to be asked for, and a budget
-    /// that panics comes back empty; so it is for simulations, not for money. Default: as with
-    /// [`store`](AgentSystemBuilder::store).
+    /// writing, on the thread of whoever writes it, who waits for it. There is no usage to be asked
+    /// for, and a budget that panics comes back empty; so it is for simulations, not for money.
+    /// Default: as with [`store`](AgentSystemBuilder::store).
     pub fn observe(
         mut self,
         observer: impl FnMut(&[Entry]) + Send + 'static,

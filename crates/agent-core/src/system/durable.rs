@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::budget::{Durable, Source};
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, ScopePattern, Window};
+use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, Window};
 use crate::pricing::Catalogue;
 use crate::store::{Charges, OpenTask, ReadCharges, Store, StoreError};
 
@@ -63,11 +63,7 @@ fn restore_tasks(
     let mut rest: BTreeMap<Arc<str>, OpenTask> =
         tasks.into_iter().map(|task| (task.id.shared(), task)).collect();
     let has_turns = |budget: &BudgetSpec| {
-        budget.window != Window::Total
-            && match &budget.scope {
-                ScopePattern::One(scope) => scope.kind == ScopeKind::Task,
-                ScopePattern::Each(kind) => *kind == ScopeKind::Task,
-            }
+        budget.window != Window::Total && budget.scope.kind() == ScopeKind::Task
     };
     let first = rest.values().map(|task| task.accepted_at).min();
     if let Some(first) = first.filter(|_| budgets.iter().any(has_turns)) {

@@ -1,4 +1,4 @@
-//! How far each limit is used, and what a fifth more of it would change.
+//! How far each limit is used, and what more of it would change.
 
 use agent_core::ledger::Window;
 
