@@ -42,12 +42,21 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
     let fleet = provider::load_fleet(&args.fleet)?;
-    let tasks = tasks::load(args, &fleet, common.quiet)?;
+    // Before anything is waited for: one that comes while the store is opened is heeded when it is
+    // open.
+    let mut signals = Signals::new()?;
+    let tasks = tokio::select! {
+        biased;
+        () = signals.end() => {
+            output::note("interrupted while the tasks were read: nothing was started");
+            return Ok(Exit::Interrupted);
+        }
+        tasks = tasks::load(args, &fleet, common.quiet) => tasks?,
+    };
     let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
     let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
     let ids = tasks.iter().map(|task| task.id.clone()).collect();
-    // Before the store is opened: one that comes meanwhile is heeded when it is open.
-    let given = Given { tasks, out, signals: Signals::new()? };
+    let given = Given { tasks, out, signals };
     let system = start(args, common, &fleet, Arc::clone(&client), &clock, ids).await?;
     provider::audit_key(&system, &*client);
 

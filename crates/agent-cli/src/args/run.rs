@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The arguments of `run`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Run {
     /// The fleet file
     #[arg(value_name = "FLEET.toml")]

@@ -1,5 +1,6 @@
 //! Runs of several parts: a signal at the end, what is resumed, and how long all of it took.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 
 use crate::support::{FLEET, Place, json, signal, sleep, stderr};
@@ -34,6 +35,26 @@ fn a_signal_while_the_last_tasks_end_leaves_a_run_that_has_finished() {
         assert_eq!(json(&output)["status"], "finished");
         let next = place.run(&mock.url, &[]).output().unwrap();
         assert_eq!(next.status.code(), Some(0), "{}", stderr(&next));
+    }
+}
+
+#[test]
+fn a_signal_while_tasks_are_still_read_from_stdin_ends_the_run_before_it_began() {
+    for name in ["-INT", "-TERM"] {
+        let place = place_with(0);
+        let run = ["run", "fleet.toml", "--tasks", "-", "--skip-bad-tasks", "--store", "store"];
+        let mut run = place.impresario(&run);
+        run.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = run.spawn().unwrap();
+        // Once it has told of a bad line it reads on, and nothing more comes.
+        run.stdin.as_mut().unwrap().write_all(b"no task\n").unwrap();
+        let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
+        assert!(said.next().unwrap().unwrap().contains("line 1"));
+        signal(&run, "-HUP");
+        signal(&run, name);
+        assert_eq!(run.wait().unwrap().code(), Some(3), "{name}");
+        assert!(said.next().unwrap().unwrap().contains("nothing was started"));
+        assert!(!place.path("store").exists());
     }
 }
 
