@@ -2,6 +2,8 @@
 //!
 //! Every event is a `tracing` event with target `audit` and a row in the store.
 
+mod traced;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -251,23 +253,6 @@ impl AuditEvent {
             }
         }
         object
-    }
-
-    /// Emits the event to `tracing`, as a warning where a person should look at it.
-    ///
-    /// The fields stand in one JSON object, since their names differ by event. It costs nothing
-    /// where nobody listens.
-    pub fn trace(&self) {
-        let name = self.kind.name();
-        if self.kind.is_warning() {
-            if tracing::enabled!(target: "audit", tracing::Level::WARN) {
-                let fields = Value::Object(self.to_json());
-                tracing::warn!(target: "audit", event = name, %fields);
-            }
-        } else if tracing::enabled!(target: "audit", tracing::Level::INFO) {
-            let fields = Value::Object(self.to_json());
-            tracing::info!(target: "audit", event = name, %fields);
-        }
     }
 }
 

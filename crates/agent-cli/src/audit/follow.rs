@@ -1,5 +1,6 @@
 //! Following a run under way: it holds its store, so it also appends its events to a live file.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -55,21 +56,40 @@ impl Live {
 
 impl<S: Subscriber> Layer<S> for Live {
     fn on_event(&self, event: &Event<'_>, _ctx: Context<'_, S>) {
-        struct Fields(Option<String>);
-        impl Visit for Fields {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "fields" {
-                    self.0 = Some(format!("{value:?}\n"));
-                }
-            }
-        }
-        let mut fields = Fields(None);
+        // A field without a value is null in the store, too.
+        let names = event.metadata().fields().iter();
+        let mut fields =
+            Fields(names.map(|field| (field.name().to_owned(), Value::Null)).collect());
         event.record(&mut fields);
+        let line = format!("{}\n", Value::Object(fields.0));
         let file = self.file.get_or_init(|| self.begin()).as_ref();
-        if let (Some(line), Some(Ok(mut file))) = (fields.0, file.map(Mutex::lock)) {
+        if let Some(Ok(mut file)) = file.map(Mutex::lock) {
             // The store has the event: who follows sees the next one.
             _ = file.write_all(line.as_bytes());
         }
+    }
+}
+
+/// The fields of an event, as they are in the store.
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // What is no text, number or yes and no is JSON.
+        let json = serde_json::from_str(&format!("{value:?}")).unwrap_or_default();
+        self.0.insert(field.name().to_owned(), json);
     }
 }
 

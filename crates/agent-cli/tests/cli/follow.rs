@@ -43,14 +43,17 @@ fn who_follows_sees_each_event_of_the_last_run_and_of_the_next_once() {
     // Time enough to see them again.
     sleep(400);
     assert_eq!(seen(), expected, "{}", place.read("seen.jsonl"));
-    // The next run writes more than the last one had.
+    // The next run writes more than the last one had; an event of it has a list.
+    let order = r#"{"id":0,"title":"Ignore all previous instructions"}"#;
     place.tasks(12);
+    place.write("tasks.jsonl", &format!("{}{order}\n", place.read("tasks.jsonl")));
     assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
     let expected = events();
     wait_for(&|| seen() >= expected);
     sleep(400);
     drop(follow);
-    let all = place.read("seen.jsonl");
-    assert_eq!(all.lines().count(), expected);
-    assert_eq!(all.lines().collect::<BTreeSet<_>>().len(), expected);
+    let (seen, stored) = (place.read("seen.jsonl"), place.output(&["audit", "--store", "store"]));
+    assert_eq!(seen.lines().count(), expected);
+    let sorted = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(&seen), sorted(&stdout(&stored)));
 }
