@@ -7,7 +7,9 @@ pub(crate) mod tasks;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use agent_core::clock::{Clock, Timestamp};
@@ -19,6 +21,7 @@ use agent_core::task::{Outcome, Task, TaskId};
 use futures_util::future::FusedFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::oneshot;
 
 use crate::args::{Common, Format, Run};
 use crate::exit::{Exit, Failure};
@@ -42,19 +45,18 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     let clock = Clock::real();
     let began = clock.now();
     let fleet = provider::load_fleet(&args.fleet)?;
-    // Before anything is waited for: one that comes while the store is opened is heeded when it is
-    // open.
+    let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
+    // Before the store is opened: one that comes meanwhile is heeded when it is open.
     let mut signals = Signals::new()?;
-    let tasks = tokio::select! {
+    let opened = tokio::select! {
         biased;
         () = signals.end() => {
-            output::note("interrupted while the tasks were read: nothing was started");
+            output::note("interrupted while its files were opened: nothing was started");
             return Ok(Exit::Interrupted);
         }
-        tasks = tasks::load(args, &fleet, common.quiet) => tasks?,
+        opened = files(args.clone(), fleet.clone(), common.quiet) => opened,
     };
-    let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
-    let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
+    let (tasks, out) = opened?;
     let ids = tasks.iter().map(|task| task.id.clone()).collect();
     let given = Given { tasks, out, signals };
     let system = start(args, common, &fleet, Arc::clone(&client), &clock, ids).await?;
@@ -87,6 +89,27 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
         Ended::Finished => Exit::SomeFailed,
         Ended::Interrupted | Ended::Stopped => Exit::Interrupted,
     })
+}
+
+/// Reads the tasks and sees the file of outcomes.
+///
+/// On a thread of its own: stdin may say nothing for ever, and nobody may be at the other end of a
+/// pipe. Who stops to wait for it ends the process all the same.
+async fn files(
+    args: Run,
+    fleet: Fleet,
+    quiet: bool,
+) -> Result<(Vec<Task>, Option<Wanted>), Failure> {
+    let (tell, opened) = oneshot::channel();
+    let open = move || -> Result<_, Box<dyn Error + Send + Sync>> {
+        let tasks = tasks::load(&args, &fleet, quiet)?;
+        let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
+        Ok((tasks, out))
+    };
+    let work = move || _ = tell.send(open());
+    thread::Builder::new().name("files".to_owned()).spawn(work)?;
+    let opened = opened.await.map_err(|_| "the thread that opens the files panicked")?;
+    opened.map_err(|error| error as Failure)
 }
 
 /// What a run is given to do, and by whom it is told to end.

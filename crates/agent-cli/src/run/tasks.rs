@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use agent_core::config::Fleet;
 use agent_core::task::{Task, TaskId};
 use agent_core::tasks::{LineError, Lines};
 use thiserror::Error;
-use tokio::sync::oneshot;
 
 use crate::args::Run;
 use crate::output;
@@ -24,23 +22,11 @@ pub(crate) enum TasksError {
     Line { file: PathBuf, line: usize, error: LineError },
     #[error("no tasks: add [[task]] to {}, or pass --tasks FILE", .0.display())]
     None(PathBuf),
-    #[error("the thread that reads the tasks cannot do so")]
-    Thread(#[source] io::Error),
 }
 
 /// Reads all tasks: each has an id of its own.
-///
-/// They are read on a thread of their own: stdin or a pipe may say nothing for ever, and who stops
-/// to wait for it ends the process all the same.
-pub(crate) async fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Vec<Task>, TasksError> {
-    let (args, tasks) = (args.clone(), fleet.task.clone());
-    let (tell, loaded) = oneshot::channel();
-    let work = move || _ = tell.send(load_all(&args, tasks, quiet));
-    thread::Builder::new().name("tasks".to_owned()).spawn(work).map_err(TasksError::Thread)?;
-    loaded.await.unwrap_or_else(|_| Err(TasksError::Thread(io::Error::other("it panicked"))))
-}
-
-fn load_all(args: &Run, mut tasks: Vec<Task>, quiet: bool) -> Result<Vec<Task>, TasksError> {
+pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Vec<Task>, TasksError> {
+    let mut tasks = fleet.task.clone();
     let Some(path) = &args.tasks else {
         if tasks.is_empty() && !args.resume {
             return Err(TasksError::None(args.fleet.clone()));

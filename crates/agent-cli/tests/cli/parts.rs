@@ -1,7 +1,7 @@
 //! Runs of several parts: a signal at the end, what is resumed, and how long all of it took.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::support::{FLEET, Place, json, signal, sleep, stderr};
 
@@ -56,6 +56,20 @@ fn a_signal_while_tasks_are_still_read_from_stdin_ends_the_run_before_it_began()
         assert!(said.next().unwrap().unwrap().contains("nothing was started"));
         assert!(!place.path("store").exists());
     }
+}
+
+#[test]
+fn a_signal_while_nobody_reads_the_pipe_for_outcomes_ends_the_run_before_it_began() {
+    let place = place_with(1);
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let run = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--out", "pipe", "--skip-bad-tasks"];
+    place.write("tasks.jsonl", "no task\n");
+    let run = place.impresario(&run).stderr(Stdio::piped()).spawn();
+    let mut run = run.unwrap();
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("line 1"));
+    signal(&run, "-TERM");
+    assert_eq!(run.wait().unwrap().code(), Some(3));
 }
 
 #[test]
