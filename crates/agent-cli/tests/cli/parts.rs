@@ -47,12 +47,14 @@ fn a_signal_while_tasks_are_still_read_from_stdin_ends_the_run_before_it_began()
         run.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut run = run.spawn().unwrap();
         // Once it has told of a bad line it reads on, and nothing more comes.
-        run.stdin.as_mut().unwrap().write_all(b"no task\n").unwrap();
+        let mut tasks = run.stdin.take().unwrap();
+        tasks.write_all(b"no task\n").unwrap();
         let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
         assert!(said.next().unwrap().unwrap().contains("line 1"));
         signal(&run, "-HUP");
         signal(&run, name);
         assert_eq!(run.wait().unwrap().code(), Some(3), "{name}");
+        drop(tasks);
         assert!(said.next().unwrap().unwrap().contains("nothing was started"));
         assert!(!place.path("store").exists());
     }
