@@ -80,7 +80,14 @@ fn what_is_refused_for_itself_takes_neither_permit_nor_money() {
             max_tokens: Some(64_000),
             ..with_project(task(5))
         };
+        // Of its description only a little would be sent; the guard bounds what was asked for.
+        let long = Task {
+            model: Some("claude-opus-4-5".into()),
+            description: Some("a word ".repeat(50_000)),
+            ..with_project(task(6))
+        };
         for (task, code) in [
+            (long, ErrorCode::CostLimitExceeded),
             (blank, ErrorCode::InvalidTask),
             (unpaid, ErrorCode::InvalidTask),
             (nobody, ErrorCode::InvalidTask),
