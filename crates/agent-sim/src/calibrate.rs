@@ -6,7 +6,8 @@
 //! one session are faster or slower together; that effect is estimated apart (a normal random
 //! effect of the logarithm), so that a long session does not count for thousands, and so that the
 //! interval of a new session is as wide as it has to be. Below [`ENOUGH`] calls, those that are
-//! missing are taken to be as what is built in says.
+//! missing are taken to be as what is built in says, with far less and far more input and output
+//! than those that were seen.
 
 mod call;
 mod effects;

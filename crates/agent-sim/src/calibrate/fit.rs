@@ -9,6 +9,9 @@ const MOST: usize = 4_000;
 /// From so many calls on, the farthest half per cent is brought near.
 const ENOUGH_TO_CUT: usize = 200;
 
+/// The shortest time that counts, in seconds: stores keep milliseconds.
+pub(super) const SHORTEST: f64 = 5e-4;
+
 /// A coefficient below this, in seconds, is none.
 const NONE: f64 = 1e-7;
 
@@ -21,27 +24,52 @@ pub(super) struct Point {
     pub(super) output: f64,
     /// How long it took.
     pub(super) seconds: f64,
-    /// How long it would take on average by what is known of the model without these calls.
-    pub(super) known: f64,
+    /// For how many calls it counts.
+    pub(super) weight: f64,
+}
+
+impl Point {
+    /// How long it takes by `line`.
+    pub(super) fn by(&self, line: &Line) -> f64 {
+        let line = [line.base_s, line.per_1k_context_s, line.per_output_token_s];
+        at(line, self).max(SHORTEST)
+    }
+}
+
+/// Calls that are missing, taken to be as `line` says: for each of `points`, some that count for
+/// `weight` together. They have a tenth and ten times of its input and output: so what few calls do
+/// not reach stays as it is known, and what sessions differ by is not put down to their tokens.
+pub(super) fn assumed(points: &[Point], line: &Line, weight: f64) -> Vec<Point> {
+    let far = [(0.1, 0.1), (0.1, 10.0), (10.0, 0.1), (10.0, 10.0)];
+    let weight = weight / far.len() as f64;
+    let around = |point: &Point| {
+        far.map(|(input, output)| {
+            let (context, output) = (point.context * input, point.output * output);
+            let far = Point { context, output, weight, ..*point };
+            Point { seconds: far.by(line), ..far }
+        })
+    };
+    points.iter().flat_map(around).collect()
 }
 
 /// Logarithms of the three coefficients: so none can be below 0.
 type Logs = [f64; 3];
 
-/// The line whose sums are right: of calls as `points`, and of `more` times as many that took as
-/// long as was known. What is far out is brought nearer, in `points` too. What calls do not differ
-/// in cannot be told from what is always there: there `known` holds.
-pub(super) fn line(points: &mut [Point], more: f64, known: Option<Line>) -> Line {
+/// The line whose sums are right, of calls as `points` and as `assumed`. What is far out is brought
+/// nearer, in `points` too. What calls do not differ in cannot be told from what is always there:
+/// there `known` holds.
+pub(super) fn line(points: &mut [Point], assumed: &[Point], known: Option<Line>) -> Line {
     let step = points.len().div_ceil(MOST).max(1);
     let some = |points: &[Point]| points.iter().step_by(step).copied().collect::<Vec<_>>();
     let sample = some(points);
     let held = held(&sample, known);
     let free =
         |logs: &Logs| std::array::from_fn(|at| held[at].unwrap_or_else(|| libm::exp(logs[at])));
-    let typical = simplex::minimum(start(&sample), |logs| deviations(free(logs), &sample, more));
+    let all = [&sample, assumed].concat();
+    let typical = simplex::minimum(start(&sample), |logs| deviations(free(logs), &all));
     cut(points, free(&typical));
-    let sample = some(points);
-    let mean = simplex::minimum(typical, |logs| gamma(free(logs), &sample, more));
+    let all = [&some(points), assumed].concat();
+    let mean = simplex::minimum(typical, |logs| gamma(free(logs), &all));
     let [base_s, per_1k_context_s, per_output_token_s] = free(&mean).map(coefficient);
     Line { base_s, per_1k_context_s, per_output_token_s }
 }
@@ -87,21 +115,18 @@ fn at([base, context, output]: [f64; 3], point: &Point) -> f64 {
 }
 
 /// Sum of the absolute deviations of the logarithms.
-fn deviations(line: [f64; 3], points: &[Point], more: f64) -> f64 {
-    let sum = points.iter().map(|point| {
-        let log = |seconds: f64| libm::log(seconds / at(line, point)).abs();
-        log(point.seconds) + if more > 0.0 { more * log(point.known) } else { 0.0 }
-    });
-    sum.sum()
+fn deviations(line: [f64; 3], points: &[Point]) -> f64 {
+    let of = |point: &Point| point.weight * libm::log(point.seconds / at(line, point)).abs();
+    points.iter().map(of).sum()
 }
 
 /// Gamma deviance, without its constant: least where means are right, each call by its share.
-fn gamma(line: [f64; 3], points: &[Point], more: f64) -> f64 {
-    let sum = points.iter().map(|point| {
+fn gamma(line: [f64; 3], points: &[Point]) -> f64 {
+    let of = |point: &Point| {
         let mean = at(line, point);
-        (point.seconds + more * point.known) / mean + (1.0 + more) * libm::log(mean)
-    });
-    sum.sum()
+        point.weight * (point.seconds / mean + libm::log(mean))
+    };
+    points.iter().map(of).sum()
 }
 
 /// Where there are enough, none takes longer than all but half a per cent, by its line.

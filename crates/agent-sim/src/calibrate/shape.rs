@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effects::{Effects, Session};
-use super::fit::{self, Point};
+use super::fit::{self, Point, SHORTEST};
 use super::{Calibrated, Call, ENOUGH};
 use crate::draws::{PROBABILITIES, QuantileTable};
 use crate::latency::{Catalogue, LatencyModel, Line, Spread};
-
-/// The shortest time that counts, in seconds: stores keep milliseconds.
-const SHORTEST: f64 = 5e-4;
 
 impl Calibrated {
     /// Fits the calls of one model, one at least; none of them failed.
@@ -106,31 +103,30 @@ impl Fitted {
         help: Option<(Line, &Spread)>,
     ) -> Option<Fitted> {
         let known = help.map(|(line, spread)| scaled(line, spread.mean()));
-        let near = help.map(|help| nearer(help, calls, &time, &output));
         let (ids, mut points): (Vec<u64>, Vec<Point>) = calls
             .iter()
             .filter_map(|call| {
-                let (input, output) = (call.input, output(call));
-                let known = near.map_or(0.0, |line| line.seconds(input, output)).max(SHORTEST);
                 let seconds = time(call)?.max(SHORTEST);
-                let (context, output) = (input as f64 / 1_000.0, output as f64);
-                Some((call.session, Point { context, output, seconds, known }))
+                let (context, output) = (call.input as f64 / 1_000.0, output(call) as f64);
+                Some((call.session, Point { context, output, seconds, weight: 1.0 }))
             })
             .unzip();
+        let near = help.map(|help| nearer(help, calls, &time, &output));
         let calls = points.len() as u64;
         if calls == 0 {
             return None;
         }
-        let alone = calls >= ENOUGH || help.is_none();
-        let weight = if alone { 1.0 } else { calls as f64 / ENOUGH as f64 };
-        let line = fit::line(&mut points, 1.0 / weight - 1.0, known);
+        let missing = near.filter(|_| calls < ENOUGH);
+        let weight = missing.map_or(1.0, |_| calls as f64 / ENOUGH as f64);
+        let assumed = missing.map(|near| fit::assumed(&points, &near, 1.0 / weight - 1.0));
+        let line = fit::line(&mut points, &assumed.unwrap_or_default(), known);
         let points: Vec<(u64, Point)> = ids.into_iter().zip(points).collect();
         let (sessions, call_variance) = sessions(&points, &line);
         let effects = Effects::of(&sessions, call_variance, weight);
         let line = rounded(scaled(line, libm::exp(effects.centre)));
         let residual = |(session, point): &(u64, Point)| {
             let slower = libm::exp(effects.of.get(session).copied().unwrap_or_default());
-            point.seconds / (seconds(&line, point) * slower)
+            point.seconds / (point.by(&line) * slower)
         };
         let residuals: Vec<f64> = points.iter().map(residual).collect();
         let deviation = deviation(&residuals);
@@ -178,17 +174,12 @@ fn rounded(line: Line) -> Line {
     }
 }
 
-fn seconds(line: &Line, point: &Point) -> f64 {
-    let grows = line.per_1k_context_s * point.context + line.per_output_token_s * point.output;
-    (line.base_s + grows).max(SHORTEST)
-}
-
 /// The sums of each session, and the variance of a call as a part of the square of its mean.
 fn sessions(points: &[(u64, Point)], line: &Line) -> (BTreeMap<u64, Session>, f64) {
     let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
     let (mut sum, mut squares) = (0.0, 0.0);
     for (id, point) in points {
-        let predicted = seconds(line, point);
+        let predicted = point.by(line);
         let session = sessions.entry(*id).or_default();
         session.actual += point.seconds;
         session.predicted += predicted;

@@ -134,6 +134,18 @@ fn few_calls_are_helped_out_by_what_is_built_in_and_it_is_said() {
 }
 
 #[test]
+fn a_slow_session_of_short_inputs_and_a_fast_one_of_long_ones_do_not_say_that_input_is_free() {
+    let mut calls = recorded();
+    calls.retain(|call| &*call.model == "claude-opus-4-6");
+    let fitted = only(&calls);
+    assert_eq!((fitted.sessions, fitted.weight < 0.3), (2, true));
+    let builtin = Catalogue::builtin();
+    let builtin = builtin.find("claude-opus-4-6").unwrap().model;
+    let at = |line: &Line| line.seconds(500_000, 300);
+    close(at(&fitted.latency.total), at(&builtin.total), 0.25);
+}
+
+#[test]
 fn a_hundred_tasks_of_one_call_say_how_fast_a_model_is_although_they_are_too_few_for_its_line() {
     let calls = calls("claude-haiku-4-5", 100, 1, 0.0);
     let fitted = only(&calls);
