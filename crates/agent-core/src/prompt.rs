@@ -162,7 +162,9 @@ fn bounded<'a>(
     text: &'a str,
     max: usize,
 ) -> (Cow<'a, str>, Option<Truncation>) {
-    let Some((end, _)) = text.char_indices().nth(max) else {
+    // A character has a byte at least.
+    let cut = if text.len() <= max { None } else { text.char_indices().nth(max) };
+    let Some((end, _)) = cut else {
         return (Cow::Borrowed(text), None);
     };
     let from_chars = text.chars().count();

@@ -15,10 +15,9 @@ pub(super) enum Lines {
 /// soft hyphens; zero-width joiners stay where a script or an emoji needs them, and a variation
 /// selector stays where it selects something.
 pub(super) fn clean(text: &str, lines: Lines) -> Cow<'_, str> {
-    let plain = |byte: u8| {
-        (b' '..=b'~').contains(&byte) || (lines == Lines::Many && matches!(byte, b'\n' | b'\t'))
-    };
-    if text.bytes().all(plain) {
+    let many = lines == Lines::Many;
+    let is_plain = |byte| (b' '..=b'~').contains(&byte) | (many & matches!(byte, b'\n' | b'\t'));
+    if all(text, is_plain) {
         return Cow::Borrowed(text);
     }
     let mut kept = String::with_capacity(text.len());
@@ -39,6 +38,12 @@ pub(super) fn clean(text: &str, lines: Lines) -> Cow<'_, str> {
         }
     }
     Cow::Owned(kept)
+}
+
+/// Whether all bytes of `text` are such. Looks at many at a time, which stopping at the first that is
+/// not would forbid.
+pub(super) fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is(byte))
 }
 
 /// Whether `c` stays, after the last character that stayed and before the next of the text.

@@ -14,15 +14,24 @@ pub(super) fn tag(texts: &[&str]) -> String {
 
 /// Of small letters, and a last byte so that joined texts differ from parted ones.
 fn hashed(hash: u64, bytes: &[u8]) -> u64 {
-    fnv(hash, bytes.iter().map(u8::to_ascii_lowercase).chain([0xff]))
+    fnv(fnv(hash, bytes.iter().map(u8::to_ascii_lowercase)), [0xff])
 }
 
 fn first_absent(words: impl IntoIterator<Item = String>, texts: &[&str]) -> String {
-    let occurs = |word: &String| {
-        let is_word = |part: &[u8]| part.eq_ignore_ascii_case(word.as_bytes());
-        texts.iter().any(|text| text.as_bytes().windows(word.len()).any(is_word))
-    };
-    words.into_iter().find(|word| !occurs(word)).unwrap_or_default()
+    let is_in = |word: &String, text: &&str| occurs(word.as_bytes(), text.as_bytes());
+    let is_absent = |word: &String| !texts.iter().any(|text| is_in(word, text));
+    words.into_iter().find(is_absent).unwrap_or_default()
+}
+
+/// Whether `text` has `word`, which is of hexadecimal digits, whatever its case.
+fn occurs(word: &[u8], text: &[u8]) -> bool {
+    let len = word.len();
+    // Wherever it stands, it covers one byte of each so many: most of those are no such digits.
+    let mut covered = (len - 1..text.len()).step_by(len).filter(|at| text[*at].is_ascii_hexdigit());
+    covered.any(|at| {
+        let around = &text[at + 1 - len..text.len().min(at + len)];
+        around.windows(len).any(|part| part.eq_ignore_ascii_case(word))
+    })
 }
 
 #[cfg(test)]
@@ -33,6 +42,19 @@ mod tests {
     fn a_word_that_occurs_is_passed_over() {
         let words = ["aa".to_owned(), "bb".to_owned(), "cc".to_owned()];
         assert_eq!(first_absent(words, &["xAay", "bb"]), "cc");
+    }
+
+    #[test]
+    fn a_word_is_found_wherever_it_stands() {
+        let word = b"0123456789abcdef";
+        for before in 0..40 {
+            for after in 0..20 {
+                let text =
+                    ["0".repeat(before), "0123456789ABCDEF".to_owned(), "f".repeat(after)].concat();
+                assert!(occurs(word, text.as_bytes()), "{text}");
+                assert!(!occurs(word, &text.as_bytes()[..before + 15]), "{text}");
+            }
+        }
     }
 
     #[test]

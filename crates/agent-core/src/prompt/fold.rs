@@ -2,7 +2,7 @@
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-use crate::prompt::clean::is_hidden;
+use crate::prompt::clean::{all, is_hidden};
 
 /// One way to read a text. A trick that hides a phrase from one shows it to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,8 @@ impl Reading {
     pub(super) const PLAIN: Reading =
         Reading { hidden_parts: false, signs_spell: false, reversed: false };
 
-    /// The readings that could differ for this text, the plain one first.
-    pub(super) fn of(text: &str) -> Vec<Reading> {
+    /// The readings that could differ for these texts, the plain one first.
+    pub(super) fn of(texts: &[&str]) -> Vec<Reading> {
         let mut readings = vec![Reading::PLAIN];
         let mut add = |differs: bool, change: fn(&mut Reading)| {
             for at in 0..readings.len() {
@@ -31,28 +31,40 @@ impl Reading {
                 }
             }
         };
-        let is_ascii = text.is_ascii();
-        let has_signs = text.bytes().any(|byte| matches!(byte, b'@' | b'$' | b'!' | b'|'));
+        let is_sign = |byte| matches!(byte, b'@' | b'$' | b'!' | b'|');
         let turns = |c| matches!(c, '\u{202E}' | '\u{202B}' | '\u{2067}');
-        add(!is_ascii && text.chars().any(is_invisible), |r| r.hidden_parts = true);
+        let has_signs = texts.iter().any(|text| !all(text, |byte| !is_sign(byte)));
+        let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r');
+        let any = |is: fn(char) -> bool| {
+            texts.iter().any(|text| !all(text, is_plain) && text.chars().any(is))
+        };
+        add(any(is_invisible), |r| r.hidden_parts = true);
         add(has_signs, |r| r.signs_spell = true);
-        add(!is_ascii && text.chars().any(turns), |r| r.reversed = true);
+        add(any(turns), |r| r.reversed = true);
         readings
     }
 }
 
-/// The words of `text`, parted by single spaces: compatibility forms decomposed, marks dropped,
-/// lower case, look-alikes and digits that spell letters replaced, invisible tags decoded. Single
-/// letters with dots (or other signs, no spaces) between them make one word; so does a lone `=`,
-/// which keeps `instead = output` apart from a sentence.
-pub(super) fn fold(text: &str, reading: Reading) -> String {
-    let mut folded = Folded { out: String::with_capacity(text.len()), ..Folded::default() };
+/// The words of `texts`, parted by single spaces, in UTF-8: compatibility forms decomposed, marks
+/// dropped, lower case, look-alikes and digits that spell letters replaced, invisible tags decoded.
+/// Single letters with dots (or other signs, no spaces) between them make one word; so does a lone
+/// `=`, which keeps `instead = output` apart from a sentence.
+pub(super) fn fold(texts: &[&str], reading: Reading) -> Vec<u8> {
+    let room = texts.iter().map(|text| text.len() + 1).sum();
+    let mut folded = Folded { out: Vec::with_capacity(room), ..Folded::default() };
+    let mut each = |text: &&str| {
+        if reading.reversed {
+            text.chars().rev().for_each(|c| folded.read(c, reading));
+        } else {
+            folded.read_all(text, reading);
+        }
+        folded.end_chunk();
+    };
     if reading.reversed {
-        text.chars().rev().for_each(|c| folded.read(c, reading));
+        texts.iter().rev().for_each(&mut each);
     } else {
-        text.chars().for_each(|c| folded.read(c, reading));
+        texts.iter().for_each(&mut each);
     }
-    folded.end_chunk();
     folded.out
 }
 
@@ -62,7 +74,7 @@ fn is_invisible(c: char) -> bool {
 
 #[derive(Debug, Default)]
 struct Folded {
-    out: String,
+    out: Vec<u8>,
     /// Where the run of characters without white space began.
     chunk: usize,
     /// Words in this run, and whether each is a single letter so far.
@@ -75,15 +87,25 @@ struct Folded {
 }
 
 impl Folded {
+    /// From its beginning to its end: ASCII words, which most texts are made of, as a whole.
+    fn read_all(&mut self, text: &str, reading: Reading) {
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let letters = rest.bytes().take_while(|byte| LETTERS[usize::from(*byte)] != 0).count();
+            let (word, others) = rest.split_at(letters.max(first.len_utf8()));
+            if letters > 0 {
+                self.begin_letters(letters);
+                self.out.extend(word.bytes().map(|byte| LETTERS[usize::from(byte)]));
+            } else if first == ' ' {
+                self.end_chunk();
+            } else {
+                self.read(first, reading);
+            }
+            rest = others;
+        }
+    }
+
     fn read(&mut self, c: char, reading: Reading) {
-        // Most texts are nothing else.
-        if c.is_ascii_alphanumeric() {
-            self.begin_letter();
-            return self.out.push(spelled(c.to_ascii_lowercase()));
-        }
-        if c == ' ' {
-            return self.end_chunk();
-        }
         let c = match u32::from(c) {
             tag @ 0xE0020..=0xE007E => char::from_u32(tag - 0xE0000).unwrap_or(c),
             square @ 0x1F130..=0x1F149 => letter(square - 0x1F130),
@@ -115,35 +137,39 @@ impl Folded {
             '@' if reading.signs_spell => 'a',
             '$' if reading.signs_spell => 's',
             '!' | '|' if reading.signs_spell => 'i',
-            c => spelled(c.to_ascii_lowercase()),
+            c => u8::try_from(c).map_or(c, |byte| char::from(spelled(byte))),
         };
         if c.is_whitespace() {
             self.end_chunk();
         } else if c.is_alphanumeric() {
-            self.begin_letter();
-            self.out.push(c);
+            self.begin_letters(1);
+            self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         } else if c != '\'' && c != '’' {
             self.equals |= c == '=';
             self.end_word();
         }
     }
 
-    fn begin_letter(&mut self) {
+    fn begin_letters(&mut self, letters: usize) {
         if self.letters == 0 {
-            if self.words == 0 {
-                self.chunk = self.out.len();
-                self.all_single = true;
-            }
-            self.words += 1;
-            if !self.out.is_empty() {
-                self.out.push(' ');
-            }
+            self.begin_word();
         }
-        self.letters += 1;
-        self.all_single &= self.letters == 1;
+        self.letters += letters;
+    }
+
+    fn begin_word(&mut self) {
+        if self.words == 0 {
+            self.chunk = self.out.len();
+            self.all_single = true;
+        }
+        self.words += 1;
+        if !self.out.is_empty() {
+            self.out.push(b' ');
+        }
     }
 
     fn end_word(&mut self) {
+        self.all_single &= self.letters <= 1;
         self.letters = 0;
     }
 
@@ -151,14 +177,14 @@ impl Folded {
     fn end_chunk(&mut self) {
         self.end_word();
         if self.all_single && self.words >= 3 {
-            let joined = self.out.split_off(self.chunk).replace(' ', "");
+            let parted = self.out.split_off(self.chunk);
             if !self.out.is_empty() {
-                self.out.push(' ');
+                self.out.push(b' ');
             }
-            self.out.push_str(&joined);
+            self.out.extend(parted.into_iter().filter(|byte| *byte != b' '));
         }
         if self.equals && self.words == 0 {
-            self.out.push_str(if self.out.is_empty() { "=" } else { " =" });
+            self.out.extend_from_slice(if self.out.is_empty() { b"=" } else { b" =" });
         }
         self.equals = false;
         self.words = 0;
@@ -169,20 +195,33 @@ fn letter(at: u32) -> char {
     u8::try_from(at).map_or('a', |at| char::from(b'a'.saturating_add(at)))
 }
 
-/// Leetspeak undone. `l` becomes `i` too, since `1` stands for either.
-pub(super) fn spelled(c: char) -> char {
-    match c {
-        '0' => 'o',
-        '1' | 'l' => 'i',
-        '3' => 'e',
-        '4' => 'a',
-        '5' => 's',
-        '7' => 't',
-        '8' => 'b',
-        '9' => 'g',
-        c => c,
+/// Leetspeak undone, in lower case. `l` becomes `i` too, since `1` stands for either.
+pub(super) const fn spelled(byte: u8) -> u8 {
+    match byte.to_ascii_lowercase() {
+        b'0' => b'o',
+        b'1' | b'l' => b'i',
+        b'3' => b'e',
+        b'4' => b'a',
+        b'5' => b's',
+        b'7' => b't',
+        b'8' => b'b',
+        b'9' => b'g',
+        byte => byte,
     }
 }
+
+/// What each ASCII letter or digit spells; 0 for any other byte.
+const LETTERS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = spelled(byte);
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// The Latin letter that `c` looks like: Cyrillic, Greek, Armenian, small capitals, strokes.
 fn look_alike(c: char) -> char {
@@ -219,21 +258,41 @@ fn look_alike(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_copy_for_matching_has_words_and_single_spaces_only() {
-        let plain = |text| fold(text, Reading::PLAIN);
+        let plain = |text| String::from_utf8(fold(&[text], Reading::PLAIN)).unwrap();
         assert_eq!(plain("  Don't\n\n\tPANIC, (now)!  "), "dont panic now");
         assert_eq!(plain("snake_case i.g.n.o.r.e a.b e.g. x"), "snake case ignore a b e g x");
-        assert_eq!(plain("ＦＵＬＬ ①② ﬁne"), fold("full 12 fine", Reading::PLAIN));
+        assert_eq!(plain("ＦＵＬＬ ①② ﬁne"), plain("full 12 fine"));
         assert_eq!(plain("a := b=c"), "a = b c");
         assert_eq!(plain(""), "");
     }
 
+    proptest! {
+        #[test]
+        fn texts_are_folded_as_if_they_were_one_and_each_read_a_character_at_a_time(
+            texts in proptest::collection::vec("[ -~éаﬁ\0\n①=.'\u{200B}\u{1F170}]{0,30}", 0..4),
+            (hidden_parts, signs_spell, reversed) in any::<(bool, bool, bool)>(),
+        ) {
+            let reading = Reading { hidden_parts, signs_spell, reversed };
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let one = texts.join("\n");
+            let mut plain = Folded::default();
+            let turned: String = one.chars().rev().collect();
+            let one = if reversed { turned } else { one };
+            one.chars().for_each(|c| plain.read(c, reading));
+            plain.end_chunk();
+            prop_assert_eq!(String::from_utf8(fold(&texts, reading)), String::from_utf8(plain.out));
+        }
+    }
+
     #[test]
     fn a_text_without_tricks_has_one_reading() {
-        assert_eq!(Reading::of("naïve\r\ncode, \t(x)"), [Reading::PLAIN]);
-        assert_eq!(Reading::of("a@b \u{200B}\u{202E}").len(), 8);
+        assert_eq!(Reading::of(&["naïve\r\ncode, \t(x)"]), [Reading::PLAIN]);
+        assert_eq!(Reading::of(&["a@b", "\u{200B}\u{202E}"]).len(), 8);
     }
 }

@@ -1,7 +1,7 @@
 //! The rules that find orders in a text, and how they are matched.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ pub(super) fn scan(texts: &[&str]) -> Option<Injection> {
     let rules = BUILTIN.get_or_init(|| {
         Rules::read(RULES).expect("data/injection_rules.toml is well-formed; a test reads it")
     });
-    rules.scan(&texts.join("\n"))
+    rules.scan(texts)
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,10 +46,15 @@ struct RuleEntry {
 struct Rules {
     threshold: u32,
     rules: Vec<(String, u32)>,
-    patterns: Vec<Pattern>,
-    by_first: BTreeMap<String, Vec<usize>>,
-    /// For each first byte, the lengths of those words as bits: most words of a text stop here.
-    lengths: [u32; 256],
+    /// By the first byte of their first words: most words of a text find none there.
+    by_byte: [Vec<Opening>; 256],
+}
+
+/// A word that patterns can begin with.
+#[derive(Debug)]
+struct Opening {
+    word: Vec<u8>,
+    patterns: Vec<Arc<Pattern>>,
 }
 
 #[derive(Debug)]
@@ -64,7 +69,7 @@ enum Piece {
     /// `..`
     Gap,
     /// `a|b*`: each word, and whether it is only a beginning.
-    Words(Vec<(String, bool)>),
+    Words(Vec<(Vec<u8>, bool)>),
 }
 
 impl Piece {
@@ -74,7 +79,7 @@ impl Piece {
         }
         let word = |word: &str| {
             let (word, open) = word.strip_suffix('*').map_or((word, false), |word| (word, true));
-            (word.chars().map(spelled).collect(), open)
+            (word.bytes().map(spelled).collect(), open)
         };
         Piece::Words(text.split('|').map(word).collect())
     }
@@ -86,23 +91,16 @@ impl Rules {
         let mut rules = Rules {
             threshold: file.threshold,
             rules: Vec::new(),
-            patterns: Vec::new(),
-            by_first: BTreeMap::new(),
-            lengths: [0; 256],
+            by_byte: std::array::from_fn(|_| Vec::new()),
         };
         for (rule, entry) in file.rule.into_iter().enumerate() {
             for pattern in &entry.patterns {
                 let mut pieces = pattern.split_whitespace().map(Piece::read);
                 let first = pieces.next();
-                let rest = pieces.collect();
-                rules.patterns.push(Pattern { rule, rest });
+                let pattern = Arc::new(Pattern { rule, rest: pieces.collect() });
                 let Some(Piece::Words(first)) = first else { continue };
                 for (word, _) in first {
-                    if let Some(first) = word.bytes().next() {
-                        rules.lengths[usize::from(first)] |= length_bit(&word);
-                    }
-                    let at = rules.by_first.entry(word).or_default();
-                    at.push(rules.patterns.len() - 1);
+                    rules.begin(word, &pattern);
                 }
             }
             rules.rules.push((entry.signal, entry.score));
@@ -110,37 +108,46 @@ impl Rules {
         Ok(rules)
     }
 
-    fn scan(&self, text: &str) -> Option<Injection> {
-        let mut found = vec![false; self.rules.len()];
-        for reading in Reading::of(text) {
-            self.mark(&fold(text, reading), &mut found);
+    fn begin(&mut self, word: Vec<u8>, pattern: &Arc<Pattern>) {
+        let Some(byte) = word.first() else { return };
+        let openings = &mut self.by_byte[usize::from(*byte)];
+        match openings.iter_mut().find(|opening| opening.word == word) {
+            Some(opening) => opening.patterns.push(Arc::clone(pattern)),
+            None => openings.push(Opening { word, patterns: vec![Arc::clone(pattern)] }),
         }
-        let marked = self.rules.iter().zip(found).filter(|(_, found)| *found);
+    }
+
+    fn scan(&self, texts: &[&str]) -> Option<Injection> {
+        let mut found = BTreeSet::new();
+        for reading in Reading::of(texts) {
+            self.mark(&fold(texts, reading), &mut found);
+        }
         let (mut signals, mut score) = (Vec::new(), 0u32);
-        for ((signal, points), _) in marked {
+        for rule in found {
+            let (signal, points) = &self.rules[rule];
             signals.push(signal.clone());
             score = score.saturating_add(*points);
         }
         let is_tag = |c: &char| ('\u{E0020}'..='\u{E007E}').contains(c);
-        if !text.is_ascii() && text.chars().filter(is_tag).nth(HIDDEN_TAGS - 1).is_some() {
+        let chars = texts.iter().filter(|text| !text.is_ascii()).flat_map(|text| text.chars());
+        if chars.filter(is_tag).nth(HIDDEN_TAGS - 1).is_some() {
             signals.push(HIDDEN_SIGNAL.to_owned());
             score = score.saturating_add(self.threshold);
         }
         (score >= self.threshold).then_some(Injection { signals, score })
     }
 
-    fn mark(&self, folded: &str, found: &mut [bool]) {
+    /// Adds the rules that `folded` matches to those that were found.
+    fn mark(&self, folded: &[u8], found: &mut BTreeSet<usize>) {
         let mut rest = folded;
         while let Some((word, after)) = next_word(rest) {
             rest = after;
-            let Some(first) = word.bytes().next() else { continue };
-            if self.lengths[usize::from(first)] & length_bit(word) == 0 {
-                continue;
-            }
-            for &pattern in self.by_first.get(word).into_iter().flatten() {
-                let Pattern { rule, rest: pieces } = &self.patterns[pattern];
-                if !found[*rule] && follows(pieces, after) {
-                    found[*rule] = true;
+            let Some(byte) = word.first() else { continue };
+            let mut openings = self.by_byte[usize::from(*byte)].iter();
+            let Some(opening) = openings.find(|opening| opening.word == word) else { continue };
+            for pattern in &opening.patterns {
+                if follows(&pattern.rest, after) {
+                    found.insert(pattern.rule);
                 }
             }
         }
@@ -148,22 +155,17 @@ impl Rules {
 }
 
 /// The first word of a folded text, and what follows it.
-fn next_word(folded: &str) -> Option<(&str, &str)> {
+fn next_word(folded: &[u8]) -> Option<(&[u8], &[u8])> {
     if folded.is_empty() {
         return None;
     }
     // Words are short: looking at each byte is faster than a search that is made for long texts.
-    let end = folded.bytes().position(|byte| byte == b' ').unwrap_or(folded.len());
+    let end = folded.iter().position(|byte| *byte == b' ').unwrap_or(folded.len());
     Some((&folded[..end], folded.get(end + 1..).unwrap_or_default()))
 }
 
-/// The bit of a word's length; all long words share one.
-fn length_bit(word: &str) -> u32 {
-    1 << word.len().min(31)
-}
-
 /// Whether the words of `folded` begin with `pieces`.
-fn follows(pieces: &[Piece], folded: &str) -> bool {
+fn follows(pieces: &[Piece], folded: &[u8]) -> bool {
     match pieces {
         [] => true,
         [Piece::Gap, rest @ ..] => {
@@ -172,9 +174,10 @@ fn follows(pieces: &[Piece], folded: &str) -> bool {
             skipped.take(GAP + 1).any(|folded| follows(rest, folded))
         }
         [Piece::Words(choice), rest @ ..] => next_word(folded).is_some_and(|(word, folded)| {
-            choice.iter().any(|(wanted, open)| {
-                word == wanted || (*open && word.starts_with(wanted.as_str()))
-            }) && follows(rest, folded)
+            choice
+                .iter()
+                .any(|(wanted, open)| word == wanted || (*open && word.starts_with(wanted)))
+                && follows(rest, folded)
         }),
     }
 }
@@ -196,9 +199,9 @@ mod tests {
                 let simplest: Vec<&str> = simplest
                     .map(|piece| piece.split('|').next().unwrap().trim_end_matches('*'))
                     .collect();
-                let mut found = vec![false; rules.rules.len()];
-                rules.mark(&fold(&simplest.join(" "), Reading::PLAIN), &mut found);
-                assert!(found[at], "{pattern}");
+                let mut found = BTreeSet::new();
+                rules.mark(&fold(&[&simplest.join(" ")], Reading::PLAIN), &mut found);
+                assert!(found.contains(&at), "{pattern}");
             }
         }
     }

@@ -62,7 +62,11 @@ fn characters_that_nobody_sees_hide_no_phrase() {
     for mark in ["\u{200B}", "\u{AD}", "\u{FE0F}", "\u{E0101}", "\u{2060}", "\u{180E}", "\0"] {
         sees_through(|phrase| after_each(phrase, mark));
     }
-    sees_through(|phrase| phrase.replace(' ', "\u{200B}"));
+    for mark in ["\u{200B}", "\0", "\u{7F}"] {
+        sees_through(|phrase| phrase.replace(' ', mark));
+        // A field of its own is read like the whole.
+        sees_through(|phrase| format!("Überblick\n{}", phrase.replace(' ', mark)));
+    }
 }
 
 #[test]
