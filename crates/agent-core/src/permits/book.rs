@@ -67,7 +67,8 @@ struct Granted {
     amounts: Amounts,
 }
 
-/// Who may call when. Time is an argument; it never goes back.
+/// Who may call when. Time is an argument; one that is a little earlier than the last, since the clock
+/// was looked at before the lock was had, does no harm.
 #[derive(Debug)]
 pub struct Permits {
     limits: ProviderLimits,

@@ -1,6 +1,6 @@
 //! A sliding window: what was taken in the last so long, exactly.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 pub(super) const TRANSIT: Duration = Duration::from_secs(1);
 
 /// Most that one entry counts, so that sums never overflow, whatever a provider reports.
-const LARGEST: u64 = 1 << 40;
+const LARGEST: Amounts = Amounts { requests: 1 << 40, input: 1 << 40, output: 1 << 40 };
 
 /// What one request takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,22 +59,37 @@ impl Amounts {
     }
 }
 
-/// Names an entry of a window: when it is free again, and a number.
-pub(super) type EntryKey = (Timestamp, u64);
-
-/// Who has used what an entry counts.
+/// Names what was taken, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Us,
-    Others,
+pub(super) struct EntryKey(u64);
+
+/// What counts until it is free again.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    free: Timestamp,
+    amounts: Amounts,
+}
+
+/// What was taken; nothing counts of what was given back, or stands among what has ended.
+#[derive(Debug)]
+struct Taken {
+    key: EntryKey,
+    free: Timestamp,
+    amounts: Option<Amounts>,
 }
 
 /// The requests of the last `length`, each held from its grant until it has left the provider's
 /// window too; beside them what others have used.
+///
+/// In three lines, each in the order in which what is in it is free again.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     length: Duration,
-    entries: BTreeMap<EntryKey, (By, Amounts)>,
+    /// As it was taken, or corrected since.
+    taken: VecDeque<Taken>,
+    /// What is free earlier, since it ended soon after it was taken.
+    ended: VecDeque<Held>,
+    of_others: VecDeque<Held>,
     ours: Amounts,
     others: Amounts,
     next: u64,
@@ -82,34 +97,32 @@ pub(super) struct SlidingWindow {
 
 impl SlidingWindow {
     pub(super) fn new(length: Duration) -> SlidingWindow {
+        let (taken, ended, of_others) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (ours, others) = (Amounts::default(), Amounts::default());
-        SlidingWindow { length, entries: BTreeMap::new(), ours, others, next: 0 }
+        SlidingWindow { length, taken, ended, of_others, ours, others, next: 0 }
     }
 
     /// The same entries, counted anew.
     pub(super) fn recount(&mut self) {
-        (self.ours, self.others) = (Amounts::default(), Amounts::default());
-        let Self { entries, ours, others, .. } = self;
-        for &(by, amounts) in entries.values() {
-            let sum = if by == By::Us { &mut *ours } else { &mut *others };
-            *sum = sum.plus(amounts);
-        }
-    }
-
-    fn sum(&mut self, by: By) -> &mut Amounts {
-        match by {
-            By::Us => &mut self.ours,
-            By::Others => &mut self.others,
-        }
+        let plus = |sum: Amounts, amounts| sum.plus(amounts);
+        let ended = self.ended.iter().map(|held| held.amounts);
+        let taken = self.taken.iter().filter_map(|taken| taken.amounts);
+        self.ours = taken.chain(ended).fold(Amounts::default(), plus);
+        let of_others = self.of_others.iter().map(|held| held.amounts);
+        self.others = of_others.fold(Amounts::default(), plus);
     }
 
     fn forget(&mut self, now: Timestamp) {
-        while let Some(first) = self.entries.first_entry() {
-            if first.key().0 > now {
-                break;
+        let SlidingWindow { taken, ended, of_others, ours, others, .. } = self;
+        while let Some(first) = taken.front().filter(|first| first.free <= now) {
+            *ours = ours.minus(first.amounts.unwrap_or_default());
+            taken.pop_front();
+        }
+        for (line, sum) in [(ended, ours), (of_others, others)] {
+            while let Some(first) = line.front().filter(|first| first.free <= now) {
+                *sum = sum.minus(first.amounts);
+                line.pop_front();
             }
-            let (by, amounts) = first.remove();
-            *self.sum(by) = self.sum(by).minus(amounts);
         }
     }
 
@@ -138,37 +151,51 @@ impl SlidingWindow {
 
     /// Takes `amounts` at `now`, as if the provider counts them as late as may be.
     pub(super) fn take(&mut self, now: Timestamp, amounts: Amounts) -> EntryKey {
-        self.enter(now + TRANSIT + self.length, By::Us, amounts)
+        // No earlier than what was taken before, which may have looked at the clock a little later.
+        let last = self.taken.back().map_or(Timestamp::EPOCH, |last| last.free);
+        let (key, amounts) = (EntryKey(self.next), amounts.at_most(LARGEST));
+        let free = last.max(now + TRANSIT + self.length);
+        self.next += 1;
+        self.taken.push_back(Taken { key, free, amounts: Some(amounts) });
+        self.ours = self.ours.plus(amounts);
+        key
     }
 
     /// Others have `amounts` until `free`.
     pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) {
-        self.enter(free, By::Others, amounts);
+        let amounts = amounts.at_most(LARGEST);
+        enter(&mut self.of_others, Held { free, amounts });
+        self.others = self.others.plus(amounts);
     }
 
-    fn enter(&mut self, free: Timestamp, by: By, amounts: Amounts) -> EntryKey {
-        let amounts =
-            amounts.at_most(Amounts { requests: LARGEST, input: LARGEST, output: LARGEST });
-        let key = (free, self.next);
-        self.next += 1;
-        self.entries.insert(key, (by, amounts));
-        *self.sum(by) = self.sum(by).plus(amounts);
-        key
+    /// What was taken under `key`, where it is in the window still.
+    fn entry(&mut self, key: EntryKey) -> Option<&mut Taken> {
+        let place = self.taken.binary_search_by_key(&key.0, |taken| taken.key.0).ok()?;
+        self.taken.get_mut(place)
     }
 
     /// Gives back what was taken.
     pub(super) fn give_back(&mut self, key: EntryKey) {
-        if let Some((by, amounts)) = self.entries.remove(&key) {
-            *self.sum(by) = self.sum(by).minus(amounts);
+        let Some(amounts) = self.entry(key).and_then(|entry| entry.amounts.take()) else { return };
+        self.ours = self.ours.minus(amounts);
+        while self.taken.back().is_some_and(|last| last.amounts.is_none()) {
+            self.taken.pop_back();
         }
     }
 
     /// Corrects an entry of a request that ended at `now`: to what it took, and to how late the
     /// provider can have counted it.
     pub(super) fn correct(&mut self, key: EntryKey, now: Timestamp, amounts: Amounts) {
-        if self.entries.contains_key(&key) {
+        let (earlier, amounts) = (now + self.length, amounts.at_most(LARGEST));
+        let Some(entry) = self.entry(key) else { return };
+        let (free, Some(before)) = (entry.free, entry.amounts) else { return };
+        if free <= earlier {
+            entry.amounts = Some(amounts);
+            self.ours = self.ours.plus(amounts).minus(before);
+        } else {
             // In this order: it is never left out.
-            self.enter(key.0.min(now + self.length), By::Us, amounts);
+            enter(&mut self.ended, Held { free: earlier, amounts });
+            self.ours = self.ours.plus(amounts);
             self.give_back(key);
         }
     }
@@ -185,11 +212,33 @@ impl SlidingWindow {
         if used.plus(amounts).fits(limit) {
             return Some(now);
         }
-        self.entries.iter().find_map(|(&(free, _), &(_, entry))| {
-            used = used.minus(entry);
-            used.plus(amounts).fits(limit).then_some(free)
+        let held = |taken: &Taken| Some(Held { free: taken.free, amounts: taken.amounts? });
+        let ours = merged(self.taken.iter().filter_map(held), self.ended.iter().copied());
+        merged(ours, self.of_others.iter().copied()).find_map(|held| {
+            used = used.minus(held.amounts);
+            used.plus(amounts).fits(limit).then_some(held.free)
         })
     }
+}
+
+/// What is in two lines, in the order of both.
+fn merged(
+    one: impl Iterator<Item = Held>,
+    other: impl Iterator<Item = Held>,
+) -> impl Iterator<Item = Held> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if second.free < first.free => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
+}
+
+/// Puts `held` into its place in a line, which is seldom another than the last.
+fn enter(line: &mut VecDeque<Held>, held: Held) {
+    let is_last = line.back().is_none_or(|last| last.free <= held.free);
+    let place = if is_last { line.len() } else { line.partition_point(|it| it.free <= held.free) };
+    line.insert(place, held);
 }
 
 /// The calls of one worker.
@@ -221,6 +270,9 @@ impl CallLog {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -238,6 +290,81 @@ mod tests {
             window.correct(entry, at(end), one);
             assert_eq!(window.fits_at(at(end), one, one), Some(at(free)));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_holds_what_a_plain_list_of_entries_holds(
+            steps in proptest::collection::vec((0..2_000u64, 0..5u8, 0..100u64, any::<Index>()), 1..80),
+        ) {
+            let limit = Amounts { requests: 200, input: 300, output: 1 };
+            let (mut window, mut now, mut latest) = (SlidingWindow::new(MINUTE), 0, 0);
+            // Until when, how much, and under which key, where it has not ended.
+            let mut plain: Vec<(u64, u64, Option<EntryKey>)> = Vec::new();
+            let mut stale = Vec::new();
+            for (passed, what, amount, which) in steps {
+                now += passed;
+                let gone = plain.extract_if(.., |(free, ..)| *free <= now);
+                stale.extend(gone.filter_map(|(_, _, key)| key));
+                let input = Amounts { input: amount, ..Amounts::default() };
+                let open: Vec<_> = (0..plain.len()).filter(|at| plain[*at].2.is_some()).collect();
+                let chosen = (!open.is_empty()).then(|| open[which.index(open.len())]);
+                match (what, chosen) {
+                    (0, Some(chosen)) => {
+                        let key = plain.remove(chosen).2.unwrap();
+                        window.give_back(key);
+                        stale.push(key);
+                    }
+                    (1, Some(chosen)) => {
+                        let (free, _, key) = plain[chosen];
+                        window.correct(key.unwrap(), at(now), input);
+                        plain[chosen] = (free.min(now + 60_000), amount, None);
+                        if now + 60_000 < free {
+                            stale.push(key.unwrap());
+                        }
+                    }
+                    (2, _) => {
+                        window.hold(at(now + 600 * amount), input);
+                        plain.push((now + 600 * amount, amount, None));
+                    }
+                    _ => {
+                        // By a clock that may have been looked at earlier than that of the last.
+                        let seen = if what == 3 { now.saturating_sub(3 * passed) } else { now };
+                        let key = window.take(at(seen), input);
+                        latest = latest.max(seen + 61_000);
+                        let free = window.taken.back().unwrap().free.millis();
+                        prop_assert!((seen + 61_000..=latest).contains(&free));
+                        plain.push((free, amount, Some(key)));
+                    }
+                }
+                // Of what is not there any more nothing can be changed; and a new count is the same.
+                for key in std::mem::take(&mut stale) {
+                    window.give_back(key);
+                    window.correct(key, at(now), input);
+                    stale.push(key);
+                }
+                window.recount();
+                prop_assert!(window.taken.iter().is_sorted_by_key(|taken| taken.free));
+                let sum = |from: u64| -> u64 {
+                    plain.iter().filter(|(free, ..)| *free > from).map(|it| it.1).sum()
+                };
+                prop_assert_eq!(window.used(at(now)).input, sum(now));
+                let moments = std::iter::once(now).chain(plain.iter().map(|it| it.0));
+                let fits = moments.filter(|from| sum(*from) + amount <= limit.input).min();
+                prop_assert_eq!(window.fits_at(at(now), input, limit), fits.map(at));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_leaves_nothing_behind() {
+        let one = Amounts { requests: 1, ..Amounts::default() };
+        let mut window = SlidingWindow::new(MINUTE);
+        for _ in 0..100 {
+            let taken = [window.take(at(0), one), window.take(at(0), one)];
+            taken.into_iter().for_each(|key| window.give_back(key));
+        }
+        assert!(window.taken.is_empty());
     }
 
     #[test]
