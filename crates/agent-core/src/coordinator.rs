@@ -104,7 +104,7 @@ pub struct Coordinator {
     /// Every task that was accepted.
     numbers: Lookup<TaskId, TaskNumber>,
     /// Those that have not ended.
-    tasks: BTreeMap<TaskNumber, Entry>,
+    tasks: Lookup<TaskNumber, Box<Entry>>,
     /// The deadlines of tasks that have been queued.
     deadlines: BTreeSet<(Timestamp, TaskNumber)>,
     next_number: TaskNumber,
@@ -209,7 +209,7 @@ impl Coordinator {
             gives_up_at: None,
             queue,
             numbers: Lookup::default(),
-            tasks: BTreeMap::new(),
+            tasks: Lookup::default(),
             deadlines: BTreeSet::new(),
             next_number: 0,
             stats: Stats::default(),
@@ -313,10 +313,13 @@ impl Coordinator {
             assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
         }
         let id = &entry.assignment.task.id;
-        self.lifecycle.tell(now, || {
-            let worker = format!("{}-{}", spec.name, self.roster.number(worker)).into();
-            Lifecycle::TaskStarted { task: id.clone(), worker }
-        });
+        self.lifecycle.tell(
+            || now,
+            || {
+                let worker = format!("{}-{}", spec.name, self.roster.number(worker)).into();
+                Lifecycle::TaskStarted { task: id.clone(), worker }
+            },
+        );
         if self.troupe.perform(worker, assignment) {
             return;
         }

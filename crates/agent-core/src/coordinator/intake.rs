@@ -200,7 +200,7 @@ impl Coordinator {
             waiters: Vec::new(),
             place: None,
         };
-        self.tasks.entry(number).or_insert(entry)
+        self.tasks.entry(number).or_insert_with(|| Box::new(entry))
     }
 
     pub(super) fn agent(&self, name: &str) -> Option<u32> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::account::Account;
 use super::{BudgetSpec, Scope, ScopeKind, ScopePattern};
 use crate::clock::Timestamp;
+use crate::lookup::Lookup;
 
 /// Blank accounts looked for at each new one: more than one, so that they cannot pile up.
 const SWEPT_PER_NEW: usize = 2;
@@ -18,7 +19,7 @@ pub(super) struct Accounts {
     specs: Vec<BudgetSpec>,
     /// For each kind, the budgets for `kind:*`.
     each: BTreeMap<ScopeKind, Vec<usize>>,
-    index: BTreeMap<Scope, Vec<AccountId>>,
+    index: Lookup<Scope, Vec<AccountId>>,
     slots: Vec<Option<Account>>,
     free: Vec<AccountId>,
     /// Where the search for blank accounts goes on, and how far it may go.
@@ -39,7 +40,7 @@ impl Accounts {
         let mut accounts = Accounts {
             specs,
             each,
-            index: BTreeMap::new(),
+            index: Lookup::default(),
             slots: Vec::new(),
             free: Vec::new(),
             cursor: 0,
@@ -51,7 +52,9 @@ impl Accounts {
             }
         }
         // A scope with a budget of its own is under those for each of its kind, too.
-        for scope in accounts.index.keys().cloned().collect::<Vec<_>>() {
+        let mut named: Vec<Scope> = accounts.index.keys().cloned().collect();
+        named.sort_unstable();
+        for scope in named {
             for place in accounts.each.get(&scope.kind).cloned().unwrap_or_default() {
                 accounts.open(&scope, place);
             }
@@ -99,7 +102,9 @@ impl Accounts {
 
     /// All accounts in the order of their scopes.
     pub(super) fn ids(&self) -> Vec<AccountId> {
-        self.index.values().flatten().copied().collect()
+        let mut accounts: Vec<_> = self.index.iter().collect();
+        accounts.sort_unstable_by_key(|(scope, _)| *scope);
+        accounts.into_iter().flat_map(|(_, ids)| ids).copied().collect()
     }
 
     /// The accounts of the scopes that the fleet names.

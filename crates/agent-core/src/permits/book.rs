@@ -23,7 +23,7 @@ const MAX_WAITING: usize = 1_000_000;
 pub struct WaiterId(u64);
 
 /// Names what was granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantId(u64);
 
 /// A permit as it was granted.
@@ -76,7 +76,7 @@ pub struct Permits {
     by_pair: BTreeMap<(Arc<str>, Arc<str>), usize>,
     workers: Lookup<Arc<str>, usize>,
     logs: Vec<CallLog>,
-    granted: BTreeMap<GrantId, Granted>,
+    granted: Lookup<GrantId, Granted>,
     waiting_at: BTreeMap<WaiterId, usize>,
     /// When each waiter gives up.
     give_ups: BTreeSet<(Timestamp, WaiterId)>,
@@ -93,7 +93,7 @@ impl Permits {
             by_pair: BTreeMap::new(),
             workers: Lookup::default(),
             logs: Vec::new(),
-            granted: BTreeMap::new(),
+            granted: Lookup::default(),
             waiting_at: BTreeMap::new(),
             give_ups: BTreeSet::new(),
             out_of_service: BTreeMap::new(),

@@ -155,7 +155,7 @@ fn watchdog(
             ?since,
             "a thread is held up by code that does not yield"
         );
-        lifecycle.tell(now.now(), || Lifecycle::ThreadBlocked { worker, tool, since });
+        lifecycle.tell(|| now.now(), || Lifecycle::ThreadBlocked { worker, tool, since });
     };
     let started = Watchdog::start(clock.clone(), limit, report);
     started.inspect_err(|error| tracing::error!(%error, "no watchdog")).ok()
