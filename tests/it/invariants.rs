@@ -305,3 +305,27 @@ fn an_interrupt_cancels_what_outlives_the_grace_period() {
         assert_eq!(client.sent().len(), 2);
     });
 }
+
+#[test]
+fn who_waits_for_tasks_that_the_run_leaves_open_is_told_in_their_order() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), Act::Hang);
+        let builder = system(&clock, &client).agent(agent(1)).grace(Duration::ZERO);
+        let system = builder.start().await.unwrap();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        for id in 0..20 {
+            let (task, tell) = (system.submit(task(id)).await.unwrap(), tell.clone());
+            actix::spawn(async move {
+                assert!(task.outcome().await.is_err());
+                tell.send(id).unwrap();
+            });
+        }
+        drop(tell);
+        system.interrupt().await;
+        let mut order = Vec::new();
+        while let Some(id) = told.recv().await {
+            order.push(id);
+        }
+        assert_eq!(order, Vec::from_iter(0..20));
+    });
+}

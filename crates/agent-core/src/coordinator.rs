@@ -103,7 +103,7 @@ pub struct Coordinator {
     queue: Queue,
     /// Every task that was accepted.
     numbers: Lookup<TaskId, TaskNumber>,
-    /// Those that have not ended.
+    /// Those that have not ended; in boxes, since a lookup moves what is in it.
     tasks: Lookup<TaskNumber, Box<Entry>>,
     /// The deadlines of tasks that have been queued.
     deadlines: BTreeSet<(Timestamp, TaskNumber)>,
@@ -313,13 +313,10 @@ impl Coordinator {
             assignment.mode = spec.rate_limit.clone().unwrap_or_default().mode;
         }
         let id = &entry.assignment.task.id;
-        self.lifecycle.tell(
-            || now,
-            || {
-                let worker = format!("{}-{}", spec.name, self.roster.number(worker)).into();
-                Lifecycle::TaskStarted { task: id.clone(), worker }
-            },
-        );
+        self.lifecycle.tell(|| {
+            let worker = format!("{}-{}", spec.name, self.roster.number(worker)).into();
+            LifecycleEvent { at: now, what: Lifecycle::TaskStarted { task: id.clone(), worker } }
+        });
         if self.troupe.perform(worker, assignment) {
             return;
         }

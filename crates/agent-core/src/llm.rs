@@ -7,7 +7,7 @@ mod error;
 mod key;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::future::LocalBoxFuture;
 
@@ -42,7 +42,8 @@ pub trait LlmClient: fmt::Debug + Send + Sync {
     /// Who is billed and limited: the masked key, such as `sk-ant-***abcd`. May change when a key
     /// is rotated.
     fn account(&self) -> Arc<str> {
-        "default".into()
+        static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| "default".into());
+        Arc::clone(&DEFAULT)
     }
 
     /// Reads the key's source again; `Some(masked key)` where it holds another key now.

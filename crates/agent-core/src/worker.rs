@@ -66,16 +66,20 @@ pub(crate) struct Role {
     pub(crate) agent: Arc<str>,
     pub(crate) agent_type: Arc<str>,
     pub(crate) model: Arc<str>,
+    /// The model's one name.
+    pub(crate) model_name: Arc<str>,
     pub(crate) run_id: Arc<str>,
     pub(crate) services: Arc<Services>,
 }
 
 impl Role {
     pub(crate) fn new(spec: Arc<AgentSpec>, run_id: Arc<str>, services: Arc<Services>) -> Role {
+        let model = spec.model.as_str().into();
         Role {
             agent: spec.name.as_str().into(),
             agent_type: spec.agent_type.as_str().into(),
-            model: spec.model.as_str().into(),
+            model_name: services.model_name(&model),
+            model,
             spec,
             run_id,
             services,
@@ -203,7 +207,7 @@ impl WorkerAgent {
         let work = async move {
             let began = services.clock.now();
             job.tally(|tally| _ = tally.started.get_or_insert(began));
-            let result = match performance::answer(&services, &job).await {
+            let result = match performance::answer(&services, &job, began).await {
                 Ok(answer) => Ok(Output::from(answer)),
                 Err(Ending::Failed(error)) => Err(error),
                 Err(Ending::Returned) => return Finish::Returned,

@@ -31,14 +31,11 @@ impl Handler<Finished> for Coordinator {
         // A worker in mode `reject` never rests: it is given tasks to refuse them.
         let spec = &self.plan.agents[self.roster.agent(worker) as usize];
         let rejects = spec.rate_limit.as_ref().is_some_and(|l| l.mode == LimitMode::Reject);
-        let rests = free_at > self.services.clock.now() && !rejects;
-        if rests {
-            let since = self.services.clock.now();
-            self.roster.set(worker, State::Resting { until: free_at, since });
-            self.watch_idle(worker, since, ctx);
-        } else {
-            self.set_ready(worker, ctx);
-        }
+        let now = self.services.clock.now();
+        let rests = free_at > now && !rejects;
+        let resting = State::Resting { until: free_at, since: now };
+        self.roster.set(worker, if rests { resting } else { State::Ready(now) });
+        self.watch_idle(worker, now, ctx);
         match ending {
             Finish::Ended(outcome) => self.end(task, outcome, ctx),
             Finish::Returned | Finish::Cancelled if self.is_cancelled(task) => {
@@ -123,10 +120,10 @@ impl Coordinator {
                 "tasks have ended whose outcomes are not durable: they are not told"
             );
         }
-        for entry in self.tasks.values_mut() {
-            // The run ends before these tasks do: who waits for one is told so.
-            entry.waiters.clear();
-        }
+        // The run ends before these tasks do: who waits for one is told so, in their order.
+        let mut open: Vec<_> = self.tasks.iter_mut().collect();
+        open.sort_unstable_by_key(|(number, _)| **number);
+        open.into_iter().for_each(|(_, entry)| entry.waiters.clear());
         for waiting in self.waiting_for_end.drain(..) {
             // Who does not wait any more need not be told.
             _ = waiting.send(how);

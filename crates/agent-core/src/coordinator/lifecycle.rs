@@ -146,10 +146,10 @@ impl LifecycleSource {
         Lifecycles { events: self.0.subscribe(), missed: 0 }
     }
 
-    pub(crate) fn tell(&self, at: impl FnOnce() -> Timestamp, what: impl FnOnce() -> Lifecycle) {
+    pub(crate) fn tell(&self, event: impl FnOnce() -> LifecycleEvent) {
         if self.0.receiver_count() > 0 {
             // An error means that the last watcher has just gone.
-            _ = self.0.send(LifecycleEvent { at: at(), what: what() });
+            _ = self.0.send(event());
         }
     }
 }
@@ -192,6 +192,6 @@ impl Lifecycles {
 
 impl Coordinator {
     pub(super) fn tell(&self, what: impl FnOnce() -> Lifecycle) {
-        self.lifecycle.tell(|| self.services.clock.now(), what);
+        self.lifecycle.tell(|| LifecycleEvent { at: self.services.clock.now(), what: what() });
     }
 }

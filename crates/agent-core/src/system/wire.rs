@@ -14,7 +14,7 @@ use crate::agent::AgentSpec;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::coordinator::{
-    Coordinator, Inbox, Lifecycle, LifecycleSource, Plan, Restore, SharedWatch,
+    Coordinator, Inbox, Lifecycle, LifecycleEvent, LifecycleSource, Plan, Restore, SharedWatch,
 };
 use crate::guard;
 use crate::ledger::{Ledger, ScopeKind, ScopePattern};
@@ -155,7 +155,10 @@ fn watchdog(
             ?since,
             "a thread is held up by code that does not yield"
         );
-        lifecycle.tell(|| now.now(), || Lifecycle::ThreadBlocked { worker, tool, since });
+        lifecycle.tell(|| {
+            let what = Lifecycle::ThreadBlocked { worker, tool, since };
+            LifecycleEvent { at: now.now(), what }
+        });
     };
     let started = Watchdog::start(clock.clone(), limit, report);
     started.inspect_err(|error| tracing::error!(%error, "no watchdog")).ok()

@@ -125,9 +125,9 @@ impl<'a> Call<'a> {
         admission: Admission,
     ) -> Result<Option<Result<Answer, Failed>>, Ending> {
         let departed = Box::pin(self.depart(number, request, admission)).await?;
-        let Some(attempt) = departed else { return Ok(None) };
+        let Some((attempt, left)) = departed else { return Ok(None) };
         let (services, timeout) = (self.services, self.timeout(request));
-        let (deadline, ends) = (self.job.assignment.deadline, services.clock.now() + timeout);
+        let (deadline, ends) = (self.job.assignment.deadline, left + timeout);
         self.step.until(deadline.min(ends));
         let answer = Contained::new(services.client.complete(request));
         let answer = services.clock.timeout(deadline.min(ends), answer);
@@ -157,21 +157,22 @@ impl<'a> Call<'a> {
         self.services.rules.timeout.of(request.max_tokens)
     }
 
-    /// Writes the attempt into the journal, and has it leave once that is durable. `None` where its
-    /// money was lost meanwhile.
+    /// Writes the attempt into the journal, and has it leave once that is durable; when that was.
+    /// `None` where its money was lost meanwhile.
     async fn depart(
         &mut self,
         number: u32,
         request: &Request,
         admission: Admission,
-    ) -> Result<Option<Attempt<'a>>, Ending> {
+    ) -> Result<Option<(Attempt<'a>, Timestamp)>, Ending> {
         let services = self.services;
         // Dropped last: what is withdrawn from the journal is sent before what is given back.
         let Admission { permit, mut money, account } = admission;
+        let mut now = services.clock.now();
         let open = Arc::new(OpenAttempt {
             call_id: self.id,
             attempt: number,
-            at: services.clock.now(),
+            at: now,
             bound: money.amount(),
             account: Arc::clone(&account),
             provider: Arc::clone(&services.provider),
@@ -183,10 +184,12 @@ impl<'a> Call<'a> {
             Ok(written) => Ok(written),
             Err(unwritten) => {
                 let journal = Box::pin(Services::write(unwritten));
-                services.clock.timeout(task_deadline, journal).await
+                let written = services.clock.timeout(task_deadline, journal).await;
+                now = services.clock.now();
+                written
             }
         };
-        if written.is_err() || task_deadline <= services.clock.now() {
+        if written.is_err() || task_deadline <= now {
             // Nothing has left: it is withdrawn, permit and money go back.
             return Err(refusal::deadline(self.job).into());
         }
@@ -197,7 +200,8 @@ impl<'a> Call<'a> {
         }
         if !money.is_current() {
             let again = Box::pin(self.reserve_again(&mut money, &account)).await?;
-            if task_deadline <= services.clock.now() {
+            now = services.clock.now();
+            if task_deadline <= now {
                 return Err(refusal::deadline(self.job).into());
             }
             if !again {
@@ -211,8 +215,10 @@ impl<'a> Call<'a> {
         });
         self.of_task = self.job.tally(|tally| tally.attempts);
         let waits = std::mem::take(&mut self.waits);
-        let (permit, money) = (permit.depart(services.clock.now()), money.depart());
-        Ok(Some(Attempt::new(services, self.job, open, request.max_tokens, waits, money, permit)))
+        let (permit, money) = (permit.depart(now), money.depart());
+        let (job, max_tokens) = (self.job, request.max_tokens);
+        let attempt = Attempt::new(services, job, open, max_tokens, waits, money, permit);
+        Ok(Some((attempt, now)))
     }
 
     fn journal(&self, open: &Arc<OpenAttempt>, request: &Request) -> Vec<Entry> {

@@ -87,8 +87,14 @@ impl Job {
         family: Option<Arc<Family>>,
     ) -> Job {
         let task = &assignment.task;
-        let model = task.model.as_deref().map_or_else(|| Arc::clone(&role.model), Into::into);
-        let model_name = role.services.model_name(&model);
+        let (model, model_name) = match task.model.as_deref() {
+            None => (Arc::clone(&role.model), Arc::clone(&role.model_name)),
+            Some(model) => {
+                let model = model.into();
+                let name = role.services.model_name(&model);
+                (model, name)
+            }
+        };
         let own = Subject {
             run_id: Arc::clone(&role.run_id),
             agent_id: Some(Arc::clone(&worker)),
@@ -154,8 +160,8 @@ impl Job {
 
     pub(crate) fn outcome(&self, now: Timestamp, result: Result<Output, TaskError>) -> Outcome {
         let mut outcome = ended(&self.assignment, now, result);
-        outcome.agent_id = Some(self.worker.to_string());
-        outcome.model = Some(self.model.to_string());
+        outcome.agent_id = Some((*self.worker).to_owned());
+        outcome.model = Some((*self.model).to_owned());
         outcome
     }
 }

@@ -1,6 +1,7 @@
 //! The default performance: the task as a prompt, one call, its answer.
 
 use crate::audit::AuditKind;
+use crate::clock::Timestamp;
 use crate::estimate::{self, Bounding};
 use crate::llm::{Answer, Message, Request};
 use crate::prompt::{self, InjectionPolicy, Rendered};
@@ -11,8 +12,13 @@ use crate::worker::progress::Step;
 use crate::worker::refusal;
 use crate::worker::services::Services;
 
-pub(super) async fn answer(services: &Services, job: &Job) -> Result<Answer, Ending> {
-    check_deadline(services, job)?;
+/// The answer to the task of `job`, begun at `now`.
+pub(super) async fn answer(
+    services: &Services,
+    job: &Job,
+    now: Timestamp,
+) -> Result<Answer, Ending> {
+    check_deadline(job, now)?;
     let (mut request, cut) = opening(services, job, job.task())?;
     let input = input_bound(services, job, &request).await;
     let full_input = input.saturating_add(cut);
@@ -20,9 +26,8 @@ pub(super) async fn answer(services: &Services, job: &Job) -> Result<Answer, End
 }
 
 /// Refuses to begin when it is too late.
-pub(super) fn check_deadline(services: &Services, job: &Job) -> Result<(), TaskError> {
-    let deadline = job.assignment.deadline;
-    if deadline > services.clock.now() {
+pub(super) fn check_deadline(job: &Job, now: Timestamp) -> Result<(), TaskError> {
+    if job.assignment.deadline > now {
         return Ok(());
     }
     Err(refusal::deadline(job))
@@ -71,7 +76,7 @@ fn request(services: &Services, job: &Job, prompt: String) -> Request {
     // Newer models refuse a request that names a temperature.
     let samples = services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
     Request {
-        model: job.model.to_string(),
+        model: (*job.model).to_owned(),
         max_tokens: job.max_tokens(),
         system: Some(system(job).to_owned()),
         messages: vec![Message::user(prompt)],

@@ -47,7 +47,7 @@ pub(super) async fn play(
     let clock = services.clock.clone();
     let began = clock.now();
     job.tally(|tally| _ = tally.started.get_or_insert(began));
-    if let Err(error) = performance::check_deadline(&services, &job) {
+    if let Err(error) = performance::check_deadline(&job, began) {
         return Ok((Finish::Ended(Arc::new(job.outcome(began, Err(error)))), player));
     }
     let mut player = player.unwrap_or_else(|| Contained::new(factory.make()));
