@@ -1,30 +1,39 @@
 //! Virtual time: a heap of timers with a total order, advanced when the runtime is idle.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{Either, select};
 
 use super::{Clock, Timestamp};
+use crate::lookup::Lookup;
 
 /// A clock that stands still while anything can run, and then jumps to the next timer.
 ///
 /// Timers fire one at a time, by (time, order of arming), to the nanosecond. It belongs to one
-/// thread: sockets and other threads are not waited for.
+/// thread: other threads are not waited for. Tokio's own timers, sockets, signals and processes
+/// panic in it; a behaviour that pauses does so by its [`Clock`] or its scene.
 #[derive(Debug, Clone)]
-pub struct VirtualClock(Arc<Mutex<Heap>>);
+pub struct VirtualClock(Arc<Shared>);
 
 #[derive(Debug)]
+struct Shared {
+    /// In nanoseconds; changed by whoever holds the heap.
+    now: AtomicU64,
+    heap: Mutex<Heap>,
+}
+
+#[derive(Debug, Default)]
 struct Heap {
-    now: Timestamp,
     next: u64,
     order: BinaryHeap<Reverse<(Timestamp, u64)>>,
     /// The timers not yet fired and not dropped; what is missing here is skipped in `order`.
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Lookup<u64, Waker>,
     /// The task of `main`, woken to be told that nothing can move.
     main: Option<Waker>,
     stuck: bool,
@@ -34,15 +43,8 @@ struct Heap {
 impl VirtualClock {
     /// A clock that shows `start`.
     pub fn starting_at(start: Timestamp) -> VirtualClock {
-        VirtualClock(Arc::new(Mutex::new(Heap {
-            now: start,
-            next: 0,
-            order: BinaryHeap::new(),
-            waiting: BTreeMap::new(),
-            main: None,
-            stuck: false,
-            stuck_polls: 0,
-        })))
+        let now = AtomicU64::new(start.nanos());
+        VirtualClock(Arc::new(Shared { now, heap: Mutex::default() }))
     }
 
     /// Runs `main` in an actix system of its own on this thread, in virtual time.
@@ -50,7 +52,8 @@ impl VirtualClock {
     /// # Panics
     ///
     /// If nothing can move any more while `main` is not done: no task is ready and no timer is
-    /// armed. Also if it is called from inside an async runtime.
+    /// armed. Also if it is called from inside an async runtime; and what uses tokio's own timers or
+    /// sockets panics in it.
     pub fn run<F, T>(start: Timestamp, main: impl FnOnce(Clock) -> F) -> T
     where
         F: Future<Output = T>,
@@ -79,8 +82,8 @@ impl VirtualClock {
         let clock = VirtualClock::starting_at(start);
         let parked = clock.clone();
         let system = actix::System::with_tokio_rt(move || {
+            // Without the drivers of real time and of sockets, which cost a tenth of a simulation.
             tokio::runtime::Builder::new_current_thread()
-                .enable_all()
                 .on_thread_park(move || {
                     if !parked.fire_next() {
                         parked.report_stuck();
@@ -135,7 +138,7 @@ impl VirtualClock {
 
     /// The time it shows.
     pub fn now(&self) -> Timestamp {
-        self.heap().now
+        Timestamp::from_nanos(self.0.now.load(Ordering::Relaxed))
     }
 
     /// Timers armed and not yet fired.
@@ -148,7 +151,7 @@ impl VirtualClock {
         let mut heap = self.heap();
         while let Some(Reverse((at, timer))) = heap.order.pop() {
             if let Some(waker) = heap.waiting.remove(&timer) {
-                heap.now = heap.now.max(at);
+                self.0.now.fetch_max(at.nanos(), Ordering::Relaxed);
                 drop(heap);
                 waker.wake();
                 return true;
@@ -162,7 +165,7 @@ impl VirtualClock {
     }
 
     fn heap(&self) -> MutexGuard<'_, Heap> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.heap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,7 +188,7 @@ impl Future for Sleep {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => return Poll::Ready(()),
             },
-            None if self.at <= heap.now => return Poll::Ready(()),
+            None if self.at <= clock.now() => return Poll::Ready(()),
             None => {
                 let timer = heap.next;
                 heap.next += 1;
