@@ -81,20 +81,16 @@ impl<'a> Call<'a> {
                 None => self.guard_cost(request).map(|()| None)?,
                 Some(family) => Some(Box::pin(self.hold_cost(request, family.tree())).await?),
             };
-            // In boxes of their own: what is not in flight is no part of what is.
-            let admission = Box::pin(self.admit(attempt, request)).await?;
-            let Some(attempted) = self.attempt(attempt, request, admission).await? else {
-                continue;
-            };
-            let wait = match attempted {
-                Ok(answer) => return Ok(answer),
-                Err(Failed { next: Next::After(wait), .. }) => wait,
+            let wait = match self.attempt(attempt, request).await? {
+                None => continue,
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(Failed { next: Next::After(wait), .. })) => wait,
                 // The guard, which is next, says why there is no other.
-                Err(Failed { next: Next::TooDear, .. }) => Duration::ZERO,
-                Err(Failed { next: Next::GiveUp, error }) => {
+                Some(Err(Failed { next: Next::TooDear, .. })) => Duration::ZERO,
+                Some(Err(Failed { next: Next::GiveUp, error })) => {
                     return Err(refusal::provider(&error, attempt).into());
                 }
-                Err(Failed { next: Next::Deadline, .. }) => {
+                Some(Err(Failed { next: Next::Deadline, .. })) => {
                     return Err(refusal::deadline(self.job).into());
                 }
             };
@@ -121,11 +117,13 @@ impl<'a> Call<'a> {
     async fn attempt(
         &mut self,
         number: u32,
-        request: &Request,
-        admission: Admission,
+        request: &mut Request,
     ) -> Result<Option<Result<Answer, Failed>>, Ending> {
-        let departed = Box::pin(self.depart(number, request, admission)).await?;
-        let Some((attempt, left)) = departed else { return Ok(None) };
+        // In boxes of their own: what is not in flight is no part of what is. Nor has what they give
+        // a place of its own here.
+        let admission = Box::pin(self.admit(number, request)).await?;
+        let departed = Box::pin(self.depart(number, request, admission));
+        let Some((attempt, left)) = departed.await? else { return Ok(None) };
         let (services, timeout) = (self.services, self.timeout(request));
         let (deadline, ends) = (self.job.assignment.deadline, left + timeout);
         self.step.until(deadline.min(ends));
