@@ -15,7 +15,7 @@ pub(super) struct Peaks([VecDeque<(Timestamp, u64)>; 3]);
 
 impl Peaks {
     /// `used` is in use from `now` on. Only rises need to be told, and each moment that is asked
-    /// for later.
+    /// for later; one that is earlier than the last counts as that.
     pub(super) fn note(&mut self, now: Timestamp, used: Amounts) {
         for (highs, used) in self.0.iter_mut().zip(used.each()) {
             while highs.back().is_some_and(|&(_, high)| high <= used) {
@@ -24,7 +24,9 @@ impl Peaks {
             while highs.front().is_some_and(|&(at, _)| at + KNOWN < now) {
                 highs.pop_front();
             }
-            highs.push_back((now, used));
+            // A clock that was looked at a little earlier than for the last.
+            let at = highs.back().map_or(now, |&(last, _)| now.max(last));
+            highs.push_back((at, used));
         }
     }
 
@@ -47,6 +49,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_high_is_known_though_a_later_moment_was_told_first() {
+        let mut peaks = Peaks::default();
+        let at = Timestamp::from_millis;
+        let used = |input| Amounts { input, ..Amounts::default() };
+        peaks.note(at(10), used(5));
+        peaks.note(at(9), used(3));
+        assert_eq!(peaks.most(at(11), at(10)), Some(used(5)));
+    }
 
     proptest! {
         #[test]

@@ -241,7 +241,7 @@ fn enter(line: &mut VecDeque<Held>, held: Held) {
     line.insert(place, held);
 }
 
-/// The calls of one worker.
+/// The calls of one worker, in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct CallLog {
     calls: VecDeque<Timestamp>,
@@ -258,7 +258,8 @@ impl CallLog {
     }
 
     pub(super) fn take(&mut self, now: Timestamp) {
-        self.calls.push_back(now);
+        let before = self.calls.iter().rev().take_while(|&&at| at > now).count();
+        self.calls.insert(self.calls.len() - before, now);
     }
 
     pub(super) fn give_back(&mut self, at: Timestamp) {
@@ -354,6 +355,17 @@ mod tests {
                 prop_assert_eq!(window.fits_at(at(now), input, limit), fits.map(at));
             }
         }
+    }
+
+    #[test]
+    fn a_call_is_found_again_though_a_later_one_was_told_first() {
+        let mut log = CallLog::default();
+        for millis in [5, 3, 4] {
+            log.take(at(millis));
+        }
+        log.give_back(at(5));
+        assert_eq!(log.free_at(at(6), 3, MINUTE), at(6));
+        assert_eq!(log.free_at(at(6), 2, MINUTE), at(60_003));
     }
 
     #[test]
