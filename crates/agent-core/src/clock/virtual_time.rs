@@ -82,7 +82,7 @@ impl VirtualClock {
         let clock = VirtualClock::starting_at(start);
         let parked = clock.clone();
         let system = actix::System::with_tokio_rt(move || {
-            // Without the drivers of real time and of sockets, which cost a tenth of a simulation.
+            // Without the drivers of real time and of sockets: nothing here waits for them.
             tokio::runtime::Builder::new_current_thread()
                 .on_thread_park(move || {
                     if !parked.fire_next() {
