@@ -18,15 +18,15 @@ impl Peaks {
     /// for later; one that is earlier than the last counts as that.
     pub(super) fn note(&mut self, now: Timestamp, used: Amounts) {
         for (highs, used) in self.0.iter_mut().zip(used.each()) {
+            // The clock may have been looked at a little earlier than for the last.
+            let now = highs.back().map_or(now, |&(last, _)| now.max(last));
             while highs.back().is_some_and(|&(_, high)| high <= used) {
                 highs.pop_back();
             }
             while highs.front().is_some_and(|&(at, _)| at + KNOWN < now) {
                 highs.pop_front();
             }
-            // A clock that was looked at a little earlier than for the last.
-            let at = highs.back().map_or(now, |&(last, _)| now.max(last));
-            highs.push_back((at, used));
+            highs.push_back((now, used));
         }
     }
 
@@ -56,8 +56,10 @@ mod tests {
         let at = Timestamp::from_millis;
         let used = |input| Amounts { input, ..Amounts::default() };
         peaks.note(at(10), used(5));
-        peaks.note(at(9), used(3));
-        assert_eq!(peaks.most(at(11), at(10)), Some(used(5)));
+        for (noted, most) in [(3, 5), (7, 7)] {
+            peaks.note(at(9), used(noted));
+            assert_eq!(peaks.most(at(11), at(10)), Some(used(most)));
+        }
     }
 
     proptest! {
