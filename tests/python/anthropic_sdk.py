@@ -89,6 +89,37 @@ def a_tool_is_called_and_its_result_answered():
     assert message.stop_reason == "end_turn" and message.content[0].type == "text", message
 
 
+def a_tool_is_called_where_the_request_makes_it_called():
+    other = {"name": "get_time", "input_schema": {"type": "object"}}
+    named = {"type": "tool", "name": "get_time"}
+    for choice, name in [({"type": "any"}, "get_weather"), (named, "get_time")]:
+        asked = {"model": "good", "tool_choice": choice, "tools": [WEATHER, other], **CALL}
+        message = client().messages.create(**asked)
+        with client().messages.stream(**asked) as stream:
+            streamed = stream.get_final_message()
+        for said in [message, streamed]:
+            assert said.stop_reason == "tool_use" and said.content[0].name == name, said
+    missing = {"model": "good", "tool_choice": {**named, "name": "none"}, "tools": [other], **CALL}
+    raised(anthropic.BadRequestError, lambda: client().messages.create(**missing))
+
+
+def a_thought_stands_before_the_text():
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    asked = {"model": "good", "messages": HELLO, "thinking": thinking}
+    message = client().messages.create(max_tokens=2048, **asked)
+    with client().messages.stream(max_tokens=2048, **asked) as stream:
+        streamed = stream.get_final_message()
+    for said in [message, streamed]:
+        assert [block.type for block in said.content] == ["thinking", "text"], said
+        assert said.content[0].thinking and said.content[0].signature, said
+        assert said.usage.output_tokens == 20, said.usage
+        assert said.usage.output_tokens_details.thinking_tokens == 10, said.usage
+    error = raised(
+        anthropic.BadRequestError, lambda: client().messages.create(max_tokens=1024, **asked)
+    )
+    assert "must be greater than `thinking.budget_tokens`" in str(error), error
+
+
 def models_are_listed_and_found():
     if not hasattr(client(), "models"):
         return
@@ -175,6 +206,8 @@ CHECKS = [
     the_events_of_a_stream_are_known_and_in_order,
     tokens_are_counted_as_they_are_billed,
     a_tool_is_called_and_its_result_answered,
+    a_tool_is_called_where_the_request_makes_it_called,
+    a_thought_stands_before_the_text,
     models_are_listed_and_found,
     a_limit_is_an_error_that_says_when_to_come_back,
     a_wrong_key_is_refused,

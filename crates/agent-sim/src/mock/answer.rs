@@ -6,7 +6,11 @@ use serde_json::{Map, Value};
 
 mod script;
 
-pub(super) use script::{STREAM_ERROR, Script};
+pub(super) use script::{Piece, STREAM_ERROR, Script};
+
+/// What a model thinks before it answers, where it does, and what shows that it was this model.
+const THOUGHT: &str = "What is asked is clear, and so is what is to be said.";
+const SIGNATURE: &str = "bW9jay1wcm92aWRlcg==";
 
 /// What is answered to one request.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +18,8 @@ pub(super) struct Answer<'a> {
     /// The ordinal that its ids are made of.
     pub(super) id: u64,
     pub(super) model: &'a str,
+    /// How many of the output tokens are a thought, which stands before the content.
+    pub(super) thinking_tokens: u64,
     pub(super) content: Content<'a>,
     pub(super) stop_reason: &'a str,
     pub(super) input_tokens: u64,
@@ -24,6 +30,7 @@ pub(super) struct Answer<'a> {
 /// What an answer says.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content<'a> {
+    Thought,
     Text(&'a str),
     Tool { name: &'a str, input: &'a Map<String, Value> },
 }
@@ -53,8 +60,9 @@ struct Message<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Block<'a> {
+    Thinking { thinking: &'a str, signature: &'a str },
     Text { text: &'a str },
-    ToolUse { id: &'a str, name: &'a str, input: &'a Map<String, Value> },
+    ToolUse { id: String, name: &'a str, input: &'a Map<String, Value> },
 }
 
 #[derive(Serialize, Default)]
@@ -64,7 +72,15 @@ struct Usage {
     cache_read_input_tokens: u64,
     cache_creation: CacheCreation,
     output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<OutputDetails>,
     service_tier: &'static str,
+}
+
+/// What output tokens were for.
+#[derive(Serialize, Clone, Copy)]
+struct OutputDetails {
+    thinking_tokens: u64,
 }
 
 #[derive(Serialize, Default)]
@@ -73,13 +89,18 @@ struct CacheCreation {
     ephemeral_1h_input_tokens: u64,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    /// What it shows of its usage with so many output tokens.
     fn usage(&self, output_tokens: u64) -> Option<Usage> {
         let service_tier = "standard";
         match self.usage {
             Shown::Whole => {
                 let input_tokens = self.input_tokens;
-                Some(Usage { input_tokens, output_tokens, service_tier, ..Usage::default() })
+                let thinking_tokens = self.thinking_tokens.min(output_tokens);
+                let output_tokens_details =
+                    (self.thinking_tokens > 0).then_some(OutputDetails { thinking_tokens });
+                let usage = Usage { input_tokens, output_tokens, service_tier, ..Usage::default() };
+                Some(Usage { output_tokens_details, ..usage })
             }
             Shown::Zero => Some(Usage { service_tier, ..Usage::default() }),
             Shown::Not => None,
@@ -90,17 +111,28 @@ impl Answer<'_> {
         format!("msg_{:024}", self.id)
     }
 
-    fn tool_id(&self) -> String {
-        format!("toolu_{:024}", self.id)
+    /// What each of its blocks says, with its tokens. No output, as for a `max_tokens` of 0, has
+    /// no block.
+    fn contents(&self) -> impl Iterator<Item = (Content<'a>, u64)> {
+        let thought = (Content::Thought, self.thinking_tokens);
+        let said = (self.content, self.output_tokens.saturating_sub(self.thinking_tokens));
+        [thought, said].into_iter().filter(|(_, tokens)| *tokens > 0)
+    }
+
+    /// A block as a whole.
+    fn block(&self, content: Content<'a>) -> Block<'a> {
+        match content {
+            Content::Thought => Block::Thinking { thinking: THOUGHT, signature: SIGNATURE },
+            Content::Text(text) => Block::Text { text },
+            Content::Tool { name, input } => {
+                Block::ToolUse { id: format!("toolu_{:024}", self.id), name, input }
+            }
+        }
     }
 
     /// The message as one JSON object.
     pub(super) fn json(&self) -> Bytes {
-        let tool_id = self.tool_id();
-        let block = match self.content {
-            Content::Text(text) => Block::Text { text },
-            Content::Tool { name, input } => Block::ToolUse { id: &tool_id, name, input },
-        };
+        let blocks: Vec<_> = self.contents().map(|(content, _)| self.block(content)).collect();
         let mut out = BytesMut::with_capacity(512);
         write_json(
             &mut out,
@@ -109,8 +141,7 @@ impl Answer<'_> {
                 kind: "message",
                 role: "assistant",
                 model: self.model,
-                // No output, as for a `max_tokens` of 0, has no block.
-                content: if self.output_tokens == 0 { &[] } else { std::slice::from_ref(&block) },
+                content: &blocks,
                 stop_reason: Some(self.stop_reason),
                 stop_sequence: None,
                 usage: self.usage(self.output_tokens),

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde_json::{Map, Value};
 use socket2::Socket;
 
-use super::answer::{Answer, Content, STREAM_ERROR, Script, Shown};
+use super::answer::{Answer, Content, Piece, STREAM_ERROR, Script, Shown};
 use super::bill::BilledAnswer;
 use super::charge::Charge;
 use super::reply::{Body, EVENTS, Head, JSON, Problem, Reply};
 use super::request::Request;
-use super::{Fault, FaultKind, State, fault, spoil};
+use super::{Fault, FaultKind, Output, State, fault, spoil};
 
 const DEFAULT_DELAY: Duration = Duration::from_secs(30);
 
@@ -28,16 +29,34 @@ pub(super) struct Admitted {
     pub(super) input_tokens: u64,
 }
 
+/// A tool that is called, and with what.
+struct ToolCall {
+    name: String,
+    input: Map<String, Value>,
+}
+
+impl ToolCall {
+    /// The call of a tool in the answer to a request. What the scenario gives its own tool is
+    /// nothing to another that the request makes the answer call.
+    fn of(output: &Output, asked: &Request<'_>) -> Option<ToolCall> {
+        let name = asked.called(output.tool.as_deref())?.to_owned();
+        let is_ours = output.tool.as_ref() == Some(&name);
+        let input = if is_ours { output.tool_input.clone() } else { Map::new() };
+        Some(ToolCall { name, input })
+    }
+}
+
 /// A call that is to be answered.
 pub(super) struct Call<'s> {
     state: &'s State,
     head: Head,
     model: String,
     streams: bool,
-    calls_tool: bool,
+    tool: Option<ToolCall>,
     stop_reason: &'static str,
     input_tokens: u64,
     output_tokens: u64,
+    thinking_tokens: u64,
     fault: Option<&'s Fault>,
     charge: Charge,
 }
@@ -57,10 +76,10 @@ impl<'s> Call<'s> {
         let call = fault::Call { ordinal, model: &asked.model, streams, age };
         let fault = state.pick(call);
         let output_tokens = output.tokens.min(asked.max_tokens);
-        let calls_tool = output.tool.as_ref().is_some_and(|name| asked.calls(name));
+        let tool = ToolCall::of(output, asked);
         let stop_reason = match () {
             () if output.tokens > asked.max_tokens => "max_tokens",
-            () if calls_tool => "tool_use",
+            () if tool.is_some() => "tool_use",
             () => "end_turn",
         };
         let bill = BilledAnswer {
@@ -85,10 +104,11 @@ impl<'s> Call<'s> {
             head,
             model,
             streams,
-            calls_tool,
+            tool,
             stop_reason,
             input_tokens,
             output_tokens,
+            thinking_tokens: asked.thought(output_tokens),
             fault,
             charge,
         }
@@ -132,15 +152,14 @@ impl<'s> Call<'s> {
     }
 
     fn message(&self) -> Answer<'_> {
-        let output = &self.state.scenario.output;
-        let tool = output.tool.as_deref().filter(|_| self.calls_tool);
-        let content = match tool {
-            Some(name) => Content::Tool { name, input: &output.tool_input },
-            None => Content::Text(&output.text),
+        let content = match &self.tool {
+            Some(ToolCall { name, input }) => Content::Tool { name, input },
+            None => Content::Text(&self.state.scenario.output.text),
         };
         Answer {
             id: self.head.id,
             model: &self.model,
+            thinking_tokens: self.thinking_tokens,
             content,
             stop_reason: self.stop_reason,
             input_tokens: self.input_tokens,
@@ -228,15 +247,15 @@ impl Paced {
             self.charge.settle()?;
             return Ok(is_first.then(|| Bytes::from_static(STREAM_ERROR.as_bytes())));
         }
-        if stage <= pieces {
-            let sent = self.sent(stage);
-            let more = u32::try_from(sent - self.sent(stage - 1)).unwrap_or(u32::MAX);
+        if let Some(Piece { bytes, sent }) = self.script.pieces.get(stage - 1) {
+            let before = stage.checked_sub(2).map_or(0, |at| self.script.pieces[at].sent);
+            let more = u32::try_from(sent - before).unwrap_or(u32::MAX);
             let pause = self.each.saturating_mul(more);
             if !pause.is_zero() {
                 self.clock.sleep(pause).await;
             }
-            self.charge.set_output(sent);
-            return Ok(Some(self.script.pieces[stage - 1].clone()));
+            self.charge.set_output(*sent);
+            return Ok(Some(bytes.clone()));
         }
         if stage == pieces + 1 {
             self.charge.set_output(self.tokens);
@@ -247,12 +266,5 @@ impl Paced {
             return Ok(Some(end));
         }
         Ok(None)
-    }
-
-    /// Tokens in so many of the pieces.
-    fn sent(&self, pieces: usize) -> u64 {
-        let all = self.script.pieces.len().max(1) as u128;
-        let sent = u128::from(self.tokens) * pieces as u128 / all;
-        u64::try_from(sent).unwrap_or(self.tokens)
     }
 }

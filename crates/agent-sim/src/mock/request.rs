@@ -7,6 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::room::too_long;
+use thinking::Thinking;
+use tools::Tools;
+
+mod thinking;
+mod tools;
 
 /// No model allows less output than this, so that fewer tokens need not be looked up.
 const LEAST_MAX_OUTPUT: u64 = 4096;
@@ -30,6 +35,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
     #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
     stream: Option<&'a RawValue>,
     #[serde(borrow)]
     temperature: Option<&'a RawValue>,
@@ -39,7 +46,7 @@ struct Raw<'a> {
     top_k: Option<&'a RawValue>,
 }
 
-/// What is looked at of a message, a block, a tool or a choice of tools.
+/// What is looked at of a message, a block, a tool, a choice of tools or of thinking.
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
@@ -50,6 +57,8 @@ struct Part<'a> {
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    budget_tokens: Option<&'a RawValue>,
 }
 
 /// A checked request.
@@ -59,8 +68,8 @@ pub(super) struct Request<'a> {
     pub(super) max_tokens: u64,
     pub(super) streams: bool,
     messages: Vec<&'a RawValue>,
-    tools: Vec<Part<'a>>,
-    tool_choice: Option<Part<'a>>,
+    tools: Tools<'a>,
+    thinking: Thinking,
     // Bytes of all that is prompt.
     bytes: usize,
 }
@@ -80,27 +89,29 @@ impl<'a> Request<'a> {
             return Err("model: String should have at least 1 character".to_owned());
         }
         let max_tokens = match raw.max_tokens {
-            None if counted => 0,
+            None if counted => None,
             None => return Err("max_tokens: Field required".to_owned()),
-            Some(given) => max_tokens(given)?,
+            Some(given) => Some(max_tokens(given)?),
         };
         let streams = match raw.stream.map(RawValue::get) {
             None | Some("false") => false,
             Some("true") => true,
             Some(_) => return Err("stream: Input should be a valid boolean".to_owned()),
         };
-        sampling(&raw, version)?;
         let messages = raw.messages.ok_or("messages: Field required")?;
         let messages = list(messages).ok_or("messages: Input should be a valid list")?;
         check_messages(&messages)?;
-        let tools = raw.tools.map_or(Some(Vec::new()), parts);
-        let tools = tools.ok_or("tools: Input should be a valid list")?;
-        let tool_choice = raw.tool_choice.map(|raw| part(raw).ok_or(raw));
-        let tool_choice =
-            tool_choice.transpose().map_err(|_| "tool_choice: Input should be an object")?;
+        let tools = Tools::read(raw.tools, raw.tool_choice)?;
+        let thinking = Thinking::read(raw.thinking, max_tokens)?;
+        let is_budgeted = matches!(thinking, Thinking::Enabled(_));
+        if is_budgeted && tools.are_forced() {
+            return Err("Thinking may not be enabled when tool_choice forces tool use.".to_owned());
+        }
+        sampling(&raw, version, is_budgeted)?;
         let prompt = messages.iter().copied().chain(raw.system).chain(raw.tools);
         let bytes = prompt.map(|part| part.get().len()).sum();
-        Ok(Request { model, max_tokens, streams, messages, tools, tool_choice, bytes })
+        let max_tokens = max_tokens.unwrap_or(0);
+        Ok(Request { model, max_tokens, streams, messages, tools, thinking, bytes })
     }
 
     /// A quarter of the bytes of all that is prompt, rounded up.
@@ -124,16 +135,23 @@ impl<'a> Request<'a> {
         after.split_once(':').map(|(id, _)| id.to_owned())
     }
 
-    /// Whether the answer may call the tool `name`, and would not do so again and again.
-    pub(super) fn calls(&self, name: &str) -> bool {
-        let is = |raw: Option<&RawValue>, word: &str| raw.and_then(text).is_some_and(|t| t == word);
-        let has = self.tools.iter().any(|tool| is(tool.name, name));
-        let allows = self.tool_choice.as_ref().is_none_or(|choice| {
-            !is(choice.kind, "none") && (!is(choice.kind, "tool") || is(choice.name, name))
-        });
+    /// The tool that the answer calls: one that it has to, else `wanted`, where the request has
+    /// it, allows it and does not bring its result.
+    pub(super) fn called(&self, wanted: Option<&str>) -> Option<&str> {
+        self.tools.called(wanted, self.brings_result())
+    }
+
+    /// How many of an answer's `output` tokens are a thought that stands before what it says. Who
+    /// has to call a tool does so without.
+    pub(super) fn thought(&self, output: u64) -> u64 {
+        if self.tools.are_forced() { 0 } else { self.thinking.tokens(output, self.brings_result()) }
+    }
+
+    /// Whether the last message has the result of a tool.
+    fn brings_result(&self) -> bool {
         let blocks = self.messages.last().and_then(|last| parts(part(last)?.content?));
-        let brings_result = blocks.iter().flatten().any(|block| is(block.kind, "tool_result"));
-        has && allows && !brings_result
+        let kinds = blocks.iter().flatten().filter_map(|block| block.kind);
+        kinds.map(RawValue::get).any(|kind| kind == "\"tool_result\"")
     }
 }
 
@@ -145,7 +163,7 @@ fn max_tokens(given: &RawValue) -> Result<u64, String> {
 }
 
 /// Refuses how the model is to sample, where that is wrong or, since 2026-10-21, at all.
-fn sampling(raw: &Raw<'_>, version: &str) -> Result<(), String> {
+fn sampling(raw: &Raw<'_>, version: &str, thinks: bool) -> Result<(), String> {
     let given = [("temperature", raw.temperature), ("top_p", raw.top_p), ("top_k", raw.top_k)];
     if version >= "2026-10-21"
         && let Some((name, _)) = given.iter().find(|(_, value)| value.is_some())
@@ -158,6 +176,9 @@ fn sampling(raw: &Raw<'_>, version: &str) -> Result<(), String> {
             value.get().parse().map_err(|_| format!("{name}: Input should be a valid number"))?;
         if !(0.0..=1.0).contains(&number) {
             return Err(format!("{name}: range: 0..1"));
+        }
+        if thinks && *name == "temperature" && number < 1.0 {
+            return Err("`temperature` may only be set to 1 when thinking is enabled.".to_owned());
         }
     }
     Ok(())
@@ -197,6 +218,23 @@ fn check_messages(messages: &[&RawValue]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What the `type` of the object at `place` is, one of those that are `expected`.
+fn tag<'a>(
+    place: &str,
+    kind: Option<&'a RawValue>,
+    expected: &str,
+) -> Result<Cow<'a, str>, String> {
+    let kind = kind.ok_or_else(|| format!("{place}.type: Field required"))?;
+    let kind = text(kind).ok_or_else(|| format!("{place}.type: Input should be a valid string"))?;
+    if expected.split(", ").any(|known| known.trim_matches('\'') == kind) {
+        return Ok(kind);
+    }
+    Err(format!(
+        "{place}: Input tag '{kind}' found using 'type' does not match any of the expected tags: \
+         {expected}"
+    ))
 }
 
 /// A JSON string's text, borrowed where nothing in it is escaped.

@@ -126,14 +126,16 @@ pub struct Latency {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
-    /// Output tokens of an answer, cut at the request's `max_tokens`.
+    /// Output tokens of an answer, cut at the request's `max_tokens`. Where a request lets the
+    /// model think, half of them are its thought, or as many as it may think.
     pub tokens: u64,
     /// The text of an answer.
     pub text: String,
     /// Input tokens billed; absent = a quarter of the bytes of messages, system and tools.
     pub input_tokens: Option<u64>,
     /// A tool that is called instead of answering with the text, where the request has it, allows
-    /// it, and does not bring its result.
+    /// it, and does not bring its result. A request whose `tool_choice` is `any` or `tool` gets a
+    /// call in any case, of this tool or another of its own.
     pub tool: Option<String>,
     /// What that tool is called with.
     pub tool_input: Map<String, Value>,

@@ -43,11 +43,10 @@ async fn route(state: &Arc<State>, socket: &Socket, request: Request<Incoming>) 
         Ok(key) => key,
         Err(message) => return head.refuse(&Problem::new(401, message)),
     };
-    let version = header(&parts.headers, "anthropic-version");
-    if let Some(version) = version.filter(|version| !VERSIONS.contains(version)) {
-        let message = format!("anthropic-version: \"{version}\" is not a valid version");
-        return head.refuse(&Problem::new(400, message));
-    }
+    let version = match version(&parts.headers) {
+        Ok(version) => version,
+        Err(message) => return head.refuse(&Problem::new(400, message)),
+    };
     let path = parts.uri.path();
     let is_counted = path == "/v1/messages/count_tokens";
     if is_counted || path == "/v1/messages" {
@@ -61,7 +60,7 @@ async fn route(state: &Arc<State>, socket: &Socket, request: Request<Incoming>) 
         if let Some(scripted) = state.scripted.as_ref().filter(|_| !is_counted) {
             return scripted::answer(scripted, head, &body).await;
         }
-        let asker = Asker { key, version: version.unwrap_or_default(), is_counted };
+        let asker = Asker { key, version, is_counted };
         return messages(state, socket, head, asker, body).await;
     }
     models(state, head, &parts)
@@ -181,6 +180,16 @@ fn grouped(number: u64) -> String {
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The version of the API that is spoken; the error is the message of a 400.
+fn version(headers: &HeaderMap) -> Result<&str, String> {
+    let version =
+        header(headers, "anthropic-version").ok_or("anthropic-version: header is required")?;
+    if VERSIONS.contains(&version) {
+        return Ok(version);
+    }
+    Err(format!("anthropic-version: \"{version}\" is not a valid version"))
 }
 
 /// The key of a client that is served; the error is the message of a 401.

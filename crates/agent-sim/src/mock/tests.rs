@@ -4,6 +4,8 @@ mod client;
 mod faults;
 mod limits;
 mod streams;
+mod thinking;
+mod tools;
 
 use std::sync::atomic::Ordering;
 
@@ -81,6 +83,24 @@ async fn a_key_is_taken_from_either_header_and_a_wrong_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_version_or_with_an_unknown_one_is_refused() {
+    let mock = start("").await;
+    for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+        for (version, says) in [
+            (None, "anthropic-version: header is required"),
+            (Some("1999-01-01"), "anthropic-version: \"1999-01-01\" is not a valid version"),
+        ] {
+            let answer = client::versioned(&mock, path, version).await;
+            let error = &answer.json()["error"];
+            assert_eq!((answer.status, &error["type"]), (400, &"invalid_request_error".into()));
+            assert_eq!(error["message"], says);
+            assert_eq!(answer.header("x-should-retry"), "false");
+        }
+    }
+    assert_eq!((mock.bill().len(), mock.requests()[&400]), (0, 4));
+}
+
+#[tokio::test]
 async fn tokens_are_counted_for_nothing() {
     let mock = start("").await;
     let body = BODY.replace("\"max_tokens\":9,", "");
@@ -121,19 +141,6 @@ async fn once_the_credit_is_used_up_calls_are_refused_for_good() {
     // What has no price could be used without end.
     assert_eq!(post(&mock, BODY).await.status, 404);
     assert_eq!(mock.bill().len(), 2);
-}
-
-#[tokio::test]
-async fn a_tool_is_called_whole_and_streamed() {
-    let mock = start("[output]\ntool = 'weather'\ntool_input = { city = 'Oslo' }").await;
-    let body = BODY.replacen('{', r#"{"tools":[{"name":"weather","input_schema":{}}],"#, 1);
-    let body = body.replace(":9", ":900");
-    let message = post(&mock, &body).await.json();
-    assert_eq!(message["stop_reason"], "tool_use");
-    assert_eq!(message["content"][0]["input"], serde_json::json!({"city": "Oslo"}));
-    let events = post(&mock, &body.replacen('{', r#"{"stream":true,"#, 1)).await.body;
-    assert!(events.contains("input_json_delta") && events.contains(r#""stop_reason":"tool_use""#));
-    assert_eq!(post(&mock, BODY).await.json()["content"][0]["text"], "Done.");
 }
 
 #[tokio::test]

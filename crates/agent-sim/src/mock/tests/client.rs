@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::mock::{LOCAL, MockProvider, Scenario};
 
 pub(super) const KEY: &str = "x-api-key: sk-ant-abcd";
+const VERSION: &str = "anthropic-version: 2023-06-01";
 pub(super) const BODY: &str =
     r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Task #7: x"}]}"#;
 
@@ -73,10 +74,21 @@ pub(super) async fn send(
     header: &str,
     body: &str,
 ) -> io::Result<TcpStream> {
+    send_bare(address, method, path, &format!("{VERSION}\r\n{header}"), body).await
+}
+
+/// The same with no header but these.
+async fn send_bare(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\n{header}\r\nconnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\nconnection: close\r\n\
          content-length: {length}\r\n\r\n"
     );
     stream.write_all((head + body).as_bytes()).await?;
@@ -98,7 +110,18 @@ pub(super) async fn request(
     header: &str,
     body: &str,
 ) -> io::Result<Answer> {
-    let mut stream = send(mock.address(), method, path, header, body).await?;
+    answered(send(mock.address(), method, path, header, body).await?).await
+}
+
+/// Asks with a good key and, where it is given, this `anthropic-version`.
+pub(super) async fn versioned(mock: &MockProvider, path: &str, version: Option<&str>) -> Answer {
+    let version = version.map(|version| format!("\r\nanthropic-version: {version}"));
+    let headers = format!("{KEY}{}", version.unwrap_or_default());
+    let stream = send_bare(mock.address(), "POST", path, &headers, BODY).await.unwrap();
+    answered(stream).await.unwrap()
+}
+
+async fn answered(mut stream: TcpStream) -> io::Result<Answer> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(Answer::read(&answer).unwrap_or_else(|| panic!("no answer: {answer:?}")))
