@@ -189,7 +189,7 @@ pub async fn rehearse(
     run(scenario, seed, clock, client, &OnceCell::new(), |_| ()).await
 }
 
-async fn run(
+pub(crate) async fn run(
     scenario: &Scenario,
     seed: u64,
     clock: Clock,

@@ -29,7 +29,7 @@ pub use change::{Change, ChangeError};
 pub use faults::{Effect, Fault, When};
 pub use provider::{LatencyChoice, ProviderSpec, TIERS, Tier};
 pub(crate) use workload::MOST_TURNS;
-pub use workload::{Arrival, Recorded, Turn, Workload};
+pub use workload::{Arrival, Failure, Recorded, Turn, Workload};
 
 /// Why a scenario cannot be simulated.
 #[derive(Debug, Error)]

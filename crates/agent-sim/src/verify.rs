@@ -1,12 +1,15 @@
 //! A past run, simulated again and held against what it really came to.
 //!
 //! From the store come the tasks with the moments at which they were accepted, their calls with
-//! their true token counts and the pauses between them, and how often attempts failed. Queue,
-//! limits, budgets and retries are those of the fleet file; how long calls take is drawn from what
+//! their true token counts and the pauses between them, and which attempts failed, with what and after
+//! how long: these fail again. Queue, limits, budgets and retries are those of the fleet file; how long calls take is drawn from what
 //! was calibrated. What is found wrong here is wrong in a rehearsal too.
 
+mod attempts;
 mod figures;
 mod rebuild;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

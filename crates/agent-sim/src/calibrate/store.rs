@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use agent_core::audit::AuditKind;
+use agent_core::audit::{AuditEvent, AuditKind};
 use agent_core::clock::Timestamp;
 use agent_core::record::{CallId, Subject, UsageRecord};
 use agent_core::store::{AuditFilter, Reader, StoreError};
@@ -19,11 +20,37 @@ type Task = (Arc<str>, Option<Arc<str>>);
 pub(crate) struct Failed {
     pub(crate) call: Option<CallId>,
     pub(crate) attempt: u32,
+    /// When it failed.
     pub(crate) at: Timestamp,
+    /// How long after it had been opened.
+    pub(crate) after: Duration,
     pub(crate) subject: Arc<Subject>,
     pub(crate) status: Option<u16>,
+    /// What the provider said.
+    pub(crate) retry_after: Option<Duration>,
     /// The kind of failure: `timeout`.
     pub(crate) kind: String,
+}
+
+impl Failed {
+    /// What an event tells of an attempt that failed; `None` for an event of another kind.
+    pub(crate) fn of(event: AuditEvent) -> Option<Failed> {
+        let AuditKind::CallFailure {
+            attempt,
+            error_type: kind,
+            status,
+            retry_after_ms,
+            duration_ms,
+            ..
+        } = event.kind
+        else {
+            return None;
+        };
+        let (call, at, subject) = (event.call_id, event.timestamp, event.subject);
+        let (after, retry_after) =
+            (Duration::from_millis(duration_ms), retry_after_ms.map(Duration::from_millis));
+        Some(Failed { call, attempt, at, after, subject, status, retry_after, kind })
+    }
 }
 
 /// The attempts that failed, by time.
@@ -31,16 +58,7 @@ pub(crate) fn failures(reader: &Reader) -> Result<Vec<Failed>, StoreError> {
     let filter = AuditFilter { event: Some("llm_call_failure".to_owned()), ..Default::default() };
     let mut failures = Vec::new();
     reader.audit(&filter, &mut |event| {
-        if let AuditKind::CallFailure { attempt, error_type, status, .. } = event.kind {
-            failures.push(Failed {
-                call: event.call_id,
-                attempt,
-                at: event.timestamp,
-                subject: event.subject,
-                status,
-                kind: error_type,
-            });
-        }
+        failures.extend(Failed::of(event));
         true
     })?;
     Ok(failures)
@@ -133,7 +151,7 @@ impl Seen {
             self.tasks.insert(task, Session { number, ended: record.at });
             return (number, None);
         };
-        let waited = std::time::Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
+        let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
         let asked = record.opened_at.saturating_sub(waited);
         // Before a second attempt lies the pause of a retry, which is no tool's.
         let gap = (record.attempt == 1 && asked >= session.ended)

@@ -14,6 +14,7 @@ use agent_core::ledger::{BudgetSpec, ScopeKind};
 use agent_core::task::{Deadline, Priority, Task};
 
 use super::distribution::{Unit, distribution};
+use super::faults::Effect;
 use crate::draws::{Distribution, Process};
 use arrival::arrival;
 
@@ -80,12 +81,27 @@ pub enum Arrival {
 }
 
 /// A task of a trace: a session, or a single call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// When it came, in nanoseconds since the start.
     pub at_ns: u64,
     /// Its calls, one at least.
     pub turns: Vec<Turn>,
+    /// The attempts of these calls that failed, and fail again.
+    pub failures: Vec<Failure>,
+}
+
+/// An attempt of a recorded task that failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Failure {
+    /// Of which call, from 0.
+    pub turn: u32,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+    /// What it met.
+    pub effect: Effect,
+    /// How long after it had left.
+    pub after: Duration,
 }
 
 /// A call of a recorded task; what is not known is drawn.

@@ -3,27 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_core::config::{ConfigError, Fleet};
 use agent_core::pricing;
-use agent_core::record::UsageRecord;
+use agent_core::record::{Subject, UsageRecord};
 use agent_core::store::{PastRun, PastTask};
 use agent_core::task::Task;
-use agent_core::usage::TokenCounts;
 
 use super::VerifyError;
+use super::attempts::{Attempts, Typical};
 use super::figures::Figures;
 use crate::calibrate::Failed;
 use crate::latency::Catalogue;
 use crate::mock::Limits;
-use crate::scenario::{
-    Arrival, Effect, Fault, Goal, LatencyChoice, ProviderSpec, Recorded, RunSpec, Scenario, Turn,
-    When, Workload,
-};
-
-/// Longer than any run.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+use crate::scenario::{Arrival, Goal, LatencyChoice, ProviderSpec, RunSpec, Scenario, Workload};
 
 /// A run that can be simulated, and what it really came to.
 pub(super) struct Rebuilt {
@@ -33,8 +26,8 @@ pub(super) struct Rebuilt {
     pub(super) notes: Vec<String>,
 }
 
-/// The records of each task, by the time at which they were opened.
-type ByTask<'a> = BTreeMap<&'a str, Vec<&'a UsageRecord>>;
+/// What each task attempted.
+type ByTask<'a> = BTreeMap<&'a str, Attempts<'a>>;
 
 pub(super) fn rebuild(
     run: &PastRun,
@@ -46,7 +39,12 @@ pub(super) fn rebuild(
     let mut by_task = ByTask::new();
     for record in records {
         if let Some(task) = record.subject.task_id.as_deref() {
-            by_task.entry(task).or_default().push(record);
+            by_task.entry(task).or_default().answered(record);
+        }
+    }
+    for failed in failures {
+        if let Some(task) = failed.subject.task_id.as_deref() {
+            by_task.entry(task).or_default().failed(failed);
         }
     }
     let can =
@@ -57,8 +55,8 @@ pub(super) fn rebuild(
         return Err(VerifyError::Nothing { id: run.run_id.to_string() });
     };
     let mut notes = notes(run, tasks.len());
-    let played: Vec<&UsageRecord> =
-        tasks.iter().flat_map(|task| &by_task[task.task.id.as_str()]).copied().collect();
+    let of = |task: &&PastTask| &by_task[task.task.id.as_str()];
+    let played: Vec<&UsageRecord> = tasks.iter().flat_map(|task| of(task).records()).collect();
     let fleet = match (fleet, &run.fleet) {
         (Some(fleet), _) => fleet,
         (None, Some(text)) => parse(text, &format!("the fleet of run {}", run.run_id))?,
@@ -71,23 +69,21 @@ pub(super) fn rebuild(
             derived(&played)?
         }
     };
-    let workload = workload(&tasks, &by_task, mean(&played), &fleet);
-    let simulated: BTreeSet<&str> = tasks.iter().map(|task| task.task.id.as_str()).collect();
-    let failures: Vec<&Failed> = failures
-        .iter()
-        .filter(|it| it.subject.task_id.as_deref().is_some_and(|id| simulated.contains(id)))
-        .collect();
-    // Some that failed have a record too.
-    let recorded = played.iter().map(|record| (Some(record.call_id), record.attempt));
-    let failed = failures.iter().map(|failed| (failed.call, failed.attempt));
-    let attempts = recorded.chain(failed).collect::<BTreeSet<_>>().len();
-    let fault = faults(&failures, attempts, &mut notes);
+    let workload = workload(&tasks, &by_task, Typical::of(&played), &fleet);
+    let attempts = tasks.iter().map(|task| of(task).count()).sum();
+    let failed: usize = tasks.iter().map(|task| of(task).failures()).sum();
+    if failed > 0 {
+        notes.push(format!(
+            "{failed} of {attempts} attempts failed; in the simulation the same ones fail, as long \
+             after they left and with the same retry-after"
+        ));
+    }
     let run = RunSpec { replicas: seeds, start: first, sensitivity: false, ..RunSpec::default() };
     Ok(Rebuilt {
         real: Figures::real(&tasks, &played, attempts),
         models: played.iter().filter_map(|record| record.subject.model.clone()).collect(),
         notes,
-        scenario: scenario(fleet, run, workload, models, fault)?,
+        scenario: scenario(fleet, run, workload, models)?,
     })
 }
 
@@ -95,13 +91,13 @@ pub(super) fn rebuild(
 fn workload(
     tasks: &[&PastTask],
     by_task: &ByTask<'_>,
-    mean: (u64, u64),
+    typical: Typical,
     fleet: &Fleet,
 ) -> Workload {
     let first = tasks.first().map_or_else(Default::default, |task| task.accepted_at);
-    let recorded = |task: &&PastTask| Recorded {
-        at_ns: u64::try_from(task.accepted_at.since(first).as_nanos()).unwrap_or(u64::MAX),
-        turns: turns(&by_task[task.task.id.as_str()], mean),
+    let recorded = |task: &&PastTask| {
+        let at_ns = u64::try_from(task.accepted_at.since(first).as_nanos()).unwrap_or(u64::MAX);
+        by_task[task.task.id.as_str()].replayed(at_ns, typical)
     };
     let given = |task: &&PastTask| as_played(&task.task, by_task, fleet);
     Workload {
@@ -113,13 +109,12 @@ fn workload(
     }
 }
 
-/// The provider admits everything: its limits are not known, and what it refused is a fault.
+/// The provider admits everything: its limits are not known, and what it refused is on record.
 fn scenario(
     mut fleet: Fleet,
     run: RunSpec,
     workload: Workload,
     models: Catalogue,
-    fault: Vec<Fault>,
 ) -> Result<Scenario, VerifyError> {
     fleet.task = Vec::new();
     let builtin = pricing::Catalogue::builtin();
@@ -138,7 +133,7 @@ fn scenario(
         goal: Goal::default(),
         workload: vec![workload],
         provider,
-        fault,
+        fault: Vec::new(),
     })
 }
 
@@ -177,7 +172,7 @@ fn derived(records: &[&UsageRecord]) -> Result<Fleet, ConfigError> {
     }
     let mut agents: BTreeMap<&str, Seen<'_>> = BTreeMap::new();
     for record in records {
-        let seen = agents.entry(player(record)).or_default();
+        let seen = agents.entry(player(&record.subject)).or_default();
         let worker = record.subject.agent_id.as_deref().unwrap_or("1");
         seen.workers.insert(worker.split('>').next().unwrap_or(worker));
         *seen.models.entry(record.subject.model.as_deref().unwrap_or_default()).or_default() += 1;
@@ -200,95 +195,18 @@ fn derived(records: &[&UsageRecord]) -> Result<Fleet, ConfigError> {
 }
 
 /// The agent of the fleet whose worker made the call, for itself or for a sub-agent.
-fn player(record: &UsageRecord) -> &str {
-    let agent = record.subject.agent.as_deref().unwrap_or("agent");
+fn player(subject: &Subject) -> &str {
+    let agent = subject.agent.as_deref().unwrap_or("agent");
     agent.split('>').next().unwrap_or(agent)
 }
 
 /// The task, with the agent that really played it, where the fleet has it.
 fn as_played(task: &Task, by_task: &ByTask<'_>, fleet: &Fleet) -> Task {
     let mut task = task.clone();
-    let records = by_task.get(task.id.as_str());
-    let agent = records.and_then(|records| records.last()).map(|record| player(record));
+    let subject = by_task.get(task.id.as_str()).and_then(Attempts::subject);
+    let agent = subject.map(player);
     if let Some(agent) = agent.filter(|name| fleet.agent.iter().any(|agent| agent.name == **name)) {
         task.agent = Some(agent.to_owned());
     }
     task
-}
-
-/// Input and output of a call that was never answered: as long as the others are on average.
-fn mean(records: &[&UsageRecord]) -> (u64, u64) {
-    let answered = || records.iter().filter(|record| record.error.is_none());
-    let count = (answered().count() as u64).max(1);
-    let input: u64 = answered().map(|record| input(record)).sum();
-    let output: u64 = answered().map(|record| record.usage.output_tokens).sum();
-    (input / count, output / count)
-}
-
-fn input(record: &UsageRecord) -> u64 {
-    let usage = &record.usage;
-    usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens
-}
-
-/// The calls of a task, one after the other.
-fn turns(records: &[&UsageRecord], mean: (u64, u64)) -> Vec<Turn> {
-    let mut turns: Vec<Turn> = Vec::new();
-    let mut before = None;
-    let mut ended = None;
-    for record in records {
-        let answered = record.error.is_none();
-        let (tokens, output) = match answered {
-            true => (input(record), record.usage.output_tokens),
-            false => mean,
-        };
-        let usage = if answered { record.usage } else { TokenCounts::default() };
-        let (input, cached) = (Some(tokens), Some(usage.cache_read_input_tokens));
-        let written = Some(usage.cache_creation_input_tokens);
-        if before == Some(record.call_id) {
-            // The next attempt of the call: what it needs is known when it is answered.
-            if let Some(turn) = turns.last_mut().filter(|_| answered) {
-                *turn = Turn { input, cached, written, output, ..*turn };
-            }
-        } else {
-            let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
-            let asked = record.opened_at.saturating_sub(waited);
-            // Before a second attempt lies the pause of a retry, not of a tool.
-            let gap =
-                ended.filter(|_| record.attempt == 1).map(|ended| asked.since(ended).as_nanos());
-            let gap_ns = gap.map(|gap| u64::try_from(gap).unwrap_or(u64::MAX));
-            turns.push(Turn { input, cached, written, output, gap_ns });
-        }
-        before = Some(record.call_id);
-        ended = ended.max(Some(record.at));
-    }
-    turns
-}
-
-/// What attempts failed with, each as often as it was, at any time.
-fn faults(failures: &[&Failed], attempts: usize, notes: &mut Vec<String>) -> Vec<Fault> {
-    let mut counts: BTreeMap<(Option<u16>, &str), u64> = BTreeMap::new();
-    for failed in failures {
-        *counts.entry((failed.status, failed.kind.as_str())).or_default() += 1;
-    }
-    if !failures.is_empty() {
-        notes.push(format!(
-            "{} of {attempts} attempts failed; in the simulation each fails with that chance, at \
-             any time",
-            failures.len()
-        ));
-    }
-    let mut left = attempts as f64;
-    let fault = |((status, kind), count): ((Option<u16>, &str), u64)| {
-        // The first that hits is taken: the next has its share of what is left.
-        let share = (count as f64 / left).min(1.0);
-        left = (left - count as f64).max(1.0);
-        let effect = match (status, kind) {
-            (Some(status @ 400..=599), _) => Effect::Status { status, retry_after: None },
-            (_, "timeout") => Effect::Hang,
-            (_, "not_sent") => Effect::Outage,
-            _ => Effect::Reset,
-        };
-        Fault { when: When::At { from: Duration::ZERO, length: FOR_EVER }, effect, share }
-    };
-    counts.into_iter().map(fault).collect()
 }

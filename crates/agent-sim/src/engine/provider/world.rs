@@ -16,7 +16,9 @@ use crate::engine::faults::Faults;
 use crate::latency::{LatencyModel, Load};
 use crate::mock::limiter::{Limiter, Standings};
 use crate::mock::room::{LARGEST_BODY, too_long};
-use crate::scenario::{Effect, LatencyChoice, ProviderSpec, Scenario};
+use crate::scenario::{
+    Arrival, Effect, Failure, LatencyChoice, ProviderSpec, Recorded, Scenario, Workload,
+};
 
 const LATENCY: Stream = Stream::named("latency");
 const SESSION: Stream = Stream::named("session");
@@ -37,6 +39,8 @@ pub(in crate::engine) struct World {
     limiter: Limiter,
     load: Option<Load>,
     faults: Faults,
+    /// The tasks of each workload, where it is a trace.
+    recorded: Vec<Option<Arc<[Recorded]>>>,
     /// Attempts so far of calls that have no answer yet.
     attempts: BTreeMap<(u32, u64, u32), u32>,
     models: BTreeMap<String, Model>,
@@ -79,6 +83,10 @@ impl World {
             // The scenario has checked them.
             Load::new(seed, 0, sigma, nanos(reversion.as_secs_f64())).ok()
         });
+        let recorded = |workload: &Workload| match &workload.arrival {
+            Arrival::Trace(tasks) => Some(Arc::clone(tasks)),
+            Arrival::Open(_) | Arrival::Closed { .. } => None,
+        };
         World {
             start,
             seed,
@@ -87,6 +95,7 @@ impl World {
             spec,
             load,
             faults: Faults::new(&scenario.fault, seed),
+            recorded: scenario.workload.iter().map(recorded).collect(),
             attempts: BTreeMap::new(),
             models: BTreeMap::new(),
             refused: 0,
@@ -122,11 +131,15 @@ impl World {
         let attempt = self.attempts.entry((ask.workload, ask.task, ask.turn)).or_default();
         *attempt += 1;
         let attempt = *attempt;
-        let effect = self.faults.hit(ask, attempt, since);
+        let drawn = self.faults.hit(ask, attempt, since);
+        let recorded = self.recorded(ask, attempt);
+        let effect = recorded.map(|failure| failure.effect).or(drawn);
+        let after = recorded.map(|failure| failure.after);
+        let error = after.unwrap_or(ERROR);
         match effect {
-            Some(Effect::Outage) => return Course::Fails(ERROR, unreachable_()),
+            Some(Effect::Outage) => return Course::Fails(error, unreachable_()),
             Some(Effect::Status { status, retry_after }) => {
-                return Course::Fails(ERROR, status_error(status, retry_after));
+                return Course::Fails(error, status_error(status, retry_after));
             }
             Some(Effect::Hang) => return Course::Hangs,
             Some(Effect::Slow(_) | Effect::Reset | Effect::Limits(_)) | None => {}
@@ -159,9 +172,19 @@ impl World {
         let total_ns = self.takes(&model, ask, attempt, output, load * slower);
         let served = Served { model: model.name, back: scaled(reserved - output), at: now };
         match effect {
-            Some(Effect::Reset) => Course::Breaks(Duration::from_nanos(total_ns / 2), served),
+            Some(Effect::Reset) => {
+                Course::Breaks(after.unwrap_or_else(|| Duration::from_nanos(total_ns / 2)), served)
+            }
             _ => Course::Answers(Duration::from_nanos(total_ns), served, limits),
         }
+    }
+
+    /// The failure that is on record of an attempt.
+    fn recorded(&self, ask: &Ask, attempt: u32) -> Option<Failure> {
+        let tasks = self.recorded.get(ask.workload as usize)?.as_ref()?;
+        let task = tasks.get(usize::try_from(ask.task).ok()?)?;
+        let is_it = |it: &&Failure| (it.turn, it.attempt) == (ask.turn, attempt);
+        task.failures.iter().find(is_it).copied()
     }
 
     fn takes(&self, model: &Model, ask: &Ask, attempt: u32, output: u64, load: f64) -> u64 {

@@ -154,12 +154,16 @@ fn tasks(trace: &Trace) -> Vec<Recorded> {
         .map(|requests| Recorded {
             at_ns: requests.iter().map(|request| request.at_ns).min().unwrap_or_default(),
             turns: turns(&requests),
+            failures: Vec::new(),
         })
         .filter(|task| !task.turns.is_empty())
         .collect();
     let alone = trace.requests.iter().filter(|it| it.session.is_none() && !is_lost(it));
-    tasks
-        .extend(alone.map(|request| Recorded { at_ns: request.at_ns, turns: vec![turn(request)] }));
+    tasks.extend(alone.map(|request| Recorded {
+        at_ns: request.at_ns,
+        turns: vec![turn(request)],
+        failures: Vec::new(),
+    }));
     tasks.sort_by_key(|task| task.at_ns);
     tasks
 }

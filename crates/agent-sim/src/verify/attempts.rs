@@ -1,0 +1,157 @@
+//! What a task attempted: its calls one after the other, and which of their attempts failed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agent_core::clock::Timestamp;
+use agent_core::record::{CallId, Subject, UsageRecord};
+use agent_core::usage::TokenCounts;
+
+use crate::calibrate::Failed;
+use crate::scenario::{Effect, Failure, Recorded, Turn};
+
+/// The attempts of one task.
+#[derive(Debug, Default)]
+pub(super) struct Attempts<'a> {
+    of_calls: BTreeMap<(Option<CallId>, u32), Attempt<'a>>,
+}
+
+/// An attempt: of one that failed and cost nothing there is no record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attempt<'a> {
+    record: Option<&'a UsageRecord>,
+    failed: Option<&'a Failed>,
+}
+
+/// Input and output of a call that was never answered: as long as the others are on average.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Typical {
+    input: u64,
+    output: u64,
+}
+
+impl Typical {
+    /// Of the calls that were answered.
+    pub(super) fn of(records: &[&UsageRecord]) -> Typical {
+        let answered = || records.iter().filter(|record| record.error.is_none());
+        let count = (answered().count() as u64).max(1);
+        let input: u64 = answered().map(|record| record.usage.all_input()).sum();
+        let output: u64 = answered().map(|record| record.usage.output_tokens).sum();
+        Typical { input: input / count, output: output / count }
+    }
+}
+
+impl<'a> Attempts<'a> {
+    /// Adds one of which there is a record, whether or not it failed.
+    pub(super) fn answered(&mut self, record: &'a UsageRecord) {
+        let key = (Some(record.call_id), record.attempt);
+        self.of_calls.entry(key).or_default().record = Some(record);
+    }
+
+    /// Adds what is known of one that failed.
+    pub(super) fn failed(&mut self, failed: &'a Failed) {
+        self.of_calls.entry((failed.call, failed.attempt)).or_default().failed = Some(failed);
+    }
+
+    /// How many there were.
+    pub(super) fn count(&self) -> usize {
+        self.of_calls.len()
+    }
+
+    /// How many of them failed.
+    pub(super) fn failures(&self) -> usize {
+        self.of_calls.values().filter(|attempt| attempt.failed.is_some()).count()
+    }
+
+    /// The records that there are.
+    pub(super) fn records(&self) -> impl Iterator<Item = &'a UsageRecord> {
+        self.of_calls.values().filter_map(|attempt| attempt.record)
+    }
+
+    /// Whom the last of them is about.
+    pub(super) fn subject(&self) -> Option<&'a Subject> {
+        let last = self.of_calls.values().max_by_key(|attempt| attempt.opened());
+        last.and_then(Attempt::subject)
+    }
+
+    /// The task, as it is played again: it comes at `at_ns`, and its calls one after the other.
+    pub(super) fn replayed(&self, at_ns: u64, typical: Typical) -> Recorded {
+        let mut attempts: Vec<_> = self.of_calls.iter().collect();
+        attempts.sort_by_key(|(key, attempt)| (attempt.opened(), **key));
+        let (mut turns, mut failures): (Vec<Turn>, _) = (Vec::new(), Vec::new());
+        let mut places: BTreeMap<Option<CallId>, usize> = BTreeMap::new();
+        let mut ended: Option<Timestamp> = None;
+        for ((call, number), attempt) in attempts {
+            let turn = *places.entry(*call).or_insert_with(|| {
+                turns.push(attempt.asked(typical, ended));
+                turns.len() - 1
+            });
+            if let Some(answered) = attempt.tokens() {
+                // What a call needs is known when it is answered.
+                turns[turn] = Turn { gap_ns: turns[turn].gap_ns, ..answered };
+            }
+            if let Some(failed) = attempt.failed {
+                let turn = u32::try_from(turn).unwrap_or(u32::MAX);
+                let (effect, after) = (effect(failed), failed.after);
+                failures.push(Failure { turn, attempt: *number, effect, after });
+            }
+            ended = ended.max(attempt.ended());
+        }
+        Recorded { at_ns, turns, failures }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn opened(&self) -> Option<Timestamp> {
+        let failed = || self.failed.map(|failed| failed.at.saturating_sub(failed.after));
+        self.record.map(|record| record.opened_at).or_else(failed)
+    }
+
+    fn ended(&self) -> Option<Timestamp> {
+        self.record.map(|record| record.at).or_else(|| Some(self.failed?.at))
+    }
+
+    fn subject(&self) -> Option<&'a Subject> {
+        let failed = || self.failed.map(|failed| &*failed.subject);
+        self.record.map(|record| &*record.subject).or_else(failed)
+    }
+
+    /// The call that it begins, as far as it shows it, where the one before had `ended`.
+    fn asked(&self, typical: Typical, ended: Option<Timestamp>) -> Turn {
+        // Of one without a record it is not known how long it had waited for a permit.
+        let gap = self.record.zip(ended).map(|(record, ended)| {
+            let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
+            record.opened_at.saturating_sub(waited).since(ended).as_nanos()
+        });
+        Turn {
+            input: Some(typical.input),
+            cached: Some(0),
+            written: Some(0),
+            output: typical.output,
+            gap_ns: gap.map(|gap| u64::try_from(gap).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// What an answer shows of its call.
+    fn tokens(&self) -> Option<Turn> {
+        let record = self.record.filter(|record| record.error.is_none())?;
+        let TokenCounts { cache_creation_input_tokens, cache_read_input_tokens, .. } = record.usage;
+        Some(Turn {
+            input: Some(record.usage.all_input()),
+            cached: Some(cache_read_input_tokens),
+            written: Some(cache_creation_input_tokens),
+            output: record.usage.output_tokens,
+            gap_ns: None,
+        })
+    }
+}
+
+/// What an attempt met that failed so.
+fn effect(failed: &Failed) -> Effect {
+    match (failed.status, failed.kind.as_str()) {
+        (Some(status @ 400..=599), _) => Effect::Status { status, retry_after: failed.retry_after },
+        (_, "timeout") => Effect::Hang,
+        (_, "not_sent") => Effect::Outage,
+        _ => Effect::Reset,
+    }
+}
