@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::prompt::kinds::Kinds;
+
 /// How many lines a field may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lines {
@@ -13,11 +15,9 @@ pub(super) enum Lines {
 
 /// The text without control and private characters, bidirectional overrides, tag characters and
 /// soft hyphens; zero-width joiners stay where a script or an emoji needs them, and a variation
-/// selector stays where it selects something.
-pub(super) fn clean(text: &str, lines: Lines) -> Cow<'_, str> {
-    let many = lines == Lines::Many;
-    let is_plain = |byte| (b' '..=b'~').contains(&byte) | (many & matches!(byte, b'\n' | b'\t'));
-    if all(text, is_plain) {
+/// selector stays where it selects something. `kinds` are those of its bytes.
+pub(super) fn clean(text: &str, kinds: Kinds, lines: Lines) -> Cow<'_, str> {
+    if kinds.is_clean(lines == Lines::Many) {
         return Cow::Borrowed(text);
     }
     let mut kept = String::with_capacity(text.len());
@@ -38,12 +38,6 @@ pub(super) fn clean(text: &str, lines: Lines) -> Cow<'_, str> {
         }
     }
     Cow::Owned(kept)
-}
-
-/// Whether all bytes of `text` are such. Looks at many at a time, which stopping at the first that is
-/// not would forbid.
-pub(super) fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(true, |all, byte| all & is(byte))
 }
 
 /// Whether `c` stays, after the last character that stayed and before the next of the text.
@@ -104,6 +98,10 @@ fn joins_letters(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn clean(text: &str, lines: Lines) -> Cow<'_, str> {
+        super::clean(text, Kinds::of(text), lines)
+    }
 
     #[test]
     fn what_cannot_be_seen_is_taken_out() {

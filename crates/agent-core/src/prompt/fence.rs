@@ -2,14 +2,28 @@
 
 use crate::hash::{OFFSET, fnv};
 
-/// A word of 16 hexadecimal digits that occurs in none of `texts`, whatever its case.
+/// A word of 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tag([u8; 16]);
+
+impl Tag {
+    fn new(number: u64) -> Tag {
+        let digit = |at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 0xf];
+        Tag(std::array::from_fn(digit))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// A word that occurs in none of `texts`, whatever its case.
 ///
 /// It follows from the texts alone, so that the same task gives the same prompt. A text that holds
 /// the word that follows from it gets the next one; each text holds finitely many.
-pub(super) fn tag(texts: &[&str]) -> String {
+pub(super) fn tag(texts: &[&str]) -> Tag {
     let seed = texts.iter().fold(OFFSET, |hash, text| hashed(hash, text.as_bytes()));
-    let words = (0u64..).map(|turn| format!("{:016x}", hashed(seed, &turn.to_le_bytes())));
-    first_absent(words, texts)
+    first_absent((0u64..).map(|turn| Tag::new(hashed(seed, &turn.to_le_bytes()))), texts)
 }
 
 /// Of small letters, and a last byte so that joined texts differ from parted ones.
@@ -17,9 +31,8 @@ fn hashed(hash: u64, bytes: &[u8]) -> u64 {
     fnv(fnv(hash, bytes.iter().map(u8::to_ascii_lowercase)), [0xff])
 }
 
-fn first_absent(words: impl IntoIterator<Item = String>, texts: &[&str]) -> String {
-    let is_in = |word: &String, text: &&str| occurs(word.as_bytes(), text.as_bytes());
-    let is_absent = |word: &String| !texts.iter().any(|text| is_in(word, text));
+fn first_absent(words: impl IntoIterator<Item = Tag>, texts: &[&str]) -> Tag {
+    let is_absent = |word: &Tag| !texts.iter().any(|text| occurs(&word.0, text.as_bytes()));
     words.into_iter().find(is_absent).unwrap_or_default()
 }
 
@@ -40,8 +53,9 @@ mod tests {
 
     #[test]
     fn a_word_that_occurs_is_passed_over() {
-        let words = ["aa".to_owned(), "bb".to_owned(), "cc".to_owned()];
-        assert_eq!(first_absent(words, &["xAay", "bb"]), "cc");
+        let words = [0xaa, 0xbb, 0xcc].map(Tag::new);
+        let texts = ["x00000000000000Aay", "00000000000000bb"];
+        assert_eq!(first_absent(words, &texts).as_str(), "00000000000000cc");
     }
 
     #[test]
@@ -61,6 +75,6 @@ mod tests {
     fn the_same_texts_give_the_same_word_and_others_another() {
         assert_eq!(tag(&["a", "b"]), tag(&["A", "b"]));
         assert_ne!(tag(&["a", "b"]), tag(&["ab", ""]));
-        assert_eq!(tag(&[]).len(), 16);
+        assert_eq!(Tag::new(0x0123_4567_89ab_cdef).as_str(), "0123456789abcdef");
     }
 }

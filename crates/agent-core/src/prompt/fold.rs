@@ -2,7 +2,8 @@
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-use crate::prompt::clean::{all, is_hidden};
+use crate::prompt::clean::is_hidden;
+use crate::prompt::kinds::Kinds;
 
 /// One way to read a text. A trick that hides a phrase from one shows it to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,29 +20,21 @@ impl Reading {
     pub(super) const PLAIN: Reading =
         Reading { hidden_parts: false, signs_spell: false, reversed: false };
 
-    /// The readings that could differ for these texts, the plain one first.
-    pub(super) fn of(texts: &[&str]) -> Vec<Reading> {
-        let mut readings = vec![Reading::PLAIN];
-        let mut add = |differs: bool, change: fn(&mut Reading)| {
-            for at in 0..readings.len() {
-                if differs {
-                    let mut reading = readings[at];
-                    change(&mut reading);
-                    readings.push(reading);
-                }
-            }
-        };
-        let is_sign = |byte| matches!(byte, b'@' | b'$' | b'!' | b'|');
+    /// The readings that could differ for these texts, which have such bytes; the plain one first.
+    pub(super) fn of(texts: &[&str], kinds: Kinds) -> impl Iterator<Item = Reading> + use<> {
+        let any = |is: fn(char) -> bool| texts.iter().any(|text| text.chars().any(is));
         let turns = |c| matches!(c, '\u{202E}' | '\u{202B}' | '\u{2067}');
-        let has_signs = texts.iter().any(|text| !all(text, |byte| !is_sign(byte)));
-        let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r');
-        let any = |is: fn(char) -> bool| {
-            texts.iter().any(|text| !all(text, is_plain) && text.chars().any(is))
-        };
-        add(any(is_invisible), |r| r.hidden_parts = true);
-        add(has_signs, |r| r.signs_spell = true);
-        add(any(turns), |r| r.reversed = true);
-        readings
+        let both = |differ: bool| [false].into_iter().chain(differ.then_some(true));
+        let hide = both(kinds.may_hide() && any(is_invisible));
+        let spell = both(kinds.has_signs());
+        let turn = both(kinds.is_wide() && any(turns));
+        turn.flat_map(move |reversed| {
+            let hide = hide.clone();
+            spell.clone().flat_map(move |signs_spell| {
+                let of = move |hidden_parts| Reading { hidden_parts, signs_spell, reversed };
+                hide.clone().map(of)
+            })
+        })
     }
 }
 
@@ -211,7 +204,7 @@ pub(super) const fn spelled(byte: u8) -> u8 {
 }
 
 /// What each ASCII letter or digit spells; 0 for any other byte.
-const LETTERS: [u8; 256] = {
+pub(super) const LETTERS: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte: u8 = 0;
     while byte < 128 {
@@ -292,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_text_without_tricks_has_one_reading() {
-        assert_eq!(Reading::of(&["naïve\r\ncode, \t(x)"]), [Reading::PLAIN]);
-        assert_eq!(Reading::of(&["a@b", "\u{200B}\u{202E}"]).len(), 8);
+        let readings =
+            |texts: &[&str]| Vec::from_iter(Reading::of(texts, Kinds::of(&texts.concat())));
+        assert_eq!(readings(&["naïve\r\ncode, \t(x)"]), [Reading::PLAIN]);
+        let all = readings(&["a@b", "\u{200B}\u{202E}"]);
+        assert_eq!((all.len(), all[0]), (8, Reading::PLAIN));
     }
 }
