@@ -24,16 +24,19 @@ impl Reading {
     pub(super) fn of(texts: &[&str], kinds: Kinds) -> impl Iterator<Item = Reading> + use<> {
         let any = |is: fn(char) -> bool| texts.iter().any(|text| text.chars().any(is));
         let turns = |c| matches!(c, '\u{202E}' | '\u{202B}' | '\u{2067}');
-        let both = |differ: bool| [false].into_iter().chain(differ.then_some(true));
-        let hide = both(kinds.may_hide() && any(is_invisible));
-        let spell = both(kinds.has_signs());
-        let turn = both(kinds.is_wide() && any(turns));
-        turn.flat_map(move |reversed| {
-            let hide = hide.clone();
-            spell.clone().flat_map(move |signs_spell| {
-                let of = move |hidden_parts| Reading { hidden_parts, signs_spell, reversed };
-                hide.clone().map(of)
-            })
+        let differ = [
+            kinds.may_hide() && any(is_invisible),
+            kinds.has_signs(),
+            kinds.is_wide() && any(turns),
+        ];
+        let readings = (0..8).map(|number| std::array::from_fn(|at| number >> at & 1 == 1));
+        let readings = readings.filter(move |reading: &[bool; 3]| {
+            reading.iter().zip(differ).all(|(is, differs)| differs || !is)
+        });
+        readings.map(|[hidden_parts, signs_spell, reversed]| Reading {
+            hidden_parts,
+            signs_spell,
+            reversed,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::prompt::Injection;
 use crate::prompt::fold::{Reading, fold, spelled};
 use crate::prompt::kinds::Kinds;
-use crate::prompt::words::Words;
+use crate::prompt::words::{Word, Words};
 
 const RULES: &str = include_str!("../../data/injection_rules.toml");
 
@@ -49,8 +49,16 @@ struct RuleEntry {
 struct Rules {
     threshold: u32,
     rules: Vec<(String, u32)>,
-    /// By the first byte of their first words: most words of a text find none there.
-    by_byte: [Vec<Opening>; 256],
+    /// By the first byte of their first words.
+    by_byte: [Openings; 256],
+}
+
+/// Words that patterns can begin with, and that begin with the same byte.
+#[derive(Debug, Default)]
+struct Openings {
+    /// A bit for each second letter among them: most words of a text find theirs not there.
+    seconds: u32,
+    words: Vec<Opening>,
 }
 
 /// A word that patterns can begin with.
@@ -94,7 +102,7 @@ impl Rules {
         let mut rules = Rules {
             threshold: file.threshold,
             rules: Vec::new(),
-            by_byte: std::array::from_fn(|_| Vec::new()),
+            by_byte: std::array::from_fn(|_| Openings::default()),
         };
         for (rule, entry) in file.rule.into_iter().enumerate() {
             for pattern in &entry.patterns {
@@ -112,11 +120,12 @@ impl Rules {
     }
 
     fn begin(&mut self, word: Vec<u8>, pattern: &Arc<Pattern>) {
-        let Some(byte) = word.first() else { return };
-        let openings = &mut self.by_byte[usize::from(*byte)];
-        match openings.iter_mut().find(|opening| opening.word == word) {
+        let (first, second) = Word::new(&word).start();
+        let Openings { seconds, words } = &mut self.by_byte[usize::from(first)];
+        *seconds |= second;
+        match words.iter_mut().find(|opening| opening.word == word) {
             Some(opening) => opening.patterns.push(Arc::clone(pattern)),
-            None => openings.push(Opening { word, patterns: vec![Arc::clone(pattern)] }),
+            None => words.push(Opening { word, patterns: vec![Arc::clone(pattern)] }),
         }
     }
 
@@ -148,8 +157,13 @@ impl Rules {
     fn mark(&self, mut words: Words<'_>, found: &mut BTreeSet<usize>) -> bool {
         let mut matched = BTreeSet::new();
         while let Some(word) = words.next() {
-            let mut openings = self.by_byte[usize::from(word.first())].iter();
-            let Some(opening) = openings.find(|opening| word.is(&opening.word)) else { continue };
+            let (first, second) = word.start();
+            let Openings { seconds, words: openings } = &self.by_byte[usize::from(first)];
+            if seconds & second == 0 {
+                continue;
+            }
+            let opening = openings.iter().find(|opening| word.is(&opening.word));
+            let Some(opening) = opening else { continue };
             let matching = opening.patterns.iter().filter(|it| follows(&it.rest, words));
             matched.extend(matching.map(|pattern| pattern.rule));
         }

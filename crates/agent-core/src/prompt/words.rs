@@ -41,22 +41,29 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let parts = |byte: &u8| SPELLS[usize::from(*byte)] == 0;
-        let start = loop {
-            if let Some(start) = self.rest.iter().position(|byte| !parts(byte)) {
-                break start;
+        let mut start = 0;
+        loop {
+            match self.rest.get(start) {
+                Some(byte) if SPELLS[usize::from(*byte)] != 0 => break,
+                Some(_) => start += 1,
+                None => {
+                    let (text, more) = self.more.split_first()?;
+                    (self.rest, self.more, start) = (text.as_bytes(), more, 0);
+                }
             }
-            let (text, more) = self.more.split_first()?;
-            (self.rest, self.more) = (text.as_bytes(), more);
-        };
-        let (before, word) = self.rest.split_at(start);
-        let (word, rest) = word.split_at(word.iter().position(parts).unwrap_or(word.len()));
-        if word.len() == 1 {
+        }
+        let mut end = start + 1;
+        while self.rest.get(end).is_some_and(|byte| SPELLS[usize::from(*byte)] != 0) {
+            end += 1;
+        }
+        let (before, rest) = (&self.rest[..start], &self.rest[end..]);
+        if end - start == 1 {
             let is_sign = |byte: Option<&u8>| byte.is_some_and(|byte| !byte.is_ascii_whitespace());
             self.dotted |= is_sign(before.last()) && is_sign(rest.first());
         }
+        let word = Word::new(&self.rest[start..end]);
         self.rest = rest;
-        Some(Word(word))
+        Some(word)
     }
 }
 
@@ -64,10 +71,15 @@ impl<'a> Iterator for Words<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a>(&'a [u8]);
 
-impl Word<'_> {
-    /// The first byte that it spells.
-    pub(super) fn first(self) -> u8 {
-        self.0.first().map_or(0, |byte| SPELLS[usize::from(*byte)])
+impl<'a> Word<'a> {
+    pub(super) fn new(word: &'a [u8]) -> Word<'a> {
+        Word(word)
+    }
+
+    /// What it begins with, as few bits: the same for words that begin with the same two letters.
+    pub(super) fn start(self) -> (u8, u32) {
+        let spells = |at: usize| self.0.get(at).map_or(0, |byte| SPELLS[usize::from(*byte)]);
+        (spells(0), 1 << (spells(1) % 32))
     }
 
     /// Whether it spells `wanted`.
