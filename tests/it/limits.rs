@@ -5,15 +5,16 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent_core::agent::Behaviour;
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, LlmErrorKind, Request, StopReason};
 use agent_core::permits::ProviderLimits;
 use agent_core::system::AgentSystem;
-use agent_core::task::Task;
+use agent_core::task::{ErrorCode, Task};
 use agent_core::usage::Usage;
 use futures_util::future::LocalBoxFuture;
 
-use crate::support::{agent, run, task};
+use crate::support::{GOOD, Scripted, agent, run, system, task};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const REQUESTS: u64 = 600;
@@ -207,5 +208,33 @@ fn a_crowd_uses_the_limit_on_input_tokens_to_the_full_and_never_passes_it() {
     for counting in [Counting::Bucket, Counting::Window] {
         let (_, tokens) = crowd(counting, 200..2_000);
         assert!(tokens >= 0.98, "{counting:?}: {:.1} % of the tokens", tokens * 100.0);
+    }
+}
+
+#[test]
+fn a_permit_that_is_not_to_be_had_before_the_deadline_is_named_whoever_waits_for_it() {
+    #[derive(Debug)]
+    struct Plain;
+    impl Behaviour for Plain {}
+
+    for spec in [agent(1), agent(1).behaviour(|| Plain)] {
+        run(|clock| async move {
+            let client = Scripted::new(&clock, Vec::new(), GOOD);
+            let limits = ProviderLimits {
+                requests_per_minute: 1.try_into().ok(),
+                ..ProviderLimits::default()
+            };
+            let system =
+                system(&clock, &client).agent(spec).limits(limits).start().await.unwrap();
+            system.run(task(1)).await.unwrap();
+            let began = clock.now();
+            let deadline = Some("5s".parse().unwrap());
+            let late = system.run(Task { deadline, ..task(2) }).await.unwrap();
+            assert_eq!(clock.now().since(began), Duration::from_secs(5));
+            let error = late.error.clone().unwrap();
+            assert_eq!(error.code, ErrorCode::RateLimitWaitExceeded, "{error}");
+            assert!(error.message.contains("no permit"), "{error}");
+            assert_eq!(late.attempts, 0);
+        });
     }
 }

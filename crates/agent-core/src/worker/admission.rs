@@ -95,6 +95,7 @@ impl Call<'_> {
                 Ok(answer) => break answer,
                 Err(acquire) => acquire,
             };
+            let _waits = self.job.assignment.standing.wait_for_permit();
             match Box::pin(limiter.send(acquire)).await {
                 Ok(answer) => break answer,
                 // It panicked while this waited, and comes back.
@@ -113,10 +114,6 @@ impl Call<'_> {
             Err(error) => {
                 if let Some(event) = refusal::permit_event(&error, &self.job.worker) {
                     self.services.audit(Some(self.id), &self.job.subject, event);
-                }
-                let now = self.services.clock.now();
-                if self.job.assignment.deadline <= now {
-                    return Err(refusal::deadline(self.job).into());
                 }
                 Err(refusal::permit(&error, &self.job.worker).into())
             }

@@ -28,7 +28,9 @@ enum End {
     Panicked(String),
     Halted(Halt),
     Cancelled,
-    TooLate,
+    TooLate {
+        for_permit: bool,
+    },
 }
 
 /// Has a behaviour perform a task: `player`, or one that is made now. It is given back where its
@@ -77,7 +79,8 @@ pub(super) async fn play(
             if cancelled.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(End::Cancelled);
             }
-            alarm.as_mut().poll(cx).map(|()| End::TooLate)
+            let too_late = |()| End::TooLate { for_permit: standing.waits_for_permit() };
+            alarm.as_mut().poll(cx).map(too_late)
         });
         let end = end.await;
         (end, work.end())
@@ -97,7 +100,8 @@ pub(super) async fn play(
         }
         End::Halted(Halt::Returned) => (Finish::Returned, dropped),
         End::Cancelled => (Finish::Cancelled, dropped),
-        End::TooLate => (ended(Err(refusal::deadline(job))), dropped),
+        End::TooLate { for_permit: true } => (ended(Err(refusal::no_permit(job))), dropped),
+        End::TooLate { for_permit: false } => (ended(Err(refusal::deadline(job))), dropped),
     };
     // It was cut off in the middle: the next task meets a new one.
     match (crash, player.end()) {

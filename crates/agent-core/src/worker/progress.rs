@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
@@ -17,6 +17,17 @@ pub(crate) struct Standing {
     progress: Progress,
     /// Whom it was given to, and whether that one has begun.
     hands: AtomicU64,
+    /// Calls of it that wait for a permit now.
+    at_limiter: AtomicU32,
+}
+
+/// A call that waits for a permit, as long as this is held.
+pub(super) struct AtLimiter<'a>(&'a Standing);
+
+impl Drop for AtLimiter<'_> {
+    fn drop(&mut self) {
+        self.0.at_limiter.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One of the actors of a worker, as it was given a task.
@@ -33,11 +44,23 @@ impl Standing {
             tally: Mutex::new(tally),
             progress: Progress::default(),
             hands: AtomicU64::new(0),
+            at_limiter: AtomicU32::new(0),
         }
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.tally)
+    }
+
+    /// One of its calls waits for a permit.
+    pub(super) fn wait_for_permit(&self) -> AtLimiter<'_> {
+        self.at_limiter.fetch_add(1, Ordering::Relaxed);
+        AtLimiter(self)
+    }
+
+    /// Whether one of its calls waits for a permit now.
+    pub(super) fn waits_for_permit(&self) -> bool {
+        self.at_limiter.load(Ordering::Relaxed) > 0
     }
 
     /// It is given to one of the actors of a worker.

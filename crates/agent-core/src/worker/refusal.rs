@@ -42,6 +42,12 @@ pub(super) fn deadline(job: &Job) -> TaskError {
     TaskError::new(ErrorCode::DeadlineExceeded, message)
 }
 
+/// A permit was waited for until the deadline, and what held it up is not known.
+pub(super) fn no_permit(job: &Job) -> TaskError {
+    let message = format!("no permit before the task's deadline {}", job.assignment.deadline);
+    TaskError::new(ErrorCode::RateLimitWaitExceeded, message)
+}
+
 pub(super) fn permit(error: &PermitError, worker: &str) -> TaskError {
     match error {
         PermitError::WorkerLimit { calls, per, retry_after } => TaskError::new(
