@@ -1,6 +1,7 @@
 //! `impresario verify`: a past run simulated again, predicted beside real.
 
 use agent_core::config::Fleet;
+use agent_core::money::NanoUsd;
 use agent_core::store::Reader;
 use agent_sim::verify::{self, Basis, Compared, Verification};
 use serde_json::{Map, Value, json};
@@ -26,10 +27,11 @@ pub(crate) fn run(args: &args::Verify, common: &Common) -> Result<Exit, Failure>
 
 fn object(found: &Verification) -> Value {
     let figures = found.figures.iter().map(|figure| {
-        let [p5, p50, p95] = figure.predicted.map(rounded);
+        let shown = |value: f64| shown(figure.name, value);
+        let [p5, p50, p95] = figure.predicted.map(shown);
         let error = figure.error().map(|error| rounded(error * 100.0));
         let value = json!({
-            "predicted": p50, "p5": p5, "p95": p95, "real": rounded(figure.real),
+            "predicted": p50, "p5": p5, "p95": p95, "real": shown(figure.real),
             "error_percent": error,
         });
         (figure.name.to_owned(), value)
@@ -49,6 +51,15 @@ fn object(found: &Verification) -> Value {
         "figures": figures.collect::<Map<_, _>>(),
         "notes": found.notes,
     })
+}
+
+/// A figure in JSON: money is a decimal string, all else is whole.
+fn shown(name: &str, value: f64) -> Value {
+    // The casts saturate.
+    match name {
+        "cost_usd" => json!(NanoUsd::from_nanos((value * 1e9).round() as u64)),
+        _ => json!(value.round() as u64),
+    }
 }
 
 fn table(found: &Verification) -> String {

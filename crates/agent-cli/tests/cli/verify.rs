@@ -31,6 +31,8 @@ fn a_run_that_is_simulated_again_comes_to_about_what_it_came_to() {
     let figure = |name: &str, key: &str| report["figures"][name][key].as_f64().unwrap();
     // Token counts and prices are known: the cost is right.
     assert!(figure("cost_usd", "error_percent").abs() < 1.0, "{report}");
+    assert!(report["figures"]["cost_usd"]["real"].is_string(), "{report}");
+    assert!(report["figures"]["task_mean_ms"]["p5"].is_u64(), "{report}");
     assert!(figure("attempts", "real") >= 32.0, "{report}");
     // The same attempts are refused again.
     assert_eq!(figure("attempts", "error_percent"), 0.0, "{report}");

@@ -1,6 +1,7 @@
 //! The report as JSON: a function of scenario and seed, byte for byte.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -113,13 +114,13 @@ impl Report {
 }
 
 fn limit(it: &Use) -> Value {
-    let mut object = json!({ "limit": it.limit, "use": it.share, "use_of": "average" });
-    if let Some(budget) = &it.budget {
-        object["use_of"] = "fullest_window".into();
-        object["window"] = budget.window.to_string().into();
-        object["spent_usd"] = json!(budget.total);
+    match &it.budget {
+        None => json!({ "limit": it.limit, "use": it.share, "use_of": "average" }),
+        Some(budget) => json!({
+            "limit_usd": budget.limit, "spent_usd": budget.total, "use": it.share,
+            "use_of": "fullest_window", "window": budget.window.to_string(),
+        }),
     }
-    object
 }
 
 fn end(end: End) -> &'static str {
@@ -130,23 +131,22 @@ fn end(end: End) -> &'static str {
     }
 }
 
-/// Milliseconds with three digits after the point.
-fn fine(ns: u128) -> f64 {
-    ((ns + 500) / 1_000) as f64 / 1e3
+/// The mean of what all ended tasks took together, in whole milliseconds.
+fn mean(run: &Replica, sum_ns: u128) -> u64 {
+    let mean_ns = sum_ns / u128::from(run.latency.len().max(1));
+    ms(Duration::from_nanos(u64::try_from(mean_ns).unwrap_or(u64::MAX)))
 }
 
 fn latency(run: &Replica) -> Value {
-    let percentile = |percent: f64| fine(run.latency_at(percent).as_nanos());
-    let tasks = u128::from(run.latency.len().max(1));
+    let percentile = |percent: f64| ms(run.latency_at(percent));
     json!({
-        "mean": fine(run.latency_sum_ns / tasks), "p50": percentile(50.0),
+        "mean": mean(run, run.latency_sum_ns), "p50": percentile(50.0),
         "p90": percentile(90.0), "p95": percentile(95.0), "p99": percentile(99.0),
     })
 }
 
 /// The mean of an ended task, by stage.
-fn waits(run: &Replica) -> BTreeMap<&'static str, f64> {
-    let tasks = u128::from(run.latency.len().max(1));
-    let mean = |stage: Stage| fine(u128::from(run.waits[stage as usize]) / tasks);
-    Stage::ALL.into_iter().map(|stage| (stage.name(), mean(stage))).collect()
+fn waits(run: &Replica) -> BTreeMap<&'static str, u64> {
+    let of = |stage: Stage| mean(run, u128::from(run.waits[stage as usize]));
+    Stage::ALL.into_iter().map(|stage| (stage.name(), of(stage))).collect()
 }

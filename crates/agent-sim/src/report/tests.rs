@@ -1,6 +1,7 @@
 //! Verdicts, bottlenecks and the JSON of small scenarios.
 
 use agent_core::money::NanoUsd;
+use serde_json::Value;
 
 use super::*;
 use crate::scenario::Change;
@@ -36,6 +37,25 @@ fn report(text: &str, more: &str) -> Report {
 fn the_same_scenario_gives_the_same_json_byte_for_byte() {
     let json = || serde_json::to_string(&plain("").json()).unwrap();
     assert_eq!(json(), json());
+}
+
+#[test]
+fn in_the_json_times_are_whole_milliseconds_and_money_is_a_decimal_string() {
+    fn check(key: &str, value: &Value) {
+        match value {
+            Value::Object(inner) => inner.iter().for_each(|(name, it)| {
+                check(if key.ends_with("_ms") { key } else { name }, it);
+            }),
+            Value::Array(inner) => inner.iter().for_each(|it| check(key, it)),
+            it if key.ends_with("_ms") => assert!(it.is_u64(), "{key}: {it}"),
+            it if key.ends_with("_usd") => assert!(it.is_string(), "{key}: {it}"),
+            _ => {}
+        }
+    }
+    let json = plain("[[budget]]\nscope = \"global\"\nlimit = \"0.50\"").json();
+    check("", &json);
+    let budget = &json["limits"]["budget global"];
+    assert_eq!((&budget["limit_usd"], budget.get("limit")), (&"0.5".into(), None), "{budget}");
 }
 
 #[test]
@@ -150,7 +170,7 @@ fn a_sensitivity_says_of_what_it_is() {
     let of = if found["sensitivity_of"] == "makespan" { "makespan" } else { "latency" };
     assert_eq!(found["sensitivity"], effect[of], "{found} {effect}");
     let none = plain("").json();
-    assert_eq!(none["bottleneck"]["sensitivity_of"], serde_json::Value::Null);
+    assert_eq!(none["bottleneck"]["sensitivity_of"], Value::Null);
     // Tasks that come one by one take as long as they come; each of them can be sooner.
     let steady =
         QUEUE.replace("count = 100", "count = 100\narrival = { kind = \"poisson\", rate = 4.5 }");
@@ -226,8 +246,8 @@ fn no_percentile_is_above_the_longest_task() {
         assert!(longest - run.latency_at(100.0) < Duration::from_micros(1));
     }
     let json = report.json();
-    let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
-    assert!(p99 <= report.first().slowest[0].took_ns as f64 / 1e6, "{p99}");
+    let p99 = json["latency_ms"]["p99"].as_u64().unwrap();
+    assert!(p99 <= ms(Duration::from_nanos(report.first().slowest[0].took_ns)), "{p99}");
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use toml_edit::{DocumentMut, Item, Value};
+use toml_edit::{DocumentMut, Item, Key, Value};
 
 use super::read::is_own;
 
 /// One value of a scenario or of its fleet that is replaced, or added where it is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Keys and, in lists, places from 0: `agent.0.count`.
+    /// As it was written: `agent.0.count`.
+    written: String,
+    /// Keys and, in lists, places from 0.
     path: Vec<String>,
     /// The value as TOML; what is no TOML is a string.
     value: String,
@@ -54,29 +56,38 @@ const DEEPEST: usize = 32;
 /// Keys that may be left out and whose values are amounts of money.
 const MONEY: [&str; 2] = ["max_cost_usd", "max_cost_per_task"];
 
+/// What is stated of a model beside its prices.
+const NO_PRICES: [&str; 2] = ["context_window", "max_output"];
+
 impl Change {
-    /// Sets the value at `path`, such as `agent.0.count`.
+    /// Sets the value at `path`, such as `agent.0.count`; a key that has a point in it stands in
+    /// quotes, as in TOML.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Form`] where a part of the path is empty, [`ChangeError::Path`] where it has
-    /// more than 32.
+    /// [`ChangeError::Form`] where a part of the path is empty or no key, [`ChangeError::Path`]
+    /// where it has more than 32.
     pub fn new(path: &str, value: &str) -> Result<Change, ChangeError> {
-        let parts: Vec<String> = path.split('.').map(|part| part.trim().to_owned()).collect();
-        if parts.iter().any(String::is_empty) || value.trim().is_empty() {
-            return Err(ChangeError::Form(format!("{path}={value}")));
-        }
-        if parts.len() > DEEPEST {
-            let path = format!("{}…", parts[..3].join("."));
-            let problem = format!("has {} keys; no value lies below {DEEPEST}", parts.len());
+        let form = || ChangeError::Form(format!("{path}={value}"));
+        let pieces = path.split('.');
+        let depth = pieces.clone().count();
+        if depth > DEEPEST {
+            let path = format!("{}…", pieces.take(3).collect::<Vec<_>>().join("."));
+            let problem = format!("has {depth} keys; no value lies below {DEEPEST}");
             return Err(ChangeError::Path { path, problem });
         }
-        Ok(Change { path: parts, value: value.trim().to_owned() })
+        let keys = Key::parse(path).map_err(|_| form())?;
+        let parts: Vec<String> = keys.iter().map(|key| key.get().to_owned()).collect();
+        if parts.iter().any(String::is_empty) || value.trim().is_empty() {
+            return Err(form());
+        }
+        let (written, value) = (path.trim().to_owned(), value.trim().to_owned());
+        Ok(Change { written, path: parts, value })
     }
 
     /// The path, as it was written.
     pub fn path(&self) -> String {
-        self.path.join(".")
+        self.written.clone()
     }
 
     /// The value, as it was written.
@@ -113,9 +124,9 @@ impl Change {
         let mut value = self.toml()?;
         // In a shell nobody quotes a number: an amount of money is a string, and so is whatever
         // takes the place of one.
-        if (at.is_str() || MONEY.contains(&last.as_str()))
-            && (value.is_float() || value.is_integer())
-        {
+        let of_prices = self.path[0] == "prices" && !NO_PRICES.contains(&last.as_str());
+        let is_text = at.is_str() || of_prices || MONEY.contains(&last.as_str());
+        if is_text && (value.is_float() || value.is_integer()) {
             value = Value::from(self.value.as_str());
         }
         *at = Item::Value(value);

@@ -180,6 +180,28 @@ fn money_and_names_can_be_set_without_quotes() {
 }
 
 #[test]
+fn a_price_can_be_set_without_quotes_and_a_key_with_points_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    std::fs::write(&path, format!("{FLEET}[[task]]\nid = 1\n")).unwrap();
+    let scenario = |change: &str| Scenario::load(&path, &[change.parse().unwrap()]).unwrap();
+    let model = "claude-sonnet-4-5";
+    for path in [format!("prices.{model}.input"), format!("prices.\"{model}\".input")] {
+        for value in ["9", "9.00", "\"9.00\""] {
+            let stated = &scenario(&format!("{path}={value}")).fleet.prices[model];
+            assert_eq!(stated.input.unwrap().to_string(), "9", "{path}={value}");
+        }
+    }
+    let window = scenario("prices.claude-sonnet-4-5.context_window=5000");
+    assert_eq!(window.fleet.prices[model].context_window, Some(5_000));
+    let change: Change = "prices.\"own-1.5\".output = 3".parse().unwrap();
+    assert_eq!((change.path().as_str(), change.value()), ("prices.\"own-1.5\".output", "3"));
+    for wrong in ["a.\"b=1", "\"a=1", "a b=1", ".a=1"] {
+        assert!(wrong.parse::<Change>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_number_that_is_too_large_to_set_is_said_to_be_too_large() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
