@@ -224,8 +224,7 @@ fn a_permit_that_is_not_to_be_had_before_the_deadline_is_named_whoever_waits_for
                 requests_per_minute: 1.try_into().ok(),
                 ..ProviderLimits::default()
             };
-            let system =
-                system(&clock, &client).agent(spec).limits(limits).start().await.unwrap();
+            let system = system(&clock, &client).agent(spec).limits(limits).start().await.unwrap();
             system.run(task(1)).await.unwrap();
             let began = clock.now();
             let deadline = Some("5s".parse().unwrap());

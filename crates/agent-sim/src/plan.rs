@@ -73,6 +73,8 @@ pub struct Fitting {
     pub choice: Choice,
     /// With how many workers in all.
     pub workers: u64,
+    /// With how many calls at once at most: one for each worker at least.
+    pub max_concurrent: u32,
     /// Whether it meets the goal.
     pub verdict: Verdict,
     /// What it came to; with the limit that is in the way.
@@ -91,6 +93,8 @@ pub struct Plan {
     pub budget: Option<NanoUsd>,
     /// The best with more and with fewer workers: what time costs.
     pub trade_off: Vec<Fitting>,
+    /// What the scenario itself has for most calls at once.
+    pub max_concurrent: u32,
 }
 
 impl Plan {
@@ -124,7 +128,8 @@ impl Plan {
                 }
             }
         }
-        Ok(Plan { options, best, budget, trade_off })
+        let max_concurrent = scenario.fleet.limits.max_concurrent.get();
+        Ok(Plan { options, best, budget, trade_off, max_concurrent })
     }
 }
 
@@ -192,7 +197,9 @@ fn meets_goal(scenario: &Scenario) -> Result<bool, SimulationError> {
 fn fitting(scenario: &Scenario, choice: Choice, workers: u64) -> Result<Fitting, SimulationError> {
     let sized = with_workers(&choice.of(scenario), workers);
     let report = Report::of(&sized)?;
-    Ok(Fitting { choice, workers: sized.workers(), verdict: report.verdict.clone(), report })
+    let max_concurrent = sized.fleet.limits.max_concurrent.get();
+    let (workers, verdict) = (sized.workers(), report.verdict.clone());
+    Ok(Fitting { choice, workers, max_concurrent, verdict, report })
 }
 
 /// The smallest budget over all with which the goal is met still.

@@ -28,9 +28,7 @@ enum End {
     Panicked(String),
     Halted(Halt),
     Cancelled,
-    TooLate {
-        for_permit: bool,
-    },
+    TooLate { for_permit: bool },
 }
 
 /// Has a behaviour perform a task: `player`, or one that is made now. It is given back where its

@@ -33,12 +33,12 @@ impl Plan {
                     || "no budget was found within which that holds".to_owned(),
                     |budget| format!("a budget of ${budget}"),
                 );
-                _ = writeln!(
-                    out,
-                    "{} workers with limits {}, and {budget}",
-                    best.workers,
-                    best.choice.name()
-                );
+                let (workers, limits) = (best.workers, best.choice.name());
+                let cap = match best.max_concurrent {
+                    cap if cap > self.max_concurrent => format!(", max_concurrent = {cap},"),
+                    _ => String::new(),
+                };
+                _ = writeln!(out, "{workers} workers{cap} with limits {limits}, and {budget}");
             }
             None => _ = writeln!(out, "NO PLAN: the goal is not met with any limits"),
         }
@@ -77,6 +77,7 @@ fn fitting(fitting: &Fitting) -> Value {
     json!({
         "limits": fitting.choice.name(),
         "workers": fitting.workers,
+        "max_concurrent": fitting.max_concurrent,
         "goal_met": fitting.verdict.met,
         "goal_probability": report["goal_probability"],
         "why_not": fitting.verdict.why_not,

@@ -58,3 +58,31 @@ fn a_goal_that_no_fleet_meets_has_no_plan_and_says_why() {
         assert!(option.verdict.why_not[0].starts_with("it takes"), "{:?}", option.verdict);
     }
 }
+
+#[test]
+fn a_fleet_that_needs_a_higher_cap_on_calls_at_once_says_which() {
+    // Forty calls of a second at once, where twenty are let.
+    let scenario = |cap: u32| {
+        let text = format!(
+            "[run]\nsensitivity = false\n[goal]\ndeadline = \"1500ms\"\n\
+             [simulated]\nlatency = {{ base = \"1s\" }}\nlimits = \"none\"\n\
+             [limits]\nmax_concurrent = {cap}\n\
+             [[agent]]\nname = \"a\"\nmodel = \"claude-sonnet-4-5\"\ncount = 5\n\
+             [[workload]]\nname = \"w\"\ncount = 40\ninput = 100\noutput = 10\n"
+        );
+        Scenario::parse(&text).unwrap()
+    };
+    let plan = Plan::of(&scenario(20)).unwrap();
+    let json = plan.json();
+    assert_eq!(
+        (&json["best"]["workers"], &json["best"]["max_concurrent"]),
+        (&40.into(), &40.into())
+    );
+    assert!(
+        plan.text().starts_with("40 workers, max_concurrent = 40, with limits tier"),
+        "{}",
+        plan.text()
+    );
+    let enough = Plan::of(&scenario(64)).unwrap();
+    assert!(enough.text().starts_with("40 workers with limits tier"), "{}", enough.text());
+}
