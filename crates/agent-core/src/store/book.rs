@@ -36,6 +36,15 @@ impl Meta {
     }
 }
 
+/// What was done since a book was opened. What a failed commit did not do counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// Usage records that were written.
+    pub(crate) records: u64,
+    /// Second ends of an attempt or a task, which were not written.
+    pub(crate) ignored: u64,
+}
+
 /// A backend and what is open in it.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -43,10 +52,9 @@ pub(crate) struct Book {
     pub(crate) meta: Meta,
     pub(crate) live: Live,
     rollups: Rollups,
-    /// Usage records written since it was opened.
-    pub(crate) records: u64,
-    /// Second ends of an attempt or a task, which were not written.
-    pub(crate) ignored: u64,
+    pub(crate) counts: Counts,
+    /// As they were before the last change.
+    before: Counts,
     /// Buffers for the next commit.
     spare: Vec<Vec<u8>>,
 }
@@ -57,8 +65,9 @@ impl Book {
         let meta = Meta::read(&*backend)?;
         let fold = Fold::read(&*backend, meta.run_start)?;
         let live = fold.live();
-        let rollups = Rollups::default();
-        let book = Book { backend, meta, live, rollups, records: 0, ignored: 0, spare: Vec::new() };
+        let (rollups, counts) = (Rollups::default(), Counts::default());
+        let book =
+            Book { backend, meta, live, rollups, counts, before: counts, spare: Vec::new() };
         Ok((book, fold.recovered()))
     }
 
@@ -72,7 +81,11 @@ impl Book {
     /// The same, but for what is open: that is known without a journal.
     pub(crate) fn refresh(&mut self) -> Result<(), StoreError> {
         self.backend.reopen()?;
-        self.meta = Meta::read(&*self.backend)?;
+        let planned = std::mem::replace(&mut self.meta, Meta::read(&*self.backend)?);
+        if self.meta.seq < planned.seq {
+            // The last change has not reached the backend.
+            self.counts = self.before;
+        }
         self.rollups = Rollups::default();
         Ok(())
     }
@@ -89,7 +102,7 @@ impl Book {
     /// Writes entries that were admitted, without a journal of them. After a failure:
     /// [`Book::refresh`].
     pub(crate) fn file(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.meta.seq += 1;
+        self.begin();
         let changes = self.plan_streams(entries, Changes::default())?;
         self.backend.commit(changes)
     }
@@ -103,7 +116,7 @@ impl Book {
             }
         }
         let mut changes = Changes::default();
-        self.meta.seq += 1;
+        self.begin();
         self.put_stream((codec::JOURNAL, self.meta.seq), journal, &mut changes);
         changes.puts.push((codec::META.to_vec(), codec::value(&self.meta)?));
         self.backend.commit(changes)
@@ -128,11 +141,11 @@ impl Book {
         &mut self,
         entries: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<Changes, StoreError> {
-        self.meta.seq += 1;
+        self.begin();
         let (mut journal, mut filed) = (self.buffer(), Vec::new());
         for entry in entries {
             if !self.admit(entry, &mut journal)? {
-                self.ignored += 1;
+                self.counts.ignored += 1;
                 continue;
             }
             if let Some(line) = Line::of(entry)? {
@@ -169,13 +182,19 @@ impl Book {
                 _ => {}
             }
         }
-        self.records += records.len() as u64;
+        self.counts.records += records.len() as u64;
         for (at, stream) in streams {
             self.put_stream(at, stream, &mut changes);
         }
         self.rollups.add(&*self.backend, records.into_iter(), &mut changes)?;
         changes.puts.push((codec::META.to_vec(), codec::value(&self.meta)?));
         Ok(changes)
+    }
+
+    /// Begins a change.
+    fn begin(&mut self) {
+        self.meta.seq += 1;
+        self.before = self.counts;
     }
 
     /// An empty buffer; most commits are of one size.

@@ -81,7 +81,7 @@ impl Desk {
         }
         for entry in entries {
             if !pages.book.live.admit(&entry) {
-                pages.book.ignored += 1;
+                pages.book.counts.ignored += 1;
             } else if entry.is_filed() {
                 pages.pending.push(entry);
             }
@@ -126,8 +126,7 @@ impl Pages {
             pending.clear();
             gauges.commits.fetch_add(1, Ordering::Relaxed);
         }
-        gauges.records.store(book.records, Ordering::Relaxed);
-        gauges.ignored.store(book.ignored, Ordering::Relaxed);
+        gauges.show(book.counts);
         Ok(())
     }
 }

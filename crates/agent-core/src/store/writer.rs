@@ -10,7 +10,7 @@ use actix::WeakAddr;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::book::Book;
+use super::book::{Book, Counts};
 use super::charges::ReadCharges;
 use super::entry::Entry;
 use super::error::StoreError;
@@ -66,6 +66,11 @@ pub(crate) struct Gauges {
 impl Gauges {
     pub(crate) fn down(&self) -> Option<String> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn show(&self, counts: Counts) {
+        self.records.store(counts.records, Ordering::Relaxed);
+        self.ignored.store(counts.ignored, Ordering::Relaxed);
     }
 
     fn set_down(&self, reason: Option<String>) {
@@ -231,8 +236,7 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-                self.gauges.records.store(self.book.records, Ordering::Relaxed);
-                self.gauges.ignored.store(self.book.ignored, Ordering::Relaxed);
+                self.gauges.show(self.book.counts);
                 entries.clear();
                 entries.shrink_to(ROOM);
                 self.room = entries;
@@ -257,6 +261,7 @@ impl Writer {
                 info!("store is back, what was kept is written");
                 self.gauges.set_down(None);
                 self.gauges.backlog.store(0, Ordering::Relaxed);
+                self.gauges.show(self.book.counts);
                 let replies = self.waiting.drain(..).map(|reply| (reply, Ok(()))).collect();
                 self.tell(Answered { replies });
                 self.tell(StoreNotice::Back);

@@ -76,6 +76,8 @@ fn what_was_pending_when_the_book_panicked_is_filed_exactly_once() {
                 (600, cost),
                 "late: {late}, unwinds: {unwinds}"
             );
+            let health = store.send(GetHealth).await.unwrap();
+            assert_eq!(health.records, 600, "late: {late}, unwinds: {unwinds}");
         });
     }
 }

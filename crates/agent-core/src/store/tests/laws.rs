@@ -9,7 +9,7 @@ use super::support::*;
 use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 use crate::store::backend::{Backend, Memory};
-use crate::store::book::Book;
+use crate::store::book::{Book, Counts};
 use crate::store::logged::Logged;
 use crate::store::{
     AuditFilter, Dimension, Entry, Flush, GetHealth, GetUsage, Note, Reader, RunStatus, Store,
@@ -116,7 +116,7 @@ fn an_attempt_and_a_task_end_once_however_often_they_are_told_to() {
         let mut book = filled(backend, 1);
         let again = [Entry::AttemptClosed(record(0, Timestamp::EPOCH)), ended(0)];
         book.write(&again).unwrap();
-        assert_eq!((book.records, book.ignored), (1, 2));
+        assert_eq!(book.counts, Counts { records: 1, ignored: 2 });
         let reader = Reader::on(book.backend).unwrap();
         let total = reader.usage(&UsageQuery::default()).unwrap().total.totals;
         assert_eq!((total.calls, total.cost), (1, NanoUsd::from_nanos(1)));

@@ -104,6 +104,30 @@ fn what_is_kept_is_answered_when_it_is_durable_and_not_before() {
 }
 
 #[test]
+fn what_was_written_again_after_a_failure_is_counted_once() {
+    for how in [FAILS, PANICS] {
+        let disk = Disk::new();
+        on_a_system(async {
+            let (store, mut notices) = disk.start().await;
+            disk.does(how);
+            // The first is the only one that ends an attempt and a task.
+            let mut entries = closing();
+            entries.extend(closing());
+            let kept = store.send(Write { entries });
+            let down = async {
+                while !matches!(notices.recv().await, Some(StoreNotice::Down { .. })) {}
+                disk.does(GOOD);
+            };
+            let (kept, ()) = futures_util::future::join(kept, down).await;
+            kept.unwrap().unwrap();
+            let health = store.send(GetHealth).await.unwrap();
+            assert_eq!((health.records, health.ignored), (1, 2));
+        });
+        assert_eq!(disk.holds(), (1, 1, vec![]));
+    }
+}
+
+#[test]
 fn a_store_that_is_asked_all_the_time_comes_back_all_the_same() {
     let disk = Disk::new();
     on_a_system(async {
