@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub(crate) use audit::Audit;
 pub(crate) use calibrate::{Calibrate, Verify};
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 pub(crate) use mock::MockProvider;
 pub(crate) use run::{Check, Run};
@@ -80,6 +80,15 @@ fn command() -> clap::Command {
             offers(usage, TOTALS).mut_subcommand("export", |export| offers(export, RECORDS))
         })
         .mut_subcommand("mock-provider", |mock| mock.args(format.clone().map(|arg| arg.hide(true))))
+}
+
+/// Reads the path of a file that is written beside the result: stdout, which `-` would be, is the
+/// result's own.
+fn beside() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.as_os_str() == "-" {
+        true => Err("stdout is the result's; name a file, or write ./- for one of that name"),
+        false => Ok(path),
+    })
 }
 
 /// What every command takes.

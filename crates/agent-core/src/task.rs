@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for TaskId {
             type Value = TaskId;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id, a string or a whole number")
+                f.write_str("an id, a string or a number")
             }
             fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<TaskId, E> {
                 if id.trim().is_empty() {
@@ -65,6 +65,9 @@ impl<'de> Deserialize<'de> for TaskId {
             }
             fn visit_i64<E: serde::de::Error>(self, id: i64) -> Result<TaskId, E> {
                 Ok(id.to_string().into())
+            }
+            fn visit_f64<E: serde::de::Error>(self, id: f64) -> Result<TaskId, E> {
+                number(id).map(TaskId::from).ok_or_else(|| E::custom(INEXACT))
             }
         }
         if deserializer.is_human_readable() {
@@ -182,6 +185,19 @@ pub struct Task {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
+/// From here on, numbers with a point or an exponent do not tell all whole numbers apart.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// What is wrong with a number that [`number`] has no text for.
+pub(crate) const INEXACT: &str = "is a number of which digits would be lost; write it in quotes";
+
+/// A number that was not written as a whole one, as a name: `1.5`, and `1000` for `1e3`. `None`
+/// where it may be another number than was written.
+pub(crate) fn number(number: f64) -> Option<String> {
+    // What is added is nothing, but that no zero is negative.
+    (number.abs() < EXACT).then(|| (number + 0.0).to_string())
+}
+
 /// A name; one that is blank is none.
 pub(crate) fn name(text: String) -> Option<String> {
     Some(text).filter(|text| !text.trim().is_empty())
@@ -194,12 +210,15 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
         Text(String),
         Whole(u64),
         Negative(i64),
+        Number(f64),
     }
-    Ok(Option::<Name>::deserialize(deserializer)?.and_then(|it| match it {
-        Name::Text(text) => name(text),
-        Name::Whole(number) => Some(number.to_string()),
-        Name::Negative(number) => Some(number.to_string()),
-    }))
+    Ok(match Option::<Name>::deserialize(deserializer)? {
+        None => None,
+        Some(Name::Text(text)) => name(text),
+        Some(Name::Whole(number)) => Some(number.to_string()),
+        Some(Name::Negative(number)) => Some(number.to_string()),
+        Some(Name::Number(given)) => Some(number(given).ok_or_else(|| D::Error::custom(INEXACT))?),
+    })
 }
 
 /// What is null is absent.
@@ -256,8 +275,34 @@ mod tests {
         assert_eq!(Task::from_json(r#"{"id":42}"#).unwrap().id, TaskId::from("42"));
         let task = Task::from_json(r#"{"id":"a","title":"  "}"#).unwrap();
         assert_eq!((task.title(), task.priority), (Task::UNTITLED, Priority::Normal));
-        for bad in [r#"{}"#, r#"{"id":""}"#, r#"{"id":1.5}"#, r#"{"id":1,"tilte":"x"}"#, "[]"] {
+        for bad in [r#"{}"#, r#"{"id":""}"#, r#"{"id":true}"#, r#"{"id":1,"tilte":"x"}"#, "[]"] {
             assert!(Task::from_json(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_any_number_of_which_no_digit_is_lost() {
+        for (number, text) in [
+            ("1.5", "1.5"),
+            ("1e3", "1000"),
+            ("-2.50", "-2.5"),
+            ("-0", "0"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
+        ] {
+            let line = format!(r#"{{"id":{number},"project_id":{number},"user_id":{number}}}"#);
+            let task = Task::from_json(&line).unwrap();
+            let names = (task.id.as_str(), task.project_id.as_deref(), task.user_id.as_deref());
+            assert_eq!(names, (text, Some(text), Some(text)));
+        }
+        for lost in ["18446744073709551616", "9007199254740993.0", "1e300"] {
+            for line in [
+                format!(r#"{{"id":{lost}}}"#),
+                format!(r#"{{"id":1,"project_id":{lost}}}"#),
+                format!(r#"{{"id":1,"user_id":{lost}}}"#),
+            ] {
+                assert!(Task::from_json(&line).is_err(), "{line}");
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub enum LineError {
         remedy: String,
     },
     /// No id.
-    #[error("`id` is missing; give each task a string or a whole number")]
+    #[error("`id` is missing; give each task a string or a number")]
     NoId,
     /// A value that cannot be used.
     #[error("`{key}` is not usable; write {form}")]
@@ -90,11 +90,11 @@ impl LineError {
 
 fn form(key: &str) -> &'static str {
     match key {
-        "id" => "a string that is not empty, or a whole number",
+        "id" => "a string that is not empty, or a number, in quotes where it is long",
         "max_tokens" => "a whole number from 1 to 4294967295",
         "priority" => "\"low\", \"normal\" or \"high\"",
         "deadline" => "a duration such as \"10m\" or a time such as \"2026-11-24T10:00:00Z\"",
-        "project_id" | "user_id" => "a string or a whole number",
+        "project_id" | "user_id" => "a string or a number, in quotes where it is long",
         "metadata" => "an object",
         _ => "a string",
     }
@@ -216,10 +216,15 @@ mod tests {
         says("{", "not valid JSON at column 1; write one JSON object a line");
         says("[\"1\"]", "not a JSON object; write {\"id\": 1, \"title\": \"…\"}");
         says("{\"id\":1,\"titel\":\"x\"}", "unknown key `titel`; did you mean `title`?");
-        says("{}", "`id` is missing; give each task a string or a whole number");
+        says("{}", "`id` is missing; give each task a string or a number");
         says(
-            "{\"id\":1.5}",
-            "`id` is not usable; write a string that is not empty, or a whole number",
+            "{\"id\":1e30}",
+            "`id` is not usable; write a string that is not empty, or a number, in quotes where it is \
+             long",
+        );
+        says(
+            "{\"id\":1,\"user_id\":[]}",
+            "`user_id` is not usable; write a string or a number, in quotes where it is long",
         );
         let tokens = "`max_tokens` is not usable; write a whole number from 1 to 4294967295";
         says("{\"id\":1,\"max_tokens\":0}", tokens);

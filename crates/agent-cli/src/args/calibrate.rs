@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Calibrate {
     /// Write the latency models into this file, for a scenario's latency_file
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(long, value_name = "FILE.toml", value_parser = super::beside())]
     pub(crate) out: Option<PathBuf>,
     /// Calibrate on the calls of a recorded trace instead of the store's
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,6 @@ pub(crate) struct MockProvider {
     #[arg(long, value_name = "SCENARIO.toml", conflicts_with_all = ["scenario", "ledger"])]
     pub(crate) simulated: Option<PathBuf>,
     /// Append one line a billed answer to this file
-    #[arg(long, value_name = "FILE.jsonl")]
+    #[arg(long, value_name = "FILE.jsonl", value_parser = super::beside())]
     pub(crate) ledger: Option<PathBuf>,
 }

@@ -11,8 +11,8 @@ pub(crate) struct Run {
     /// More tasks, one JSON object a line; - reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) tasks: Option<PathBuf>,
-    /// Append each outcome to this file, one JSON object a line
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// Append each outcome to this file, one JSON object a line; stdout has the summary
+    #[arg(long, value_name = "FILE.jsonl", value_parser = super::beside())]
     pub(crate) out: Option<PathBuf>,
     /// Go on with the store's unfinished run
     #[arg(long, conflicts_with = "discard_unfinished")]

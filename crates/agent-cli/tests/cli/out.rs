@@ -130,3 +130,19 @@ fn a_run_that_waits_for_its_reader_alone_can_be_interrupted() {
     place.write("go", "");
     drop(reader.wait_with_output());
 }
+
+#[test]
+fn a_dash_is_no_file_to_write_since_stdout_has_the_result() {
+    let place = place_with(1);
+    for args in [
+        &["run", "fleet.toml", "--tasks", "tasks.jsonl", "--out", "-"][..],
+        &["mock-provider", "--ledger", "-"],
+        &["calibrate", "--out", "-"],
+    ] {
+        let output = place.output(args);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains("stdout is the result's; name a file"), "{told}");
+        assert!(!place.path("-").exists(), "{args:?}");
+    }
+}

@@ -24,7 +24,7 @@ use crate::pricing::{Price, PriceOverride};
 use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
-use crate::task::{Priority, Task};
+use crate::task::{self, Priority, Task};
 use crate::wording::shown;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -272,18 +272,19 @@ fn task(
     let table = field.section(&crate::tasks::KEYS)?;
     let priorities =
         [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
-    let id =
-        table.need("id", "an id, a string or a whole number", |it| match it.value.get_ref() {
-            DeValue::Integer(_) => Ok(it.whole()?.to_string()),
-            _ => it.text(),
-        })?;
+    let id = table
+        .need("id", "an id, a string or a number", |it| number(it).unwrap_or_else(|| it.text()))?;
+    let named = |it: &Field<'_>| {
+        let text = || it.str("a string in quotes, or a number").map(str::to_owned);
+        number(it).unwrap_or_else(text).map(task::name)
+    };
     let string = |it: &Field<'_>| it.str("a string in quotes").map(str::to_owned);
     Ok(Task {
         id: id.into(),
         title: table.maybe("title", string)?,
         description: table.maybe("description", string)?,
-        project_id: table.maybe("project_id", string)?.and_then(crate::task::name),
-        user_id: table.maybe("user_id", string)?.and_then(crate::task::name),
+        project_id: table.maybe("project_id", named)?.flatten(),
+        user_id: table.maybe("user_id", named)?.flatten(),
         model: table.maybe("model", |it| {
             let model = it.text()?;
             models.push(it.model(&model));
@@ -298,6 +299,20 @@ fn task(
             _ => Err(it.wrong("is no table; write a table, such as { ticket = \"7\" }")),
         })?,
     })
+}
+
+/// The name that a number stands for, as in a line of a task file; `None` where it is none.
+fn number(field: &Field<'_>) -> Option<Result<String, ConfigError>> {
+    let text = match field.value.get_ref() {
+        DeValue::Integer(number) => {
+            let number = i128::from_str_radix(number.as_str(), number.radix()).ok();
+            let whole = i128::from(i64::MIN)..=i128::from(u64::MAX);
+            number.filter(|number| whole.contains(number)).map(|number| number.to_string())
+        }
+        DeValue::Float(number) => number.as_str().parse().ok().and_then(task::number),
+        _ => return None,
+    };
+    Some(text.ok_or_else(|| field.wrong(task::INEXACT)))
 }
 
 fn known_agent(field: &Field<'_>, agents: &[AgentSpec]) -> Result<String, ConfigError> {

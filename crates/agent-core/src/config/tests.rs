@@ -34,6 +34,19 @@ fn a_whole_fleet_file_is_read() {
 }
 
 #[test]
+fn ids_projects_and_users_of_tasks_are_what_they_are_in_a_line_of_a_task_file() {
+    for id in ["7", "-2", "1.5", "1e3", "18446744073709551615", "9007199254740993.0", "\"a\"", "[]"]
+    {
+        let keys = format!("id = {id}\nproject_id = {id}\nuser_id = {id}\n");
+        let read = fleet(&format!("{AGENT}[[task]]\n{keys}")).map(|fleet| fleet.task[0].clone());
+        let line = format!("{{\"id\":{id},\"project_id\":{id},\"user_id\":{id}}}");
+        assert_eq!(read.ok(), crate::tasks::read_line(&line).ok(), "{id}");
+    }
+    let blank = fleet(&format!("{AGENT}[[task]]\nid = 1\nproject_id = \" \"\n")).unwrap();
+    assert_eq!(blank.task[0].project_id, None);
+}
+
+#[test]
 fn what_the_whole_file_shows_are_the_defaults() {
     let (whole, least) = (fleet(WHOLE).unwrap(), fleet(AGENT).unwrap());
     assert_eq!(least.provider, whole.provider);
@@ -127,7 +140,15 @@ fn a_wrong_line_is_named_with_its_key_and_the_remedy() {
         ),
         (
             "[[task]]\ntitle = \"x\"",
-            "1:1: `task[0].id` is missing; write an id, a string or a whole number",
+            "1:1: `task[0].id` is missing; write an id, a string or a number",
+        ),
+        (
+            "[[task]]\nid = 1\nproject_id = 1e30",
+            "3:14: `task[0].project_id` is a number of which digits would be lost; write it in quotes",
+        ),
+        (
+            "[[task]]\nid = 1\nuser_id = true",
+            "3:11: `task[0].user_id` is true or false; write a string in quotes, or a number",
         ),
         (
             "[prices.\"m\"]\ninput = 3\noutput = \"1\"",

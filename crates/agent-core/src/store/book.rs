@@ -66,8 +66,7 @@ impl Book {
         let fold = Fold::read(&*backend, meta.run_start)?;
         let live = fold.live();
         let (rollups, counts) = (Rollups::default(), Counts::default());
-        let book =
-            Book { backend, meta, live, rollups, counts, before: counts, spare: Vec::new() };
+        let book = Book { backend, meta, live, rollups, counts, before: counts, spare: Vec::new() };
         Ok((book, fold.recovered()))
     }
 
