@@ -256,11 +256,15 @@ fn a_cancelled_task_ends_once_and_what_has_left_is_presumed() {
         let first = first.outcome().await.unwrap();
         assert_eq!(first.error.as_ref().unwrap().code, ErrorCode::Cancelled);
         assert!(!first.presumed_cost_usd.is_zero());
+        // Whoever had begun it is named, and with which model.
+        assert_eq!(first.agent_id.as_deref(), Some("clerk-1"));
+        assert_eq!(first.model.as_deref(), Some(MODEL));
         let second = second.unwrap().outcome().await.unwrap();
         assert_eq!(
             (second.error.as_ref().unwrap().code, second.attempts),
             (ErrorCode::Cancelled, 0)
         );
+        assert_eq!((second.agent_id.as_deref(), second.model.as_deref()), (None, None));
         assert!(!system.cancel("1".into()).await.unwrap());
         assert!(system.run(task(3)).await.unwrap().error.is_none());
     });

@@ -13,7 +13,6 @@ use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
 use crate::task::{ErrorCode, Outcome, TaskError};
-use crate::worker::job::ended;
 use crate::worker::{Finish, Finished};
 
 // === Finished ===
@@ -96,9 +95,7 @@ impl Coordinator {
                 None => "any agent".to_owned(),
             };
             let message = format!("no worker of {whose} is left: all crashed too often");
-            let error = TaskError::new(ErrorCode::WorkerCrashed, message);
-            let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
-            self.end(task, Arc::new(outcome), ctx);
+            self.end_without_answer(task, ErrorCode::WorkerCrashed, message, ctx);
         }
     }
 

@@ -31,7 +31,8 @@ impl Coordinator {
         self.queue.take(self.line(entry), entry.claim(task))
     }
 
-    fn end_without_answer(
+    /// Ends a task with an error; whoever played it last is named, and the model that it asked.
+    pub(super) fn end_without_answer(
         &mut self,
         task: TaskNumber,
         code: ErrorCode,
@@ -40,7 +41,12 @@ impl Coordinator {
     ) {
         let Some(entry) = self.tasks.get(&task) else { return };
         let error = TaskError::new(code, message);
-        let outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
+        let mut outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
+        if let Some(worker) = entry.worker {
+            let spec = &self.plan.agents[self.roster.agent(worker) as usize];
+            outcome.agent_id = Some(self.name(worker));
+            outcome.model.get_or_insert_with(|| spec.model.clone());
+        }
         self.end(task, Arc::new(outcome), ctx);
     }
 

@@ -74,25 +74,43 @@ pub struct Summary {
     pub audit_warnings: BTreeMap<String, u64>,
 }
 
-/// Counts as tasks end; its size does not depend on how many there are.
+/// How long tasks took, in milliseconds.
 #[derive(Debug)]
+struct Durations {
+    histogram: Histogram<u64>,
+    longest: u64,
+}
+
+impl Default for Durations {
+    fn default() -> Durations {
+        // Grows with the longest duration, to half a megabyte at most.
+        let histogram = Histogram::new(3).expect("3 digits are between 0 and 5");
+        Durations { histogram, longest: 0 }
+    }
+}
+
+impl Durations {
+    fn record(&mut self, ms: u64) {
+        self.longest = self.longest.max(ms);
+        // It grows by itself, so every value has its place.
+        _ = self.histogram.record(ms);
+    }
+
+    fn latency(&self) -> Latency {
+        // A histogram tells the upper end of the stretch in which a value lies.
+        let percentile =
+            |percent: f64| self.histogram.value_at_percentile(percent).min(self.longest);
+        Latency { p50: percentile(50.0), p95: percentile(95.0), p99: percentile(99.0) }
+    }
+}
+
+/// Counts as tasks end; its size does not depend on how many there are.
+#[derive(Debug, Default)]
 pub(crate) struct Stats {
     tasks: TaskCounts,
     errors: BTreeMap<ErrorCode, u64>,
-    durations_ms: Histogram<u64>,
+    durations_ms: Durations,
     pub(crate) restarts: u64,
-}
-
-impl Default for Stats {
-    fn default() -> Stats {
-        Stats {
-            tasks: TaskCounts::default(),
-            errors: BTreeMap::new(),
-            // Grows with the longest duration, to half a megabyte at most.
-            durations_ms: Histogram::new(3).expect("3 digits are between 0 and 5"),
-            restarts: 0,
-        }
-    }
 }
 
 impl Stats {
@@ -104,8 +122,7 @@ impl Stats {
         if let Some(error) = &outcome.error {
             *self.errors.entry(error.code).or_default() += 1;
         }
-        // It grows by itself, so every value has its place.
-        _ = self.durations_ms.record(outcome.duration_ms);
+        self.durations_ms.record(outcome.duration_ms);
     }
 
     /// The summary of a run that has taken so much, in which so many tasks have not ended.
@@ -126,15 +143,10 @@ impl Stats {
             presumed_cost_usd: taken.presumed,
             agents: 0,
             restarts: self.restarts,
-            latency_ms: latency(&self.durations_ms),
+            latency_ms: self.durations_ms.latency(),
             audit_warnings: BTreeMap::new(),
         }
     }
-}
-
-fn latency(durations: &Histogram<u64>) -> Latency {
-    let percentile = |percent: f64| durations.value_at_percentile(percent);
-    Latency { p50: percentile(50.0), p95: percentile(95.0), p99: percentile(99.0) }
 }
 
 #[cfg(test)]
@@ -142,9 +154,9 @@ mod tests {
     use super::*;
 
     fn of(durations: impl Iterator<Item = u64>) -> Latency {
-        let mut histogram = Stats::default().durations_ms;
-        durations.for_each(|ms| histogram.record(ms).unwrap());
-        latency(&histogram)
+        let mut all = Durations::default();
+        durations.for_each(|ms| all.record(ms));
+        all.latency()
     }
 
     #[test]
@@ -161,5 +173,12 @@ mod tests {
             assert!(found.abs_diff(exact) * 1_000 <= exact, "{found} for {exact}");
         }
         assert!(of(std::iter::once(u64::MAX)).p50 > u64::MAX / 1_001 * 1_000);
+    }
+
+    #[test]
+    fn no_percentile_is_above_the_longest_task() {
+        for ms in [2_001, 60_001, 3_600_001] {
+            assert_eq!(of(std::iter::once(ms)), Latency { p50: ms, p95: ms, p99: ms });
+        }
     }
 }

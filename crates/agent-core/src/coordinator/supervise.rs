@@ -15,9 +15,9 @@ use crate::guard::Watcher;
 use crate::queue::TaskNumber;
 use crate::record::Subject;
 use crate::supervision::{Restart, RestartHistory, Supervision};
-use crate::task::{ErrorCode, TaskError};
+use crate::task::ErrorCode;
 use crate::worker::WorkerIndex;
-use crate::worker::job::{ended, millis};
+use crate::worker::job::millis;
 use crate::worker::services::Services;
 
 /// What the watches of all workers have in common.
@@ -262,9 +262,6 @@ impl Coordinator {
              {limit}",
             entry.crashes
         );
-        let error = TaskError::new(ErrorCode::WorkerCrashed, message);
-        let mut outcome = ended(&entry.assignment, self.services.clock.now(), Err(error));
-        outcome.agent_id = Some(name);
-        self.end(task, Arc::new(outcome), ctx);
+        self.end_without_answer(task, ErrorCode::WorkerCrashed, message, ctx);
     }
 }
