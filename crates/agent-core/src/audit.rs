@@ -14,6 +14,8 @@ use crate::money::NanoUsd;
 use crate::record::{CallId, Subject};
 use crate::usage::TokenCounts;
 
+pub use traced::heard;
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEvent {

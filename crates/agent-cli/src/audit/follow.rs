@@ -1,6 +1,5 @@
 //! Following a run under way: it holds its store, so it also appends its events to a live file.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use agent_core::audit::heard;
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::store::AuditFilter;
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -56,40 +55,12 @@ impl Live {
 
 impl<S: Subscriber> Layer<S> for Live {
     fn on_event(&self, event: &Event<'_>, _ctx: Context<'_, S>) {
-        // A field without a value is null in the store, too.
-        let names = event.metadata().fields().iter();
-        let mut fields =
-            Fields(names.map(|field| (field.name().to_owned(), Value::Null)).collect());
-        event.record(&mut fields);
-        let line = format!("{}\n", Value::Object(fields.0));
+        let line = format!("{}\n", Value::Object(heard(event)));
         let file = self.file.get_or_init(|| self.begin()).as_ref();
         if let Some(Ok(mut file)) = file.map(Mutex::lock) {
             // The store has the event: who follows sees the next one.
             _ = file.write_all(line.as_bytes());
         }
-    }
-}
-
-/// The fields of an event, as they are in the store.
-struct Fields(Map<String, Value>);
-
-impl Visit for Fields {
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // What is no text, number or yes and no is JSON.
-        let json = serde_json::from_str(&format!("{value:?}")).unwrap_or_default();
-        self.0.insert(field.name().to_owned(), json);
     }
 }
 
@@ -183,13 +154,33 @@ fn wanted(filter: &AuditFilter, event: &Map<String, Value>) -> bool {
     let is =
         |wanted: &Option<String>, key: &str| wanted.is_none() || wanted.as_deref() == text(key);
     let of_agent = filter.agent.as_ref().is_none_or(|agent| {
-        text("agent_id").is_some_and(|id| {
-            id == agent || id.rsplit_once('-').is_some_and(|(name, _)| name == agent)
-        })
+        text("agent_id").is_some_and(|id| id == agent || agent_of(id) == *agent)
     });
     let at: Option<Timestamp> = text("timestamp").and_then(|at| at.parse().ok());
     is(&filter.task, "task_id")
         && of_agent
         && is(&filter.event, "event")
         && filter.since.is_none_or(|since| at.is_some_and(|at| at >= since))
+}
+
+/// The agent that a worker plays: `lead>researcher` is what `lead-1>researcher-2` plays.
+fn agent_of(worker: &str) -> String {
+    let name = |part: &str| part.rsplit_once('-').map_or(part, |(name, _)| name).to_owned();
+    worker.split('>').map(name).collect::<Vec<_>>().join(">")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_found_by_its_name_and_its_workers_a_sub_agent_by_its_path() {
+        let event = Map::from_iter([("agent_id".to_owned(), "lead-1>web-reader-2".into())]);
+        let finds = |agent: &str| {
+            let agent = Some(agent.to_owned());
+            wanted(&AuditFilter { agent, ..AuditFilter::default() }, &event)
+        };
+        assert!(finds("lead>web-reader") && finds("lead-1>web-reader-2"));
+        assert!(!finds("lead") && !finds("web-reader") && !finds("lead-1>web-reader"));
+    }
 }
