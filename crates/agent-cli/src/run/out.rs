@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use agent_core::clock::Timestamp;
@@ -122,15 +123,38 @@ impl OutFile {
         Ok(())
     }
 
-    /// Cuts a torn last line, and remembers the outcomes that have a line, so that none is written
-    /// twice.
+    /// Cuts a torn last line and lines that are there again, and remembers the outcomes that have
+    /// a line, so that none is written twice.
     fn repair(&mut self) -> Result<(), OutError> {
         let read = read(self.file.get_mut());
-        let (length, present) = read.map_err(|source| self.failed("read it", source))?;
-        let file = self.file.get_mut();
-        let cut = file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0)));
-        cut.map_err(|source| self.failed("cut its torn last line", source))?;
+        let Lines { whole, present } = read.map_err(|source| self.failed("read it", source))?;
+        let cut = match &*whole {
+            [] => self.file.get_mut().set_len(0),
+            [only] => self.file.get_mut().set_len(only.end),
+            pieces => self.keep(pieces),
+        };
+        let cut = cut.and_then(|()| self.file.get_mut().seek(SeekFrom::End(0)));
+        cut.map_err(|source| self.failed("cut what is torn or there twice", source))?;
         self.present = present;
+        Ok(())
+    }
+
+    /// Keeps these pieces alone, in a file beside it that then takes its place: of the lines of
+    /// other runs there is no second copy.
+    fn keep(&mut self, pieces: &[Range<u64>]) -> io::Result<()> {
+        let path = std::fs::canonicalize(&self.path)?;
+        let mut beside = path.clone().into_os_string();
+        beside.push(".repair");
+        let old = self.file.get_mut();
+        let mut kept = File::create(&beside)?;
+        kept.set_permissions(old.metadata()?.permissions())?;
+        for Range { start, end } in pieces {
+            old.seek(SeekFrom::Start(*start))?;
+            io::copy(&mut (&mut *old).take(end - start), &mut kept)?;
+        }
+        kept.sync_all()?;
+        std::fs::rename(&beside, &path)?;
+        self.file = BufWriter::new(kept);
         Ok(())
     }
 
@@ -170,25 +194,37 @@ impl OutFile {
     }
 }
 
-/// The length of the whole lines, in bytes, and the outcomes in them.
-fn read(file: &mut File) -> io::Result<(u64, BTreeSet<(TaskId, Timestamp)>)> {
+/// What a file of outcomes holds.
+#[derive(Default)]
+struct Lines {
+    /// Where its whole lines are, in bytes, without outcomes that have one before.
+    whole: Vec<Range<u64>>,
+    present: BTreeSet<(TaskId, Timestamp)>,
+}
+
+fn read(file: &mut File) -> io::Result<Lines> {
     #[derive(Deserialize)]
     struct Line {
         task_id: TaskId,
         finished_at: Timestamp,
     }
     let mut reader = BufReader::new(file);
-    let (mut length, mut present, mut line) = (0, BTreeSet::new(), Vec::new());
+    let (mut lines, mut at, mut line) = (Lines::default(), 0, Vec::new());
     loop {
         line.clear();
-        let bytes = reader.read_until(b'\n', &mut line)?;
+        let end = at + reader.read_until(b'\n', &mut line)? as u64;
         if !line.ends_with(b"\n") {
-            return Ok((length, present));
+            return Ok(lines);
         }
-        length += bytes as u64;
-        if let Ok(Line { task_id, finished_at }) = serde_json::from_slice(&line) {
-            present.insert((task_id, Timestamp::from_millis(finished_at.millis())));
+        let is_new = serde_json::from_slice(&line).map_or(true, |Line { task_id, finished_at }| {
+            lines.present.insert((task_id, Timestamp::from_millis(finished_at.millis())))
+        });
+        match lines.whole.last_mut() {
+            _ if !is_new => {}
+            Some(last) if last.end == at => last.end = end,
+            _ => lines.whole.push(at..end),
         }
+        at = end;
     }
 }
 
@@ -257,6 +293,24 @@ pub(super) mod tests {
         }
         out.sync().unwrap();
         assert_eq!(ids(&path), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn an_outcome_that_is_there_twice_is_there_once_after_a_repair() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        torn(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        fs::write(&path, format!("{first}\nno JSON\n{first}\n{first}\n{rest}")).unwrap();
+
+        let mut out = out(&path, true);
+        for id in ["1", "2"] {
+            out.append(&outcome(id)).unwrap();
+        }
+        out.sync().unwrap();
+        assert_eq!(ids(&path), ["1", "no outcome: no JSON", "2"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]
