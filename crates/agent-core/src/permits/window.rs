@@ -170,7 +170,12 @@ impl SlidingWindow {
 
     /// What was taken under `key`, where it is in the window still.
     fn entry(&mut self, key: EntryKey) -> Option<&mut Taken> {
-        let place = self.taken.binary_search_by_key(&key.0, |taken| taken.key.0).ok()?;
+        // Where no later one was given back, the numbers run on from the first.
+        let place = usize::try_from(key.0.checked_sub(self.taken.front()?.key.0)?).ok()?;
+        let place = match self.taken.get(place) {
+            Some(taken) if taken.key == key => place,
+            _ => self.taken.binary_search_by_key(&key.0, |taken| taken.key.0).ok()?,
+        };
         self.taken.get_mut(place)
     }
 
