@@ -1,6 +1,8 @@
 //! Brings the tasks of a scenario to a system, each at its time.
 
 use std::cell::Cell;
+use std::panic::resume_unwind;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use agent_core::system::AgentSystem;
 use agent_core::task::Outcome;
 use futures_util::future::{Either, select, try_join_all};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::meter::Meter;
 use super::script::{Place, Script};
@@ -20,6 +23,7 @@ use crate::scenario::{Arrival, Workload};
 pub(super) const THINK: Stream = Stream::named("think");
 
 /// Brings tasks, and sees them end.
+#[derive(Clone)]
 pub(crate) struct Driver {
     script: Arc<Script>,
     meter: Arc<Mutex<Meter>>,
@@ -42,7 +46,7 @@ impl Driver {
         move |entries| {
             let mut meter = lock(&meter);
             for entry in entries {
-                meter.see(entry, |id| script.place(&id.into()));
+                meter.see(entry, |id| script.place(id));
                 if matches!(entry, Entry::TaskEnded { .. }) {
                     ended.notify_one();
                 }
@@ -105,52 +109,22 @@ impl Driver {
                 self.at_times(places.zip(times), lasts, system).await;
             }
             Arrival::Closed { users, think } => {
-                let turns = Turns { workload, number, count, lasts, think, users: *users };
-                self.take_turns(&turns, system).await?;
+                let users = Users {
+                    driver: self.clone(),
+                    system: system.clone(),
+                    name: workload.name.clone(),
+                    number,
+                    count: workload.count,
+                    lasts,
+                    think: think.clone(),
+                    users: *users,
+                    next: Cell::new(0),
+                    idle: Idle { since: Cell::new(Timestamp::NEVER), tasks: Cell::new(0) },
+                };
+                Rc::new(users).take_turns().await?;
             }
         }
         Ok(())
-    }
-
-    /// Each user sends the next task when the last has ended and was thought about.
-    async fn take_turns(
-        &self,
-        turns: &Turns<'_>,
-        system: &AgentSystem,
-    ) -> Result<(), SimulationError> {
-        let next = Cell::new(0);
-        let idle = Idle { since: Cell::new(Timestamp::NEVER), tasks: Cell::new(0) };
-        let user = || async {
-            while next.get() < turns.count && self.clock.now() < turns.lasts {
-                let place = Place { workload: turns.number, task: next.replace(next.get() + 1) };
-                let handle = self.submit(place, self.clock.now(), system).await;
-                let Some(Ok(outcome)) = (match handle {
-                    Some(handle) => Some(handle.outcome().await),
-                    None => None,
-                }) else {
-                    break;
-                };
-                let key = [u64::from(turns.number), place.task, 0];
-                let mut draw = Draw::new(self.script.seed(), THINK, key);
-                let ns = turns.think.sample_nanos(&mut draw);
-                self.clock.sleep(Duration::from_nanos(ns)).await;
-                if idle.another(self.clock.now()) > turns.most_at_once() {
-                    return Err(self.no_time(turns, &outcome));
-                }
-            }
-            Ok(())
-        };
-        let users = turns.users.min(turns.count);
-        try_join_all((0..users).map(|_| user())).await.map(|_| ())
-    }
-
-    fn no_time(&self, turns: &Turns<'_>, last: &Outcome) -> SimulationError {
-        let ended = match &last.error {
-            Some(error) => format!("{}: {}", error.code, error.message),
-            None => "an answer that took no time".to_owned(),
-        };
-        let at_ms = self.clock.now().since(self.start).as_millis() as u64;
-        SimulationError::NoTime { at_ms, workload: turns.workload.name.clone(), ended }
     }
 
     async fn at_times(
@@ -184,24 +158,75 @@ impl Driver {
     }
 }
 
-/// A closed loop of users.
-struct Turns<'a> {
-    workload: &'a Workload,
+/// A closed loop of users: each sends the next task when the last has ended and was thought about.
+struct Users {
+    driver: Driver,
+    system: AgentSystem,
+    /// The workload.
+    name: String,
     number: u32,
-    count: u64,
+    count: Option<u64>,
     lasts: Timestamp,
-    think: &'a Distribution,
+    think: Distribution,
     users: u64,
+    /// The task to be sent next.
+    next: Cell<u64>,
+    idle: Idle,
 }
 
-impl Turns<'_> {
+impl Users {
+    /// Until the last task was sent, and each user has the answer to his.
+    async fn take_turns(self: Rc<Users>) -> Result<(), SimulationError> {
+        // Each a task of its own: who is woken is polled alone.
+        let mut users = JoinSet::new();
+        for _ in 0..self.users.min(self.count.unwrap_or(u64::MAX)) {
+            users.spawn_local(Rc::clone(&self).take_turn_after_turn());
+        }
+        while let Some(ended) = users.join_next().await {
+            ended.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+        }
+        Ok(())
+    }
+
+    async fn take_turn_after_turn(self: Rc<Users>) -> Result<(), SimulationError> {
+        let Users { driver, lasts, next, .. } = &*self;
+        while self.count.is_none_or(|count| next.get() < count) && driver.clock.now() < *lasts {
+            let place = Place { workload: self.number, task: next.replace(next.get() + 1) };
+            let handle = driver.submit(place, driver.clock.now(), &self.system).await;
+            let Some(Ok(outcome)) = (match handle {
+                Some(handle) => Some(handle.outcome().await),
+                None => None,
+            }) else {
+                break;
+            };
+            let key = [u64::from(self.number), place.task, 0];
+            let mut draw = Draw::new(driver.script.seed(), THINK, key);
+            let ns = self.think.sample_nanos(&mut draw);
+            driver.clock.sleep(Duration::from_nanos(ns)).await;
+            if self.idle.another(driver.clock.now()) > self.most_at_once() {
+                return Err(self.no_time(&outcome));
+            }
+        }
+        Ok(())
+    }
+
     /// How many tasks may end at one moment: far more than one a user, and any number where they
     /// are counted, since those come to an end.
     fn most_at_once(&self) -> u64 {
-        match self.workload.count {
+        match self.count {
             Some(_) => u64::MAX,
             None => self.users.saturating_mul(100).saturating_add(1_000),
         }
+    }
+
+    fn no_time(&self, last: &Outcome) -> SimulationError {
+        let ended = match &last.error {
+            Some(error) => format!("{}: {}", error.code, error.message),
+            None => "an answer that took no time".to_owned(),
+        };
+        let Driver { clock, start, .. } = &self.driver;
+        let at_ms = clock.now().since(*start).as_millis() as u64;
+        SimulationError::NoTime { at_ms, workload: self.name.clone(), ended }
     }
 }
 
