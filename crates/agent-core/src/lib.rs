@@ -12,7 +12,7 @@ mod guard;
 mod hash;
 pub mod ledger;
 pub mod llm;
-mod lookup;
+pub mod lookup;
 pub mod money;
 mod panics;
 pub mod permits;

@@ -5,4 +5,4 @@ use foldhash::fast::FixedState;
 /// Finds a value by its key. Its hashes have no random seed, so that a run can be repeated; so whoever
 /// makes up ids to collide can make a run slow, and nothing worse.
 #[expect(clippy::disallowed_types, reason = "its order does not depend on a random seed")]
-pub(crate) type Lookup<K, V> = std::collections::HashMap<K, V, FixedState>;
+pub type Lookup<K, V> = std::collections::HashMap<K, V, FixedState>;

@@ -1,7 +1,6 @@
 //! What a simulated call asks for, written into the first words of its request: so a provider in
 //! the process and one behind HTTP can give the same answer.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use agent_core::llm::{Block, Message, Request, Role};
@@ -13,8 +12,9 @@ const MARK: &str = "simulated";
 /// 3.5 bytes of English.
 const BYTES: (u64, u64) = (7, 2);
 
-/// The longest piece of filler: 2 to this power, in bytes.
-const LONGEST: usize = 22;
+/// Filler comes in pieces of 1 to 64 bytes, of as many times 64, and of as many times 4,096.
+const BASE: usize = 64;
+const DIGITS: usize = 3;
 
 /// One call of a simulated task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +40,18 @@ pub struct Ask {
 impl Ask {
     /// The request: the numbers, and as much filler as makes the input as long as it should be.
     pub fn request(&self) -> Request {
-        let Ask { workload, task, turn, input, cached, written, output, worker } = self;
-        let mut head = String::with_capacity(64);
-        // Writing to a string cannot fail.
-        _ = writeln!(
-            head,
-            "{MARK} {workload} {task} {turn} {input} {cached} {written} {output} {worker}"
-        );
+        let Ask { workload, task, turn, input, cached, written, output, worker } = *self;
+        let mut head = String::with_capacity(96);
+        head.push_str(MARK);
+        let mut digits = itoa::Buffer::new();
+        for number in [workload.into(), task, turn.into(), input, cached, written, output, worker] {
+            head.push(' ');
+            head.push_str(digits.format(number));
+        }
+        head.push('\n');
         let filler = self.bytes().saturating_sub(head.len() as u64);
-        let mut content = vec![Block::Text { text: head.into() }];
+        let mut content = Vec::with_capacity(1 + DIGITS);
+        content.push(Block::Text { text: head.into() });
         content.extend(pieces(filler).map(|text| Block::Text { text }));
         Request { messages: vec![Message { role: Role::User, content }], ..Request::default() }
     }
@@ -62,8 +65,8 @@ impl Ask {
     /// cached than there is.
     pub fn of(request: &Request) -> Option<Ask> {
         let text = request.messages.first()?.content.first()?.as_text()?;
-        let mut words = text.lines().next()?.strip_prefix(MARK)?.split_ascii_whitespace();
-        let mut number = || words.next()?.parse::<u64>().ok();
+        let mut rest = text.strip_prefix(MARK)?.as_bytes();
+        let mut number = || number(&mut rest);
         let ask = Ask {
             workload: number()?.try_into().ok()?,
             task: number()?,
@@ -74,22 +77,44 @@ impl Ask {
             output: number()?,
             worker: number()?,
         };
-        let of_cache = ask.cached.checked_add(ask.written);
+        let of_line = rest.first().is_none_or(|&byte| byte == b'\n');
+        let of_cache = ask.cached.checked_add(ask.written).filter(|_| of_line);
         of_cache.is_some_and(|tokens| tokens <= ask.input).then_some(ask)
     }
 }
 
-/// Shared texts that are `bytes` long together, in powers of two.
+/// A space and the digits after it, taken from the start of `rest`.
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let [b' ', after @ ..] = *rest else { return None };
+    let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest_of_it) = after.split_at(digits);
+    *rest = rest_of_it;
+    let (first, more) = digits.split_first()?;
+    more.iter()
+        .try_fold(value(first), |number, digit| number.checked_mul(10)?.checked_add(value(digit)))
+}
+
+fn value(digit: &u8) -> u64 {
+    u64::from(digit - b'0')
+}
+
+/// Shared texts that are `bytes` long together, few of them.
 fn pieces(bytes: u64) -> impl Iterator<Item = Arc<str>> {
-    static FILLER: [OnceLock<Arc<str>>; LONGEST + 1] = [const { OnceLock::new() }; LONGEST + 1];
-    let piece = |power: usize| {
-        let text = FILLER[power].get_or_init(|| "agent ".repeat(1 << power)[..1 << power].into());
-        Arc::clone(text)
+    static FILLER: [[OnceLock<Arc<str>>; BASE + 1]; DIGITS] =
+        [const { [const { OnceLock::new() }; BASE + 1] }; DIGITS];
+    let piece = |(place, digit): (usize, usize)| {
+        let bytes = digit << (6 * place);
+        let text = || "agent ".repeat(bytes / 6 + 1)[..bytes].into();
+        Arc::clone(FILLER[place][digit].get_or_init(text))
     };
-    // At most 64 of the longest: 256 MiB, far beyond what a provider reads of a body.
-    let longest = usize::try_from(bytes >> LONGEST).unwrap_or(usize::MAX).min(64);
-    let rest = (0..LONGEST).rev().filter(move |power| bytes >> power & 1 == 1);
-    std::iter::repeat_n(LONGEST, longest).chain(rest).map(piece)
+    let digit = move |place: usize| (bytes >> (6 * place)) as usize % BASE;
+    let rest = (0..DIGITS).rev().map(move |place| (place, digit(place)));
+    // At most 1,024 of the longest: 256 MiB, far beyond what a provider reads of a body.
+    let longest = usize::try_from(bytes >> (6 * DIGITS)).unwrap_or(usize::MAX).min(1_024);
+    std::iter::repeat_n((DIGITS - 1, BASE), longest)
+        .chain(rest)
+        .filter(|&(_, digit)| digit > 0)
+        .map(piece)
 }
 
 #[cfg(test)]
@@ -124,6 +149,9 @@ mod tests {
             Ask::of(&Request { messages, ..Request::default() })
         };
         assert!(of(6, 4).is_some());
+        let more = format!("{MARK} 0 0 0 10 0 0 1 0 words");
+        let messages = vec![Message::user(more)];
+        assert_eq!(Ask::of(&Request { messages, ..Request::default() }), None);
         for (cached, written) in [(11, 0), (0, 11), (6, 5), (u64::MAX, 1)] {
             assert_eq!(of(cached, written), None, "{cached} {written}");
         }

@@ -9,6 +9,7 @@ use std::hash::Hasher as _;
 use agent_core::audit::AuditKind;
 use agent_core::clock::Timestamp;
 use agent_core::ledger::BudgetSpec;
+use agent_core::lookup::Lookup;
 use agent_core::money::NanoUsd;
 use agent_core::record::{CallId, OpenAttempt, UsageRecord};
 use agent_core::store::Entry;
@@ -130,7 +131,7 @@ struct Under {
 #[derive(Debug)]
 pub(crate) struct Meter {
     start: Timestamp,
-    under: BTreeMap<Place, Under>,
+    under: Lookup<Place, Under>,
     hash: Fnv,
     events: u64,
     pub(crate) arrived: u64,
@@ -158,7 +159,7 @@ impl Meter {
     pub(crate) fn new(start: Timestamp, budgets: &[BudgetSpec]) -> Meter {
         Meter {
             start,
-            under: BTreeMap::new(),
+            under: Lookup::default(),
             hash: Fnv::default(),
             events: 0,
             arrived: 0,

@@ -15,7 +15,7 @@ pub(crate) struct Player(pub(crate) Shared);
 
 impl Behaviour for Player {
     async fn perform(&mut self, scene: &Scene, task: &Task) -> Result<Output, TaskError> {
-        let Some(place) = self.0.place(&task.id) else {
+        let Some(place) = self.0.place(task.id.as_str()) else {
             let message = format!("task {} is none of the scenario's", task.id);
             return Err(TaskError::new(ErrorCode::InvalidTask, message));
         };

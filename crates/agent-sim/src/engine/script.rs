@@ -1,10 +1,10 @@
 //! What the tasks of a scenario ask for, each a function of the seed and its own number.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::task::{Task, TaskId};
+use agent_core::lookup::Lookup;
+use agent_core::task::Task;
 
 use super::ask::Ask;
 use crate::draws::{Draw, Stream};
@@ -20,7 +20,7 @@ const GAP: Stream = Stream::named("tool gap");
 const FRAME: u64 = 300;
 
 /// A task of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) workload: u32,
     pub(crate) task: u64,
@@ -32,8 +32,8 @@ pub(crate) struct Script {
     seed: u64,
     patience: Duration,
     workloads: Vec<Workload>,
-    by_name: BTreeMap<String, u32>,
-    given: BTreeMap<TaskId, u64>,
+    by_name: Lookup<String, u32>,
+    given: Lookup<String, u64>,
 }
 
 /// A call of a task, and how long after the answer before it comes.
@@ -64,7 +64,7 @@ impl Script {
             seed,
             patience: (scenario.fleet.supervision.wedged_after / 4).max(Duration::from_millis(1)),
             by_name: names.collect(),
-            given: given.map(|(task, place)| (task.id.clone(), place)).collect(),
+            given: given.map(|(task, place)| (task.id.to_string(), place)).collect(),
             workloads,
         }
     }
@@ -97,11 +97,11 @@ impl Script {
     }
 
     /// The place of a task.
-    pub(crate) fn place(&self, id: &TaskId) -> Option<Place> {
+    pub(crate) fn place(&self, id: &str) -> Option<Place> {
         if let Some(&task) = self.given.get(id) {
             return Some(Place { workload: 0, task });
         }
-        let (name, number) = id.as_str().rsplit_once('-')?;
+        let (name, number) = id.rsplit_once('-')?;
         let task = number.parse::<u64>().ok()?.checked_sub(1)?;
         Some(Place { workload: *self.by_name.get(name)?, task })
     }

@@ -1,8 +1,7 @@
 //! What is spent of each budget: in its fullest window, and in all.
 
-use std::collections::BTreeMap;
-
 use agent_core::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, ScopePattern, Window};
+use agent_core::lookup::Lookup;
 use agent_core::money::NanoUsd;
 use agent_core::record::UsageRecord;
 
@@ -25,54 +24,127 @@ pub struct Spent {
 /// window.
 #[derive(Debug)]
 pub(crate) struct Spending {
-    ledger: Ledger,
-    spent: BTreeMap<(Scope, Window, NanoUsd), (NanoUsd, NanoUsd)>,
-    any: bool,
+    budgets: Vec<BudgetSpec>,
+    lines: Lookup<Scope, Vec<Line>>,
+}
+
+/// One budget of one scope.
+#[derive(Debug)]
+struct Line {
+    /// Told even where nothing was spent: the fleet names its scope.
+    named: bool,
+    spent: Spent,
+    /// What the present window has, where there is more than one.
+    present: Option<Ledger>,
+}
+
+impl Line {
+    fn new(budget: &BudgetSpec, scope: &Scope) -> Line {
+        let (window, limit) = (budget.window, budget.limit);
+        let (fullest, total) = Default::default();
+        let of_scope = || BudgetSpec {
+            scope: ScopePattern::One(scope.clone()),
+            thresholds: Vec::new(),
+            ..budget.clone()
+        };
+        Line {
+            named: matches!(budget.scope, ScopePattern::One(_)),
+            spent: Spent { scope: scope.clone(), window, limit, fullest, total },
+            present: (window != Window::Total).then(|| Ledger::new(vec![of_scope()])),
+        }
+    }
+
+    fn charged(&mut self, scope: &Scope, record: &UsageRecord, charged: NanoUsd) {
+        let Line { spent: Spent { fullest, total, .. }, present, .. } = self;
+        *total = total.saturating_add(charged);
+        let now = match present {
+            None => *total,
+            Some(ledger) => {
+                let (at, scopes) = (record.opened_at, std::slice::from_ref(scope));
+                ledger.restore(at, scopes, record.cost, record.presumed);
+                let balances = ledger.balances_in(at, scopes).into_iter();
+                balances.map(|it| it.spent.saturating_add(it.presumed)).max().unwrap_or_default()
+            }
+        };
+        *fullest = now.max(*fullest);
+    }
 }
 
 impl Spending {
     /// Those of single tasks are left out: there is no end to them.
     pub(super) fn new(budgets: &[BudgetSpec]) -> Spending {
         let told = |budget: &&BudgetSpec| budget.scope != ScopePattern::Each(ScopeKind::Task);
-        let budgets: Vec<BudgetSpec> = budgets.iter().filter(told).cloned().collect();
-        let named = budgets.iter().filter_map(|budget| match &budget.scope {
-            ScopePattern::One(scope) => {
-                Some(((scope.clone(), budget.window, budget.limit), Default::default()))
-            }
-            ScopePattern::Each(_) => None,
-        });
-        Spending { any: !budgets.is_empty(), spent: named.collect(), ledger: Ledger::new(budgets) }
+        let mut budgets: Vec<BudgetSpec> = budgets.iter().filter(told).cloned().collect();
+        // Two budgets of the same scope, window and limit are told as one.
+        budgets.sort_by(|one, other| key(one).cmp(&key(other)));
+        budgets.dedup_by(|one, other| key(one) == key(other));
+        let mut spending = Spending { budgets, lines: Lookup::default() };
+        let named: Vec<Scope> = spending.budgets.iter().filter_map(named).cloned().collect();
+        for scope in named {
+            spending.open(&scope);
+        }
+        spending
     }
 
     pub(super) fn charged(&mut self, record: &UsageRecord) {
         let charged = record.cost.saturating_add(record.presumed);
-        if !self.any || charged.is_zero() {
+        if self.budgets.is_empty() || charged.is_zero() {
             return;
         }
-        let scopes = record.subject.scopes(&record.account);
-        self.ledger.restore(record.opened_at, &scopes, record.cost, record.presumed);
-        let balances = self.ledger.balances_in(record.opened_at, &scopes).into_iter();
-        // Two budgets of the same scope, window and limit are told as one.
-        let balances: BTreeMap<_, _> = balances
-            .map(|it| ((it.scope, it.window, it.limit), it.spent.saturating_add(it.presumed)))
-            .collect();
-        for (key, now) in balances {
-            let (fullest, total) = self.spent.entry(key).or_default();
-            *fullest = (*fullest).max(now);
-            *total = total.saturating_add(charged);
+        for scope in record.subject.scopes(&record.account) {
+            if self.is_each(scope.kind) && !self.lines.contains_key(&scope) {
+                self.open(&scope);
+            }
+            for line in self.lines.get_mut(&scope).into_iter().flatten() {
+                line.charged(&scope, record, charged);
+            }
+        }
+    }
+
+    fn is_each(&self, kind: ScopeKind) -> bool {
+        self.budgets.iter().any(|budget| budget.scope == ScopePattern::Each(kind))
+    }
+
+    /// The lines of a scope of which nothing was spent before: its own budgets, and those for each
+    /// of its kind that are not the same again.
+    fn open(&mut self, scope: &Scope) {
+        let Spending { budgets, lines } = self;
+        let own = budgets.iter().filter(|budget| named(budget) == Some(scope));
+        let of_kind = ScopePattern::Each(scope.kind);
+        let each = budgets.iter().filter(|budget| budget.scope == of_kind);
+        let lines = lines.entry(scope.clone()).or_default();
+        lines.clear();
+        for budget in own.chain(each) {
+            let line = Line::new(budget, scope);
+            let is_there = |it: &Line| {
+                (it.spent.window, it.spent.limit) == (line.spent.window, line.spent.limit)
+            };
+            if !lines.iter().any(is_there) {
+                lines.push(line);
+            }
         }
     }
 
     /// What was spent of each, by scope.
     pub(crate) fn spent(&self) -> Vec<Spent> {
-        let spent = self.spent.iter().map(|((scope, window, limit), (fullest, total))| Spent {
-            scope: scope.clone(),
-            window: *window,
-            limit: *limit,
-            fullest: *fullest,
-            total: *total,
-        });
-        spent.collect()
+        let told = |line: &&Line| line.named || !line.spent.total.is_zero();
+        let lines = self.lines.values().flatten().filter(told);
+        let mut spent: Vec<Spent> = lines.map(|line| line.spent.clone()).collect();
+        let key = |it: &Spent| (it.scope.clone(), it.window, it.limit);
+        spent.sort_by_key(key);
+        spent
+    }
+}
+
+fn key(budget: &BudgetSpec) -> (&ScopePattern, Window, NanoUsd) {
+    (&budget.scope, budget.window, budget.limit)
+}
+
+/// The scope that a budget names, if it names one.
+fn named(budget: &BudgetSpec) -> Option<&Scope> {
+    match &budget.scope {
+        ScopePattern::One(scope) => Some(scope),
+        ScopePattern::Each(_) => None,
     }
 }
 

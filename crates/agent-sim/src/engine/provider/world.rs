@@ -1,11 +1,11 @@
 //! What becomes of a request that arrives at the simulated provider: a plain struct, time passed in.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::clock::Timestamp;
 use agent_core::llm::{LlmError, LlmErrorKind};
+use agent_core::lookup::Lookup;
 use agent_core::permits::{Headroom, RateHeaders};
 use agent_core::pricing::{self, Catalogue};
 use agent_core::usage::Usage;
@@ -42,8 +42,8 @@ pub(in crate::engine) struct World {
     /// The tasks of each workload, where it is a trace.
     recorded: Vec<Option<Arc<[Recorded]>>>,
     /// Attempts so far of calls that have no answer yet.
-    attempts: BTreeMap<(u32, u64, u32), u32>,
-    models: BTreeMap<String, Model>,
+    attempts: Lookup<(u32, u64, u32), u32>,
+    models: Lookup<String, Model>,
     pub(in crate::engine) refused: u64,
 }
 
@@ -96,8 +96,8 @@ impl World {
             load,
             faults: Faults::new(&scenario.fault, seed),
             recorded: scenario.workload.iter().map(recorded).collect(),
-            attempts: BTreeMap::new(),
-            models: BTreeMap::new(),
+            attempts: Lookup::default(),
+            models: Lookup::default(),
             refused: 0,
         }
     }
