@@ -192,7 +192,9 @@ impl Users {
         let Users { driver, lasts, next, .. } = &*self;
         while self.count.is_none_or(|count| next.get() < count) && driver.clock.now() < *lasts {
             let place = Place { workload: self.number, task: next.replace(next.get() + 1) };
-            let handle = driver.submit(place, driver.clock.now(), &self.system).await;
+            // In a box of its own: a task that is sent is no part of a user who waits.
+            let sent = driver.submit(place, driver.clock.now(), &self.system);
+            let handle = Box::pin(sent).await;
             let Some(Ok(outcome)) = (match handle {
                 Some(handle) => Some(handle.outcome().await),
                 None => None,

@@ -13,7 +13,9 @@ use super::ask::Ask;
 use super::hash::hash;
 use crate::scenario::Scenario;
 
-pub(super) use world::{Course, Served, World, broken, usage};
+#[cfg(test)]
+pub(super) use world::{Course, End};
+pub(super) use world::{Served, World, usage};
 
 /// A provider that behaves as a scenario says.
 #[derive(Debug)]
@@ -68,25 +70,12 @@ impl ScriptedProvider {
         let ask = Ask::of(request).unwrap_or_else(|| unscripted(request));
         let now = self.clock.now();
         let course = self.world().arrive(now, &request.model, request.max_tokens, &ask);
-        match course {
-            Course::Fails(after, error) => {
-                self.clock.sleep(after).await;
-                Err(error)
-            }
-            Course::Hangs => std::future::pending().await,
-            Course::Breaks(after, served) => {
-                let _over = Over(self, served);
-                self.clock.sleep(after).await;
-                Err(broken())
-            }
-            Course::Answers(after, served, limits) => {
-                let over = Over(self, served);
-                self.clock.sleep(after).await;
-                drop(over);
-                self.world().answered(&ask);
-                Ok(self.answer(request, &ask, limits))
-            }
-        }
+        let over = course.served.map(|served| Over(self, served));
+        self.clock.sleep_until(now + course.after).await;
+        drop(over);
+        let limits = course.end.map_err(|error| *error)?;
+        self.world().answered(&ask);
+        Ok(self.answer(request, &ask, limits.map(|limits| *limits).unwrap_or_default()))
     }
 }
 

@@ -15,14 +15,10 @@ use agent_core::task::ErrorCode;
 use super::agenda::Due;
 use super::till::{Paid, Wish};
 use super::{Heap, What, counts};
-use crate::engine::provider::{Course, Served, broken, usage};
+use crate::engine::provider::{Course, End, Served, usage};
 
-/// What comes back from the provider.
-#[derive(Debug)]
-pub(super) enum Back {
-    Answer(Served, RateHeaders),
-    Failure(Box<LlmError>, Option<Served>),
-}
+/// What comes back from the provider, and what was admitted there.
+pub(super) type Back = (Option<Served>, End);
 
 /// The account of all calls.
 pub(super) fn account() -> Arc<str> {
@@ -185,36 +181,20 @@ impl Heap<'_> {
         let timeout = self.scenario.fleet.timeouts.of(play.max_tokens);
         let what = What::Opened { attempt: play.call.attempt };
         self.note(task, what, bound);
-        let (after, back) = match course {
-            Course::Fails(after, error) => (after, Back::Failure(Box::new(error), None)),
-            Course::Hangs => (Duration::MAX, Back::Failure(Box::new(broken()), None)),
-            Course::Breaks(after, served) => {
-                (after, Back::Failure(Box::new(broken()), Some(served)))
-            }
-            Course::Answers(after, served, headers) => (after, Back::Answer(served, headers)),
-        };
+        let Course { after, served, end } = course;
         if after <= timeout {
-            return self.agenda.at(now + after, Due::Returns(task, Box::new(back)));
+            return self.agenda.at(now + after, Due::Returns(task, Box::new((served, end))));
         }
-        let served = match back {
-            Back::Answer(served, _) => Some(served),
-            Back::Failure(_, served) => served,
-        };
         let late = LlmError::new(LlmErrorKind::Timeout, "too late");
-        let back = Back::Failure(Box::new(late), served);
+        let back = (served, Err(Box::new(late)));
         self.agenda.at(now + timeout, Due::Returns(task, Box::new(back)));
     }
 
-    pub(super) fn returns(&mut self, task: u64, back: Back) {
-        match back {
-            Back::Answer(served, headers) => {
-                self.world.over(&served);
-                self.answered(task, headers);
-            }
-            Back::Failure(error, served) => {
-                served.iter().for_each(|served| self.world.over(served));
-                self.failed(task, &error);
-            }
+    pub(super) fn returns(&mut self, task: u64, (served, end): Back) {
+        served.iter().for_each(|served| self.world.over(served));
+        match end {
+            Ok(headers) => self.answered(task, headers.map(|it| *it).unwrap_or_default()),
+            Err(error) => self.failed(task, &error),
         }
     }
 

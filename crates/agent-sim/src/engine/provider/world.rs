@@ -56,15 +56,23 @@ struct Model {
     latency: Option<Arc<LatencyModel>>,
 }
 
-/// What becomes of a request, and how long that takes.
+/// What becomes of a request. Small, and with it whatever waits for it.
 #[derive(Debug)]
-pub(in crate::engine) enum Course {
-    Fails(Duration, LlmError),
-    /// There is never an answer.
-    Hangs,
-    /// The connection is reset.
-    Breaks(Duration, Served),
-    Answers(Duration, Served, RateHeaders),
+pub(in crate::engine) struct Course {
+    /// How long that takes; [`Duration::MAX`] where there is never an end.
+    pub(in crate::engine) after: Duration,
+    /// Where it was admitted.
+    pub(in crate::engine) served: Option<Served>,
+    pub(in crate::engine) end: End,
+}
+
+/// How a request ends: with an answer and what its headers say, where they say anything.
+pub(in crate::engine) type End = Result<Option<Box<RateHeaders>>, Box<LlmError>>;
+
+impl Course {
+    fn fails(after: Duration, error: LlmError) -> Course {
+        Course { after, served: None, end: Err(Box::new(error)) }
+    }
 }
 
 /// A request that was admitted: output tokens that it does not need come back when it is over.
@@ -137,15 +145,15 @@ impl World {
         let after = recorded.map(|failure| failure.after);
         let error = after.unwrap_or(ERROR);
         match effect {
-            Some(Effect::Outage) => return Course::Fails(error, unreachable_()),
+            Some(Effect::Outage) => return Course::fails(error, unreachable_()),
             Some(Effect::Status { status, retry_after }) => {
-                return Course::Fails(error, status_error(status, retry_after));
+                return Course::fails(error, status_error(status, retry_after));
             }
-            Some(Effect::Hang) => return Course::Hangs,
+            Some(Effect::Hang) => return Course::fails(Duration::MAX, broken()),
             Some(Effect::Slow(_) | Effect::Reset | Effect::Limits(_)) | None => {}
         }
         if let Some(error) = no_room(&model, asked, max_tokens, ask) {
-            return Course::Fails(ERROR, error);
+            return Course::fails(ERROR, error);
         }
         let share = self.faults.limits(since);
         // A limit of half as much is one of which everything takes twice as much.
@@ -154,14 +162,11 @@ impl World {
         let reserved = u64::from(max_tokens);
         let amounts = [1, ask.input - ask.cached, reserved].map(scaled);
         let admitted = self.limiter.admit(ACCOUNT, &model.name, amounts, now);
-        let limits = match self.spec.headers {
-            true => headers(&admitted.standings),
-            false => RateHeaders::default(),
-        };
+        let limits = self.spec.headers.then(|| Box::new(headers(&admitted.standings)));
         if let Some(refusal) = admitted.refusal {
             self.refused += 1;
             let error = refused(refusal.name, refusal.limit, refusal.wait, limits);
-            return Course::Fails(ERROR, error);
+            return Course::fails(ERROR, error);
         }
         let output = ask.output.min(reserved);
         let load = self
@@ -171,12 +176,12 @@ impl World {
         let slower = if let Some(Effect::Slow(factor)) = effect { factor } else { 1.0 };
         let total_ns = self.takes(&model, ask, attempt, output, load * slower);
         let served = Served { model: model.name, back: scaled(reserved - output), at: now };
-        match effect {
-            Some(Effect::Reset) => {
-                Course::Breaks(after.unwrap_or_else(|| Duration::from_nanos(total_ns / 2)), served)
-            }
-            _ => Course::Answers(Duration::from_nanos(total_ns), served, limits),
-        }
+        let total = Duration::from_nanos(total_ns);
+        let (after, end) = match effect {
+            Some(Effect::Reset) => (after.unwrap_or(total / 2), Err(Box::new(broken()))),
+            _ => (total, Ok(limits)),
+        };
+        Course { after, served: Some(served), end }
     }
 
     /// The failure that is on record of an attempt.
@@ -222,7 +227,7 @@ pub(in crate::engine) fn usage(ask: &Ask, max_tokens: u32) -> Usage {
 }
 
 /// The connection broke in the middle of an answer.
-pub(in crate::engine) fn broken() -> LlmError {
+fn broken() -> LlmError {
     LlmError::new(LlmErrorKind::Broken, "the connection was reset")
 }
 
@@ -260,14 +265,14 @@ fn status_error(status: u16, retry_after: Option<Duration>) -> LlmError {
     error
 }
 
-fn refused(name: &str, limit: u64, wait: Duration, limits: RateHeaders) -> LlmError {
+fn refused(name: &str, limit: u64, wait: Duration, limits: Option<Box<RateHeaders>>) -> LlmError {
     let message = format!("the simulated provider's limit of {limit} {name} a minute is reached");
     let mut error = LlmError::new(LlmErrorKind::RateLimited, message);
     error.status = Some(429);
     // The header has whole seconds.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     error.retry_after = Some(Duration::from_secs(seconds.max(1)));
-    error.limits = limits;
+    error.limits = limits.map(|limits| *limits).unwrap_or_default();
     error
 }
 
