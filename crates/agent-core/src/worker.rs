@@ -30,6 +30,7 @@ use crate::agent::{AgentSpec, Factory, Output};
 use crate::clock::Timestamp;
 use crate::guard;
 use crate::task::Outcome;
+use crate::worker::backstage::Backstage;
 use crate::worker::call::Ending;
 use crate::worker::crew::Crew;
 use crate::worker::job::{Assignment, Job};
@@ -231,7 +232,8 @@ impl WorkerAgent {
     ) {
         let standing = Arc::clone(&job.assignment.standing);
         let player = self.player.take();
-        let work = play::play(Arc::clone(&self.role.services), factory, player, job, cancel);
+        let backstage = Rc::new(Backstage::new(Arc::clone(&self.role.services), job));
+        let work = play::play(player, factory, backstage, cancel);
         ctx.spawn(work.into_actor(self).map(move |played, this, ctx| match played {
             Ok((ending, player)) => {
                 this.player = player;

@@ -86,8 +86,8 @@ impl Scene {
     /// # Errors
     ///
     /// The error in which a task that makes but this call would end. The behaviour may go on.
-    pub async fn complete(&self, request: Request) -> Result<Answer, TaskError> {
-        self.backstage.complete(request).await
+    pub fn complete(&self, request: Request) -> LocalBoxFuture<'_, Result<Answer, TaskError>> {
+        self.backstage.complete(request)
     }
 
     /// Runs a synchronous tool on this thread, where nothing else runs meanwhile: work of more than

@@ -61,7 +61,7 @@ impl Backstage {
         }
     }
 
-    async fn call(&self, mut request: Request) -> Result<Answer, Ending> {
+    async fn call(&self, request: &mut Request) -> Result<Answer, Ending> {
         let services = &*self.services;
         if request.model.is_empty() {
             request.model = self.job.model.to_string();
@@ -70,11 +70,11 @@ impl Backstage {
             request.max_tokens = self.job.max_tokens();
         }
         let other = (*request.model != *self.job.model)
-            .then(|| self.job.with_model(&self.services, &request.model));
-        let job = other.as_ref().unwrap_or(&self.job);
-        let input = performance::input_bound(services, job, &request).await;
+            .then(|| Box::new(self.job.with_model(&self.services, &request.model)));
+        let job = other.as_deref().unwrap_or(&self.job);
+        let input = performance::input_bound(services, job, request).await;
         let full_input = input.saturating_add(self.cut.get());
-        Call::new(services, job, &request, input, full_input).complete(&mut request).await
+        Call::new(services, job, request, input, full_input).complete(request).await
     }
 
     /// Starts a sub-agent, where there may be one more.
@@ -122,16 +122,15 @@ impl agent::Backstage for Backstage {
         Ok(request)
     }
 
-    fn complete(&self, request: Request) -> LocalBoxFuture<'_, Result<Answer, TaskError>> {
+    fn complete(&self, mut request: Request) -> LocalBoxFuture<'_, Result<Answer, TaskError>> {
         Box::pin(async move {
-            match self.call(request).await {
-                Ok(answer) => Ok(answer),
-                Err(Ending::Failed(error)) => Err(error),
-                Err(Ending::Returned) => {
-                    self.halts.raise(Halt::Returned);
-                    std::future::pending().await
-                }
+            match self.call(&mut request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Ending::Failed(error)) => return Err(error),
+                Err(Ending::Returned) => {}
             }
+            self.halts.raise(Halt::Returned);
+            std::future::pending().await
         })
     }
 

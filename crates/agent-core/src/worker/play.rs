@@ -8,16 +8,15 @@ use std::task::Poll;
 
 use futures_util::future::{AbortRegistration, Abortable};
 
-use crate::agent::{Factory, Output, Play, Scene};
+use crate::agent::{self, Factory, Output, Play, Scene};
 use crate::panics::{self, Contained};
 use crate::task::TaskError;
 use crate::worker::Finish;
 use crate::worker::backstage::Backstage;
 use crate::worker::halts::Halt;
-use crate::worker::job::Job;
+use crate::worker::job::Assignment;
 use crate::worker::performance;
 use crate::worker::refusal;
-use crate::worker::services::Services;
 
 /// A behaviour as its worker keeps it.
 pub(super) type Player = Contained<Box<dyn Play>>;
@@ -32,35 +31,32 @@ enum End {
 }
 
 /// Has a behaviour perform a task: `player`, or one that is made now. It is given back where its
-/// performance came to its end.
+/// performance came to its end. Cut off, the sub-agents of the performance end before it does.
 ///
 /// # Errors
 ///
 /// What user code panicked with. Its sub-agents have ended then, and its behaviour is gone.
 pub(super) async fn play(
-    services: Arc<Services>,
+    // Given first, dropped last: after its backstage, and with that the sub-agents.
+    mut player: Option<Player>,
     factory: Factory,
-    player: Option<Player>,
-    job: Job,
+    backstage: Rc<Backstage>,
     cancel: AbortRegistration,
 ) -> Result<(Finish, Option<Player>), String> {
-    let clock = services.clock.clone();
+    let (clock, job) = (agent::Backstage::clock(&*backstage), backstage.job());
     let began = clock.now();
     job.tally(|tally| _ = tally.started.get_or_insert(began));
-    if let Err(error) = performance::check_deadline(&job, began) {
+    if let Err(error) = performance::check_deadline(job, began) {
         return Ok((Finish::Ended(Arc::new(job.outcome(began, Err(error)))), player));
     }
-    let mut player = player.unwrap_or_else(|| Contained::new(factory.make()));
-    let (task, deadline) = (Arc::clone(&job.assignment.task), job.assignment.deadline);
-    let standing = Arc::clone(&job.assignment.standing);
-    let backstage = Rc::new(Backstage::new(services, job));
+    let behaviour = player.get_or_insert_with(|| Contained::new(factory.make()));
+    let Assignment { task, deadline, standing, .. } = &job.assignment;
     let scene = Scene::new(Rc::clone(&backstage) as Rc<_>);
 
     let (end, dropped) = {
-        let work = player.get_mut().map(|player| player.play(&scene, &task));
+        let work = behaviour.get_mut().map(|behaviour| behaviour.play(&scene, task));
         let mut work = Contained::new(work.unwrap_or_else(|| Box::pin(pending())));
         let mut cancelled = pin!(Abortable::new(pending::<()>(), cancel));
-        let mut alarm = pin!(clock.sleep_until(deadline));
         let end = poll_fn(|cx| {
             let polled = match panics::contain(|| Pin::new(&mut work).poll(cx)) {
                 Ok(polled) => polled,
@@ -74,23 +70,21 @@ pub(super) async fn play(
             if let Poll::Ready(result) = polled {
                 return Poll::Ready(End::Performed(result));
             }
-            if cancelled.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(End::Cancelled);
-            }
-            let too_late = |()| End::TooLate { for_permit: standing.waits_for_permit() };
-            alarm.as_mut().poll(cx).map(too_late)
+            cancelled.as_mut().poll(cx).map(|_| End::Cancelled)
         });
-        let end = end.await;
+        let end = match clock.timeout(*deadline, end).await {
+            Ok(end) => end,
+            Err(_) => End::TooLate { for_permit: standing.waits_for_permit() },
+        };
         (end, work.end())
     };
     // Before anything is told of the end: the sub-agents are under it.
     backstage.end();
 
-    let job = backstage.job();
     let ended = |result| Finish::Ended(Arc::new(job.outcome(clock.now(), result)));
     let (finish, crash) = match end {
         End::Performed(result) => match dropped {
-            None => return Ok((ended(result), Some(player))),
+            None => return Ok((ended(result), player)),
             crash => (ended(result), crash),
         },
         End::Panicked(reason) | End::Halted(Halt::Crashed(reason)) => {
@@ -102,7 +96,7 @@ pub(super) async fn play(
         End::TooLate { for_permit: false } => (ended(Err(refusal::deadline(job))), dropped),
     };
     // It was cut off in the middle: the next task meets a new one.
-    match (crash, player.end()) {
+    match (crash, player.and_then(Contained::end)) {
         (Some(crash), _) | (None, Some(crash)) => Err(crash),
         (None, None) => Ok((finish, None)),
     }
