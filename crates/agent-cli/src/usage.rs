@@ -41,6 +41,9 @@ pub(crate) fn run(args: &args::Usage, common: &Common) -> Result<Exit, Failure> 
 
 fn query(args: &args::Usage) -> Result<UsageQuery, Failure> {
     let now = Clock::real().now();
+    if args.export.is_some() && !args.by.is_empty() {
+        return Err("usage export writes every record; leave out --by, or export".into());
+    }
     let mut by = Vec::new();
     for word in &args.by {
         let dimension = Dimension::from_word(word)
@@ -50,14 +53,25 @@ fn query(args: &args::Usage) -> Result<UsageQuery, Failure> {
         }
         by.push(dimension);
     }
+    if by.is_empty() {
+        by.push(Dimension::Project);
+    }
+    let since = when::parse("--since", args.since.as_deref(), now)?;
+    let until = when::parse("--until", args.until.as_deref(), now)?;
+    if let (Some(from), Some(to)) = (since, until)
+        && to < from
+    {
+        let word = args.until.as_deref().unwrap_or_default();
+        return Err(format!("--until: {word} is before --since; write a later time").into());
+    }
     Ok(UsageQuery {
         by,
         project: args.project.clone(),
         agent: args.agent.clone(),
         model: args.model.clone(),
         user: None,
-        since: when::parse("--since", args.since.as_deref(), now)?,
-        until: when::parse("--until", args.until.as_deref(), now)?,
+        since,
+        until,
     })
 }
 

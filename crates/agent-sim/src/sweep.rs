@@ -27,6 +27,11 @@ impl std::str::FromStr for Axis {
             }
             None => values.split(',').map(str::to_owned).collect(),
         };
+        let twice = values.iter().enumerate().find(|(at, value)| values[..*at].contains(value));
+        if let Some((_, value)) = twice {
+            let (axis, value) = (text.to_owned(), value.clone());
+            return Err(ChangeError::Twice { axis, value });
+        }
         let changes =
             values.iter().map(|value| Change::new(path, value)).collect::<Result<_, _>>()?;
         Ok(Axis { changes })
@@ -84,4 +89,18 @@ pub fn sweep(scenarios: Vec<(Vec<Change>, Scenario)>) -> Result<Vec<Point>, Simu
         scenarios.iter().map(|(_, scenario)| of(scenario, &mut runs)).collect();
     let changes = scenarios.into_iter().map(|(changes, _)| changes);
     Ok(changes.zip(reports).map(|(changes, report)| Point { changes, report }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_stands_twice_is_refused_and_ranges_have_their_ends() {
+        let said = |text: &str| text.parse::<Axis>().map_err(|error| error.to_string());
+        let twice = "agent.0.count=5,7,5 has the value 5 twice; write it once";
+        assert_eq!(said("agent.0.count=5,7,5").unwrap_err(), twice);
+        assert_eq!(said("agent.0.count=1..10:3").unwrap().changes.len(), 4);
+        assert!(said("agent.0.count=1..5000:1").unwrap_err().contains("more than 1000 values"));
+    }
 }

@@ -7,13 +7,8 @@ use clap::Subcommand;
 pub(crate) struct Usage {
     #[command(subcommand)]
     pub(crate) export: Option<UsageCommand>,
-    /// What rows are grouped by
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "project|agent|model|user|day",
-        default_value = "project"
-    )]
+    /// What rows are grouped by [default: project]
+    #[arg(long, value_delimiter = ',', value_name = "project|agent|model|user|day")]
     pub(crate) by: Vec<String>,
     /// Only this project
     #[arg(long, global = true)]

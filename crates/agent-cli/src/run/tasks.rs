@@ -18,8 +18,10 @@ use crate::output;
 pub(crate) enum TasksError {
     #[error("task file {} cannot be read; name a file of one JSON object a line", .0.display())]
     Open(PathBuf, #[source] io::Error),
-    #[error("task file {}, line {line}: {error}; mend it, or pass --skip-bad-tasks", .file.display())]
+    #[error("task file {}, line {line}: {error}", .file.display())]
     Line { file: PathBuf, line: usize, error: LineError },
+    #[error("{0}; mend it, or pass --skip-bad-tasks")]
+    OfRun(Box<TasksError>),
     #[error("no tasks: add [[task]] to {}, or pass --tasks FILE", .0.display())]
     None(PathBuf),
 }
@@ -40,7 +42,10 @@ pub(crate) fn load(args: &Run, fleet: &Fleet, quiet: bool) -> Result<Vec<Task>, 
         }
     };
     let skip = args.skip_bad_tasks.then_some(&skipped as &Skip<'_>);
-    read(path, &mut tasks, skip)?;
+    read(path, &mut tasks, skip).map_err(|error| match error {
+        TasksError::Line { .. } => TasksError::OfRun(Box::new(error)),
+        error => error,
+    })?;
     if tasks.is_empty() && !quiet && !args.resume {
         output::note(&format!("task file {} has no task: nothing is done", path.display()));
     }

@@ -69,6 +69,10 @@ fn a_goal_that_is_not_met_ends_with_1_and_a_scenario_that_is_wrong_with_2() {
         assert!(stderr(&wrong).contains(says), "{set}: {}", stderr(&wrong));
         assert!(stdout(&wrong).is_empty());
     }
+    place.write("bad.jsonl", "{}");
+    let bad = stderr(&place.output(&["simulate", "s.toml", "--tasks", "bad.jsonl"]));
+    assert!(bad.contains("bad.jsonl, line 1: `id` is missing"), "{bad}");
+    assert!(!bad.contains("--skip-bad-tasks"), "it has no such flag: {bad}");
     let missing = place.output(&["simulate", "nothing.toml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(stderr(&missing).contains("nothing.toml"), "{}", stderr(&missing));

@@ -86,3 +86,17 @@ fn without_a_word_on_rows_there_is_one_for_each_project() {
     assert_eq!(usage, by_project);
     assert_eq!(usage["rows"][0]["project_id"], "web", "{usage}");
 }
+
+#[test]
+fn what_a_question_about_usage_would_leave_unheard_is_refused() {
+    let place = played(1);
+    for (args, says) in [
+        (&["usage", "--by", "day", "export"][..], "leave out --by"),
+        (&["usage", "--since", "2026-11-02", "--until", "2026-11-01"], "--until: 2026-11-01"),
+    ] {
+        let output = place.output(&[args, &["--store", "store"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stdout(&output));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+    assert_eq!(calls(&place, &["--since", "2026-11-01", "--until", "2026-11-01"]), 0);
+}

@@ -46,7 +46,7 @@ pub(super) fn agents(
         let workers: u64 = agents.iter().map(|agent| u64::from(agent.count.get())).sum();
         if workers > MAX_WORKERS {
             return Err(field.wrong(format_args!(
-                "have {workers} workers in all; lower their counts to {MAX_WORKERS} at most"
+                "has {workers} workers in all; lower the counts to {MAX_WORKERS} at most"
             )));
         }
         Ok(agents)

@@ -74,8 +74,8 @@ pub enum StoreError {
     },
     /// Its log cannot be read.
     #[error(
-        "the log of the store {dir} is damaged: {reason}; restore a backup, or empty its file log \
-         to go on without what it holds"
+        "the log of the store {dir} is damaged: {reason}; restore a backup, or make \
+         its file log an empty one to go on without what it holds"
     )]
     Log {
         /// The folder.

@@ -42,6 +42,14 @@ pub enum ChangeError {
         /// The most that it may have.
         most: u64,
     },
+    /// A value of a sweep stands twice.
+    #[error("{axis} has the value {value} twice; write it once")]
+    Twice {
+        /// The values, as they were written.
+        axis: String,
+        /// The one.
+        value: String,
+    },
     /// The file is not TOML, so nothing can be changed in it.
     #[error("{file}: not valid TOML")]
     Syntax {

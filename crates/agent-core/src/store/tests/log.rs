@@ -105,7 +105,7 @@ fn damage_before_a_later_frame_is_told_and_nothing_is_dropped() {
         assert!(matches!(error, StoreError::Log { .. }), "byte {at}: {error}");
         let index = u64::from(at >= second);
         assert!(error.to_string().contains(&format!("frame {index} cannot be read")), "{error}");
-        assert!(error.to_string().contains("empty its file log"), "{error}");
+        assert!(error.to_string().contains("make its file log an empty one"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), damaged);
     }
 }

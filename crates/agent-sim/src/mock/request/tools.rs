@@ -39,6 +39,7 @@ impl<'a> Tools<'a> {
             Choice::Any if tools.is_empty() => {
                 Err("tool_choice.any may only be specified while providing tools".to_owned())
             }
+            Choice::Any if names.is_empty() => Err("tools.0.name: Field required".to_owned()),
             Choice::Named(name) if !names.contains(name) => {
                 Err(format!("Tool '{name}' not found in provided tools"))
             }

@@ -81,6 +81,8 @@ async fn a_choice_of_tools_that_cannot_be_met_is_refused() {
         let answer = post(&mock, &body(tools, &json!({"tool_choice": choice}))).await;
         assert_eq!((answer.status, &answer.json()["error"]["message"]), (400, &says.into()));
     }
+    let more = json!({"tool_choice": {"type": "any"}, "tools": [{"input_schema": {}}]});
+    assert!(post(&mock, &body(&[], &more)).await.body.contains("tools.0.name: Field required"));
     for choice in ["auto", "none"] {
         let asked = body(&[], &json!({"tool_choice": {"type": choice}}));
         assert_eq!(post(&mock, &asked).await.json()["content"][0]["text"], "Done.");
