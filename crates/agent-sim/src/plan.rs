@@ -1,10 +1,11 @@
 //! The smallest fleet that meets a goal: workers, usage tier and budget.
 //!
-//! For each tier the number of workers is halved and doubled until the smallest is found with which
-//! nine of ten replicas meet the goal; all have the same random numbers, so that more workers are
-//! never slower by chance alone. The budget is what nine of ten replicas spend, raised until the
+//! For each tier the number of workers is raised by half until nine of ten replicas meet the goal, or
+//! until more workers bring it no closer, and then narrowed down; all have the same random numbers, so
+//! that more workers are never slower by chance alone. The budget is what nine of ten replicas spend, raised until the
 //! fleet meets the goal within it.
 
+mod search;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ use agent_core::money::NanoUsd;
 
 use crate::engine::{Replica, SimulationError};
 use crate::mock::Limits;
-use crate::report::{PROBABILITY, Report, Verdict, seeds, simulate_all};
-use crate::scenario::{Arrival, Scenario, TIERS};
+use crate::report::{PROBABILITY, Report, Verdict};
+use crate::scenario::{Scenario, TIERS};
+use search::{meets_goal, smallest};
 
 /// Replicas where the scenario has fewer.
 const REPLICAS: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
@@ -84,8 +86,8 @@ pub struct Fitting {
 /// What would meet a goal.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// For each choice of limits the smallest fleet that meets the goal, or the largest that was
-    /// tried where none does.
+    /// For each choice of limits the smallest fleet that meets the goal, or the one that came closest
+    /// where none does.
     pub options: Vec<Fitting>,
     /// The best of them: the lowest tier that will do.
     pub best: Option<usize>,
@@ -133,31 +135,6 @@ impl Plan {
     }
 }
 
-/// The smallest fleet with these limits that meets the goal; the largest where none does.
-fn smallest(scenario: &Scenario, choice: Choice) -> Result<Fitting, SimulationError> {
-    let chosen = choice.of(scenario);
-    let agents = chosen.fleet.agent.len() as u64;
-    let (mut fails, mut meets) = (agents - 1, most_workers(&chosen).max(agents));
-    if !meets_goal(&with_workers(&chosen, meets))? {
-        return fitting(scenario, choice, meets);
-    }
-    while fails + 1 < meets {
-        let middle = fails + (meets - fails) / 2;
-        *(if meets_goal(&with_workers(&chosen, middle))? { &mut meets } else { &mut fails }) =
-            middle;
-    }
-    fitting(scenario, choice, meets)
-}
-
-/// More workers than tasks are of no use.
-fn most_workers(scenario: &Scenario) -> u64 {
-    let tasks = scenario.workload.iter().map(|workload| match &workload.arrival {
-        Arrival::Trace(tasks) => tasks.len() as u64,
-        Arrival::Open(_) | Arrival::Closed { .. } => workload.count.unwrap_or(MOST_WORKERS),
-    });
-    tasks.fold(0, u64::saturating_add).clamp(1, MOST_WORKERS)
-}
-
 /// The fleet with so many workers in all, each agent with its share of them, one at least.
 fn with_workers(scenario: &Scenario, workers: u64) -> Scenario {
     let mut sized = scenario.clone();
@@ -172,26 +149,6 @@ fn with_workers(scenario: &Scenario, workers: u64) -> Scenario {
     let cap = &mut sized.fleet.limits.max_concurrent;
     *cap = NonZeroU32::new(workers).map_or(*cap, |workers| workers.max(*cap));
     sized
-}
-
-/// Whether nine of ten replicas meet the goal; ends as soon as that cannot be any more.
-fn meets_goal(scenario: &Scenario) -> Result<bool, SimulationError> {
-    let seeds: Vec<u64> = seeds(scenario).collect();
-    let may_fail = seeds.len() - libm::ceil(seeds.len() as f64 * PROBABILITY) as usize;
-    let (mut failed, mut at) = (0, 0);
-    while at < seeds.len() {
-        // Few at once at first: where the goal is far off, they tell it.
-        let next = (at + may_fail + 1).min(seeds.len());
-        let jobs: Vec<_> = seeds[at..next].iter().map(|seed| (scenario, *seed)).collect();
-        for run in simulate_all(&jobs)? {
-            failed += usize::from(!Verdict::of(scenario, std::slice::from_ref(&run)).met);
-        }
-        if failed > may_fail {
-            return Ok(false);
-        }
-        at = next;
-    }
-    Ok(true)
 }
 
 fn fitting(scenario: &Scenario, choice: Choice, workers: u64) -> Result<Fitting, SimulationError> {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::engine::{Replica, SimulationError, Stage, simulate};
 use crate::scenario::{Goal, LatencyChoice, Scenario};
 
+pub(crate) use goal::Shortfall;
 pub use goal::{PROBABILITY, Verdict};
 pub use html::sweep_html;
 pub use levers::{Bottleneck, Effect, Lever, Measure};

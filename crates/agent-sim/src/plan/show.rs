@@ -38,7 +38,11 @@ impl Plan {
                     cap if cap > self.max_concurrent => format!(", max_concurrent = {cap},"),
                     _ => String::new(),
                 };
-                _ = writeln!(out, "{workers} workers{cap} with limits {limits}, and {budget}");
+                let plural = if workers == 1 { "" } else { "s" };
+                _ = writeln!(
+                    out,
+                    "{workers} worker{plural}{cap} with limits {limits}, and {budget}"
+                );
             }
             None => _ = writeln!(out, "NO PLAN: the goal is not met with any limits"),
         }

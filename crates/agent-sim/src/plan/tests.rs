@@ -86,3 +86,34 @@ fn a_fleet_that_needs_a_higher_cap_on_calls_at_once_says_which() {
     let enough = Plan::of(&scenario(64)).unwrap();
     assert!(enough.text().starts_with("40 workers with limits tier"), "{}", enough.text());
 }
+
+#[test]
+fn a_fleet_that_is_small_enough_is_found_where_a_large_one_fails() {
+    // Sixty calls of a second, fifty a minute: with few workers all have their turn in time, with
+    // sixty at once ten wait longer for a permit than they may.
+    let scenario = |goal: &str| {
+        let text = SCENARIO.replace("[guards]", "limits = { tier = 1 }\n[limits]\nmax_wait = \"20s\"\nrequests_per_minute = 50\n[guards]");
+        Scenario::parse(&format!("{text}\n[goal]\n{goal}")).unwrap()
+    };
+    let plan = Plan::of(&scenario("deadline = \"90s\"")).unwrap();
+    assert_eq!(plan.best, Some(0), "{}", plan.text());
+    let workers = plan.options[0].workers;
+    assert!(!meets_goal(&with_workers(&scenario("deadline = \"90s\""), 60)).unwrap());
+    assert!(meets_goal(&with_workers(&scenario("deadline = \"90s\""), workers)).unwrap());
+    assert!(
+        workers == 1
+            || !meets_goal(&with_workers(&scenario("deadline = \"90s\""), workers - 1)).unwrap()
+    );
+}
+
+#[test]
+fn what_more_workers_only_make_dearer_is_planned_with_few() {
+    // A user's next task comes when the last has ended: more workers, more tasks, more money.
+    let text = SCENARIO
+        .replace("count = 60\n", "for = \"20s\"\narrival = { kind = \"closed\", users = 30 }\n");
+    let text = text.replace("[guards]", "limits = { tier = 2 }\n[guards]");
+    let text = format!("{text}\n[goal]\nmax_cost_usd = \"0.05\"");
+    let plan = Plan::of(&Scenario::parse(&text).unwrap()).unwrap();
+    assert_eq!(plan.best, Some(0), "{}", plan.text());
+    assert!(plan.text().starts_with("1 worker with limits as written"), "{}", plan.text());
+}

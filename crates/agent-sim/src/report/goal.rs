@@ -63,6 +63,50 @@ fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
     lacks
 }
 
+/// How far a run is from a goal: too late, too dear, too few tasks; each as a share of what is
+/// hoped for, 0 where that is met.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shortfall([f64; 3]);
+
+impl Shortfall {
+    /// Of a run that lacks nothing.
+    pub(crate) const NONE: Shortfall = Shortfall([0.0; 3]);
+    /// Farther than any run.
+    pub(crate) const FARTHEST: Shortfall = Shortfall([f64::INFINITY; 3]);
+
+    pub(crate) fn of(goal: &Goal, run: &Replica) -> Shortfall {
+        let late = goal.deadline.map_or(0.0, |deadline| {
+            let late = run.makespan.saturating_sub(deadline).as_secs_f64();
+            let ended = run.end == End::AllDone || late > 0.0;
+            if ended { late / deadline.as_secs_f64().max(1e-9) } else { f64::MAX }
+        });
+        let dear = goal.max_cost.map_or(0.0, |most| {
+            let over = run.charged().saturating_sub(most).nanos();
+            over as f64 / most.nanos().max(1) as f64
+        });
+        // Where no task came, none completes.
+        let success = if run.arrived == 0 { 0.0 } else { run.success() };
+        let least = goal.min_success.unwrap_or(1.0);
+        let few = (least - success).max(0.0) + if run.arrived == 0 { 1.0 } else { 0.0 };
+        Shortfall([late, dear, few])
+    }
+
+    /// The farther of both, part by part.
+    pub(crate) fn and(&self, other: &Shortfall) -> Shortfall {
+        Shortfall(std::array::from_fn(|part| self.0[part].max(other.0[part])))
+    }
+
+    /// Whether a part of it is smaller by a hundredth at least.
+    pub(crate) fn is_closer_than(&self, other: &Shortfall) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, its)| *mine < its * 0.99)
+    }
+
+    /// All parts together.
+    pub(crate) fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+}
+
 /// Two values as they are usually written, or exactly where they would look the same.
 fn apart<T: Copy>(
     two: [T; 2],
