@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -186,26 +185,35 @@ impl Clock {
         }
     }
 
-    /// Waits for `duration`.
-    pub async fn sleep(&self, duration: Duration) {
-        match &self.0 {
+    /// Waits for `duration` from now.
+    ///
+    /// # Panics
+    ///
+    /// Where the time is real and there is no tokio runtime on this thread.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep(match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that waits in real time")]
-            Kind::Real { .. } => tokio::time::sleep(duration).await,
-            Kind::Virtual(clock) => clock.sleep_until(clock.now() + duration).await,
-        }
+            Kind::Real { .. } => Wait::Real(Box::pin(tokio::time::sleep(duration))),
+            Kind::Virtual(clock) => Wait::Virtual(clock.sleep_until(clock.now() + duration)),
+        })
     }
 
-    /// Waits until `at`; not at all where it has passed.
-    pub async fn sleep_until(&self, at: Timestamp) {
+    /// Waits until `at`; not at all where it has passed, without end where it is
+    /// [`Timestamp::NEVER`].
+    ///
+    /// # Panics
+    ///
+    /// Where the time is real and there is no tokio runtime on this thread.
+    pub fn sleep_until(&self, at: Timestamp) -> Sleep {
         if at == Timestamp::NEVER {
-            return std::future::pending().await;
+            return Sleep(Wait::Endless);
         }
         let left = at.since(self.now());
         // A real timer of no time rings a millisecond later.
         if left.is_zero() && !self.is_virtual() {
-            return;
+            return Sleep(Wait::Over);
         }
-        self.sleep(left).await;
+        self.sleep(left)
     }
 
     /// Runs `future` until it is done or `deadline` is reached. A timer is made only where it is not
@@ -220,13 +228,39 @@ impl Clock {
     }
 }
 
+/// A wait for a moment; see [`Clock::sleep`]. Small, so that whoever waits is.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Sleep(Wait);
+
+#[derive(Debug)]
+enum Wait {
+    Over,
+    Endless,
+    Real(Pin<Box<tokio::time::Sleep>>),
+    Virtual(virtual_time::Timer),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.get_mut().0 {
+            Wait::Over => Poll::Ready(()),
+            Wait::Endless => Poll::Pending,
+            Wait::Real(sleep) => sleep.as_mut().poll(cx),
+            Wait::Virtual(timer) => timer.poll(cx),
+        }
+    }
+}
+
 /// A wait with a deadline; see [`Clock::timeout`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Timeout<'a, F> {
     clock: &'a Clock,
     deadline: Timestamp,
     future: F,
-    alarm: Option<BoxFuture<'a, ()>>,
+    alarm: Option<Sleep>,
 }
 
 impl<F> fmt::Debug for Timeout<'_, F> {
@@ -243,12 +277,9 @@ impl<F: Future + Unpin> Future for Timeout<'_, F> {
         if let Poll::Ready(output) = Pin::new(&mut this.future).poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        if this.deadline == Timestamp::NEVER {
-            return Poll::Pending;
-        }
         let (clock, deadline) = (this.clock, this.deadline);
-        let alarm = this.alarm.get_or_insert_with(|| Box::pin(clock.sleep_until(deadline)));
-        alarm.as_mut().poll(cx).map(|()| Err(Elapsed))
+        let alarm = this.alarm.get_or_insert_with(|| clock.sleep_until(deadline));
+        Pin::new(alarm).poll(cx).map(|()| Err(Elapsed))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -164,8 +163,8 @@ impl VirtualClock {
         false
     }
 
-    pub(super) fn sleep_until(&self, at: Timestamp) -> Sleep {
-        Sleep { clock: self.clone(), at, timer: None }
+    pub(super) fn sleep_until(&self, at: Timestamp) -> Timer {
+        Timer { clock: self.clone(), at, number: None }
     }
 
     fn heap(&self) -> MutexGuard<'_, Heap> {
@@ -188,38 +187,34 @@ impl Heap {
     }
 }
 
-/// A timer; disarmed when dropped.
+/// A timer; armed when it is first polled, and disarmed when dropped.
 #[derive(Debug)]
-pub(super) struct Sleep {
+pub(super) struct Timer {
     clock: VirtualClock,
     at: Timestamp,
-    timer: Option<u64>,
+    number: Option<u64>,
 }
 
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let clock = self.clock.clone();
+impl Timer {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Timer { clock, at, number } = self;
         let mut heap = clock.heap();
-        match self.timer {
-            Some(timer) => match heap.waiting.get_mut(&timer) {
+        match number {
+            Some(number) => match heap.waiting.get_mut(number) {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => return Poll::Ready(()),
             },
-            None if self.at <= clock.now() => return Poll::Ready(()),
-            None => {
-                self.timer = Some(heap.arm(self.at, cx.waker().clone()));
-            }
+            None if *at <= clock.now() => return Poll::Ready(()),
+            None => *number = Some(heap.arm(*at, cx.waker().clone())),
         }
         Poll::Pending
     }
 }
 
-impl Drop for Sleep {
+impl Drop for Timer {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer {
-            self.clock.heap().waiting.remove(&timer);
+        if let Some(number) = self.number {
+            self.clock.heap().waiting.remove(&number);
         }
     }
 }

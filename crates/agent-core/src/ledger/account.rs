@@ -183,6 +183,8 @@ impl Account {
                     Ok(place) => place,
                     Err(place) => {
                         let bucket = Bucket { span, sums: Sums::default(), holds: 0 };
+                        // Most windows are one span.
+                        self.open.reserve_exact(usize::from(self.open.is_empty()));
                         self.open.insert(place, bucket);
                         place
                     }
