@@ -141,10 +141,9 @@ pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// The time of day at the start, and the steady clock since: it never goes back.
+    /// The steady clock, and the time of day at its first reading: it never goes back.
     Real {
         epoch: Timestamp,
-        started: Duration,
     },
     Virtual(VirtualClock),
 }
@@ -160,7 +159,7 @@ impl Clock {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
         let epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Clock(Kind::Real { epoch: Timestamp(nanos(epoch)), started: steady() })
+        Clock(Kind::Real { epoch: Timestamp(nanos(epoch.saturating_sub(steady()))) })
     }
 
     /// Whether it is a [`VirtualClock`].
@@ -171,7 +170,7 @@ impl Clock {
     /// Now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Kind::Real { epoch, started } => *epoch + steady().saturating_sub(*started),
+            Kind::Real { epoch } => *epoch + steady(),
             Kind::Virtual(clock) => clock.now(),
         }
     }

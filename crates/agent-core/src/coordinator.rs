@@ -156,7 +156,8 @@ struct Entry {
     cancelled: bool,
     /// Its outcome is on its way to the disk.
     ending: bool,
-    waiters: Vec<oneshot::Sender<Arc<Outcome>>>,
+    /// Who submitted it, and waits for its outcome.
+    waiter: Option<oneshot::Sender<Arc<Outcome>>>,
     /// Its place among the tasks that may be open at once.
     place: Option<OwnedSemaphorePermit>,
 }

@@ -22,7 +22,7 @@ mod scope;
 mod tests;
 mod window;
 
-use account::{Charge, Sums};
+use account::{Account, Charge, Sums};
 pub(crate) use accounts::AccountId;
 use accounts::Accounts;
 pub use report::{Balance, NoRoom, Overrun, Settlement, Threshold, When};
@@ -128,10 +128,9 @@ impl Ledger {
         let now = self.see(now);
         self.accounts.sweep(now);
         let mut parts = self.reservations.parts();
-        self.find(now, scopes, &mut parts);
-        let fits = parts.iter().all(|part| {
-            let Some((account, spec)) = self.accounts.get_mut(part.account) else { return true };
-            account.room(spec).is_some_and(|room| amount <= room)
+        let mut fits = true;
+        self.look(now, scopes, &mut parts, |account, spec| {
+            fits &= account.room(spec).is_some_and(|room| amount <= room);
         });
         if fits {
             return Ok(Room { parts, amount });
@@ -324,6 +323,17 @@ impl Ledger {
 
     /// The accounts of `scopes`, each once, turned to `now`.
     fn find(&mut self, now: Timestamp, scopes: &[Scope], parts: &mut Vec<Part>) {
+        self.look(now, scopes, parts, |_, _| {});
+    }
+
+    /// The same, and calls `look` with each.
+    fn look(
+        &mut self,
+        now: Timestamp,
+        scopes: &[Scope],
+        parts: &mut Vec<Part>,
+        mut look: impl FnMut(&Account, &BudgetSpec),
+    ) {
         for scope in scopes {
             self.accounts.find(scope, |account| {
                 if parts.iter().all(|part| part.account != account) {
@@ -334,6 +344,7 @@ impl Ledger {
         for part in parts {
             if let Some((account, spec)) = self.accounts.get_mut(part.account) {
                 account.turn(spec, now);
+                look(account, spec);
             }
         }
     }

@@ -155,6 +155,11 @@ impl Catalogue {
     ///
     /// [`PricingError`] where the price of a model, or of an iteration's, is not known.
     pub fn cost(&self, model: &str, usage: &Usage) -> Result<NanoUsd, PricingError> {
+        self.cost_by(self.priced(model)?, usage)
+    }
+
+    /// The same for a model that was found.
+    pub(crate) fn cost_by(&self, model: &Model, usage: &Usage) -> Result<NanoUsd, PricingError> {
         cost::cost(self, model, usage)
     }
 
@@ -168,10 +173,16 @@ impl Catalogue {
     ///
     /// [`PricingError`] where the price is not known.
     pub fn bound(&self, model: &str, input: &BoundInput) -> Result<NanoUsd, PricingError> {
-        cost::bound(self.priced(model)?, input)
+        Catalogue::bound_by(self.priced(model)?, input)
     }
 
-    fn priced(&self, model: &str) -> Result<&Model, PricingError> {
+    /// The same for a model that was found.
+    pub(crate) fn bound_by(model: &Model, input: &BoundInput) -> Result<NanoUsd, PricingError> {
+        cost::bound(model, input)
+    }
+
+    /// The model of which the price is known.
+    pub(crate) fn priced(&self, model: &str) -> Result<&Model, PricingError> {
         self.resolve(model).ok_or_else(|| PricingError::UnknownModel {
             model: model.to_owned(),
             nearest: self.nearest(model),

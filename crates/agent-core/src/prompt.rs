@@ -103,7 +103,7 @@ pub struct Rendered {
 /// Only how it is sent is changed: the task itself stays as it was submitted.
 pub fn render(task: &Task, policy: &PromptPolicy) -> Rendered {
     let texts = [task.id.as_str(), task.title(), task.description.as_deref().unwrap_or_default()];
-    let kinds = texts.map(Kinds::of);
+    let kinds = [Kinds::of(texts[0]), Kinds::of(texts[1]), Kinds::of(texts[2])];
     let clean = |at: usize, lines| clean::clean(texts[at], kinds[at], lines);
     let full = Fields {
         id: clean(0, Lines::One),

@@ -19,8 +19,7 @@ pub struct CallId(pub Uuid);
 impl CallId {
     /// A new id of the form UUIDv7: `now` first, so that ids sort by time, then `random`.
     pub fn new(now: Timestamp, random: u128) -> CallId {
-        let random = random.to_be_bytes();
-        let tail: [u8; 10] = std::array::from_fn(|i| random[i]);
+        let [tail @ .., _, _, _, _, _, _] = random.to_be_bytes();
         CallId(uuid::Builder::from_unix_timestamp_millis(now.millis(), &tail).into_uuid())
     }
 }
@@ -78,10 +77,11 @@ impl Subject {
         if let Some(agent) = &self.agent {
             Scope::of_agent(agent, &mut scopes);
         }
-        let scope = |(kind, name): (ScopeKind, Option<&Arc<str>>)| {
-            Some(Scope::new(kind, Arc::clone(name?)))
-        };
-        scopes.extend(named.into_iter().filter_map(scope));
+        for (kind, name) in named {
+            if let Some(name) = name {
+                scopes.push(Scope { kind, name: Arc::clone(name) });
+            }
+        }
         scopes
     }
 }

@@ -26,7 +26,7 @@ use actix::{
 };
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 
-use crate::agent::{AgentSpec, Factory, Output};
+use crate::agent::{AgentSpec, Factory};
 use crate::clock::Timestamp;
 use crate::guard;
 use crate::task::Outcome;
@@ -209,7 +209,7 @@ impl WorkerAgent {
             let began = services.clock.now();
             job.tally(|tally| _ = tally.started.get_or_insert(began));
             let result = match performance::answer(&services, &job, began).await {
-                Ok(answer) => Ok(Output::from(answer)),
+                Ok(output) => Ok(output),
                 Err(Ending::Failed(error)) => Err(error),
                 Err(Ending::Returned) => return Finish::Returned,
             };

@@ -125,6 +125,10 @@ impl Desk {
         _ = self.0.budget.set(budget);
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
     pub(super) fn lives(&self) -> &Lives {
         &self.0.lives
     }
@@ -153,11 +157,14 @@ impl Desk {
     }
 
     /// Sets money aside where that can be said at once; else what to send to the budget.
-    pub(crate) fn reserve(&self, mut reserve: Reserve) -> Result<Reservation, Reserve> {
+    pub(crate) fn reserve(
+        &self,
+        now: Timestamp,
+        mut reserve: Reserve,
+    ) -> Result<Reservation, Reserve> {
         let Reserve { name, amount, .. } = reserve;
         let known = |books: &Books| reserve.ticket.is_some() || books.held.contains_key(&name);
         if let Some(mut books) = self.quiet().filter(|books| !known(books)) {
-            let now = self.0.clock.now();
             // Where there is no room, the budget says what is to be done.
             if let Ok(id) = books.ledger.reserve(now, &reserve.scopes, amount) {
                 #[cfg(test)]
@@ -173,7 +180,7 @@ impl Desk {
 
     /// Resolves it here where nobody waits for money, else has the budget do it; that also where it
     /// panics here, when the budget has been rebuilt. It may be called while a panic unwinds.
-    pub(super) fn resolve(&self, resolve: Resolve) {
+    pub(super) fn resolve(&self, now: Timestamp, resolve: Resolve) {
         let Resolve { name, amount, actual, presumed } = resolve;
         let resolved = panics::contain(|| {
             let mut books = self.lock();
@@ -183,7 +190,7 @@ impl Desk {
             if budget.is_none() {
                 books.is_changing = true;
                 if let Some(id) = books.resolved(name, amount) {
-                    books.settle(self.0.clock.now(), id, actual, presumed);
+                    books.settle(now, id, actual, presumed);
                 }
                 books.is_changing = false;
             }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::{AsyncContext, Handler, Message};
 
 use super::{Budget, Desk};
+use crate::clock::Timestamp;
 use crate::money::NanoUsd;
 use crate::record::AttemptId;
 
@@ -51,10 +52,12 @@ struct Share {
 }
 
 impl Share {
-    fn resolve(&mut self, actual: NanoUsd, presumed: NanoUsd) {
+    /// Resolves it at `now`, or else at the present moment.
+    fn resolve(&mut self, now: Option<Timestamp>, actual: NanoUsd, presumed: NanoUsd) {
         if let Some(desk) = self.desk.take() {
             let Share { name, amount, .. } = *self;
-            desk.resolve(Resolve { name, amount, actual, presumed });
+            let now = now.unwrap_or_else(|| desk.now());
+            desk.resolve(now, Resolve { name, amount, actual, presumed });
         }
     }
 
@@ -118,7 +121,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.0.resolve(NanoUsd::ZERO, NanoUsd::ZERO);
+        self.0.resolve(None, NanoUsd::ZERO, NanoUsd::ZERO);
     }
 }
 
@@ -135,12 +138,17 @@ impl InFlight {
 
     /// Charges the true cost; what is above the bound too, as an overrun.
     pub fn settle(mut self, actual: NanoUsd) {
-        self.0.resolve(actual, NanoUsd::ZERO);
+        self.0.resolve(None, actual, NanoUsd::ZERO);
     }
 
     /// Charges `actual` for what was seen, and `presumed` as the bound of what was not.
     pub fn settle_partly(mut self, actual: NanoUsd, presumed: NanoUsd) {
-        self.0.resolve(actual, presumed);
+        self.0.resolve(None, actual, presumed);
+    }
+
+    /// The same, at `now`.
+    pub(crate) fn settle_at(mut self, now: Timestamp, actual: NanoUsd, presumed: NanoUsd) {
+        self.0.resolve(Some(now), actual, presumed);
     }
 
     /// Charges the bound: the attempt's fate is unknown.
@@ -150,13 +158,13 @@ impl InFlight {
 
     /// Gives the money back: the attempt was not billed.
     pub fn release(mut self) {
-        self.0.resolve(NanoUsd::ZERO, NanoUsd::ZERO);
+        self.0.resolve(None, NanoUsd::ZERO, NanoUsd::ZERO);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.resolve(NanoUsd::ZERO, self.0.amount);
+        self.0.resolve(None, NanoUsd::ZERO, self.0.amount);
     }
 }
 

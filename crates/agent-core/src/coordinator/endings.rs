@@ -49,7 +49,7 @@ impl Handler<Finished> for Coordinator {
 }
 
 impl Coordinator {
-    /// Ends a task: durable first, then its waiters are told.
+    /// Ends a task: durable first, then who waits for it is told.
     pub(super) fn end(&mut self, task: TaskNumber, outcome: Arc<Outcome>, ctx: &mut Context<Self>) {
         match self.tasks.get_mut(&task) {
             Some(entry) if !entry.ending => entry.ending = true,
@@ -120,7 +120,7 @@ impl Coordinator {
         // The run ends before these tasks do: who waits for one is told so, in their order.
         let mut open: Vec<_> = self.tasks.iter_mut().collect();
         open.sort_unstable_by_key(|(number, _)| **number);
-        open.into_iter().for_each(|(_, entry)| entry.waiters.clear());
+        open.into_iter().for_each(|(_, entry)| entry.waiter = None);
         for waiting in self.waiting_for_end.drain(..) {
             // Who does not wait any more need not be told.
             _ = waiting.send(how);
@@ -195,7 +195,7 @@ impl Coordinator {
         self.endings -= 1;
         // For the store the task is open, and goes on when the run is resumed.
         if let Some(entry) = self.tasks.get_mut(&task) {
-            entry.waiters.clear();
+            entry.waiter = None;
         }
         self.tell_if_idle();
     }
@@ -214,7 +214,7 @@ impl Coordinator {
             let error = outcome.error.as_ref().map(|error| error.code);
             Lifecycle::TaskEnded { task: outcome.task_id.clone(), error }
         });
-        for waiter in entry.waiters {
+        if let Some(waiter) = entry.waiter {
             // Who does not wait any more need not be told.
             _ = waiter.send(Arc::clone(&outcome));
         }

@@ -138,7 +138,7 @@ impl Coordinator {
         let (number, now) = (self.next_number, self.services.clock.now());
         let entry = self.enter(task, number, mode, Tally::default(), now);
         let (waiter, outcome) = oneshot::channel();
-        entry.waiters.push(waiter);
+        entry.waiter = Some(waiter);
         entry.place = Some(place);
         let task = Arc::clone(&entry.assignment.task);
         let run_id = Arc::clone(&self.plan.run_id);
@@ -197,7 +197,7 @@ impl Coordinator {
             crashes: 0,
             cancelled: false,
             ending: false,
-            waiters: Vec::new(),
+            waiter: None,
             place: None,
         };
         self.tasks.entry(number).or_insert_with(|| Box::new(entry))
@@ -270,11 +270,11 @@ impl Coordinator {
     /// A task is as durable as it will be: it goes to a worker, or into the queue.
     fn accepted(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
         let Some(entry) = self.tasks.get(&task) else { return };
-        let assignment = entry.assignment.clone();
-        self.tell(|| Lifecycle::TaskAccepted { task: assignment.task.id.clone() });
-        match self.fault(&assignment.task) {
+        let work = &entry.assignment.task;
+        self.tell(|| Lifecycle::TaskAccepted { task: work.id.clone() });
+        match self.fault(work) {
             Some(fault) => {
-                let outcome = ended(&assignment, self.services.clock.now(), Err(fault));
+                let outcome = ended(&entry.assignment, self.services.clock.now(), Err(fault));
                 self.end(task, Arc::new(outcome), ctx);
             }
             None if self.is_cancelled(task) => self.end_cancelled(task, ctx),

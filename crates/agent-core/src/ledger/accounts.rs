@@ -1,6 +1,7 @@
 //! The accounts of all budgets, found by scope; those of `x:*` open on first use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::account::Account;
 use super::{BudgetSpec, Scope, ScopeKind, ScopePattern};
@@ -10,6 +11,15 @@ use crate::lookup::Lookup;
 /// Blank accounts looked for at each new one: more than one, so that they cannot pile up.
 const SWEPT_PER_NEW: usize = 2;
 
+/// What there is for the scopes of one kind.
+#[derive(Debug, Default)]
+struct Kind {
+    /// The budgets for `kind:*`.
+    each: Vec<usize>,
+    /// The accounts, by the names of their scopes.
+    names: Lookup<Arc<str>, Vec<AccountId>>,
+}
+
 /// Names an account as long as a reservation holds it, or a call is being decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(u32);
@@ -17,9 +27,7 @@ pub(crate) struct AccountId(u32);
 #[derive(Debug)]
 pub(super) struct Accounts {
     specs: Vec<BudgetSpec>,
-    /// For each kind, the budgets for `kind:*`.
-    each: BTreeMap<ScopeKind, Vec<usize>>,
-    index: Lookup<Scope, Vec<AccountId>>,
+    kinds: [Kind; ScopeKind::COUNT],
     slots: Vec<Option<Account>>,
     free: Vec<AccountId>,
     /// Where the search for blank accounts goes on, and how far it may go.
@@ -29,33 +37,26 @@ pub(super) struct Accounts {
 
 impl Accounts {
     pub(super) fn new(mut specs: Vec<BudgetSpec>) -> Accounts {
-        let mut each: BTreeMap<ScopeKind, Vec<usize>> = BTreeMap::new();
+        let mut kinds: [Kind; ScopeKind::COUNT] = Default::default();
         for (place, spec) in specs.iter_mut().enumerate() {
             spec.thresholds.sort_unstable();
             spec.thresholds.dedup();
             if let ScopePattern::Each(kind) = spec.scope {
-                each.entry(kind).or_default().push(place);
+                kinds[kind as usize].each.push(place);
             }
         }
-        let mut accounts = Accounts {
-            specs,
-            each,
-            index: Lookup::default(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            cursor: 0,
-            to_sweep: 0,
-        };
+        let mut accounts =
+            Accounts { specs, kinds, slots: Vec::new(), free: Vec::new(), cursor: 0, to_sweep: 0 };
         for place in 0..accounts.specs.len() {
             if let ScopePattern::One(scope) = accounts.specs[place].scope.clone() {
                 accounts.open(&scope, place);
             }
         }
         // A scope with a budget of its own is under those for each of its kind, too.
-        let mut named: Vec<Scope> = accounts.index.keys().cloned().collect();
+        let mut named: Vec<Scope> = accounts.scopes().map(|(scope, _)| scope).collect();
         named.sort_unstable();
         for scope in named {
-            for place in accounts.each.get(&scope.kind).cloned().unwrap_or_default() {
+            for place in accounts.kinds[scope.kind as usize].each.clone() {
                 accounts.open(&scope, place);
             }
         }
@@ -74,23 +75,40 @@ impl Accounts {
                 AccountId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
             }
         };
-        match self.index.get_mut(scope) {
+        let names = &mut self.kinds[scope.kind as usize].names;
+        match names.get_mut(&scope.name) {
             Some(ids) => ids.push(id),
-            None => drop(self.index.insert(scope.clone(), vec![id])),
+            None => drop(names.insert(Arc::clone(&scope.name), vec![id])),
         }
+    }
+
+    /// The accounts of a scope, as far as they are open.
+    fn get(&self, scope: &Scope) -> &[AccountId] {
+        self.kinds[scope.kind as usize].names.get(&scope.name).map_or(&[], Vec::as_slice)
+    }
+
+    /// All scopes that have accounts, in no particular order.
+    fn scopes(&self) -> impl Iterator<Item = (Scope, &[AccountId])> {
+        ScopeKind::ALL.into_iter().zip(&self.kinds).flat_map(|(kind, Kind { names, .. })| {
+            let scope = move |name: &Arc<str>| Scope { kind, name: Arc::clone(name) };
+            names.iter().map(move |(name, ids)| (scope(name), ids.as_slice()))
+        })
     }
 
     /// Calls `found` with every account of `scope`; opens those that it has by its kind.
     pub(super) fn find(&mut self, scope: &Scope, mut found: impl FnMut(AccountId)) {
-        if let Some(ids) = self.index.get(scope) {
+        let Kind { each, names } = &self.kinds[scope.kind as usize];
+        if let Some(ids) = names.get(&scope.name) {
             return ids.iter().copied().for_each(found);
         }
-        let Some(specs) = self.each.get(&scope.kind).cloned() else { return };
-        for spec in specs {
+        if each.is_empty() {
+            return;
+        }
+        for spec in each.clone() {
             self.open(scope, spec);
             self.to_sweep += SWEPT_PER_NEW;
         }
-        self.index.get(scope).into_iter().flatten().copied().for_each(&mut found);
+        self.get(scope).iter().copied().for_each(&mut found);
     }
 
     /// The account and its budget; `None` for one that was dropped.
@@ -102,8 +120,8 @@ impl Accounts {
 
     /// All accounts in the order of their scopes.
     pub(super) fn ids(&self) -> Vec<AccountId> {
-        let mut accounts: Vec<_> = self.index.iter().collect();
-        accounts.sort_unstable_by_key(|(scope, _)| *scope);
+        let mut accounts: Vec<_> = self.scopes().collect();
+        accounts.sort_unstable();
         accounts.into_iter().flat_map(|(_, ids)| ids).copied().collect()
     }
 
@@ -113,8 +131,7 @@ impl Accounts {
             ScopePattern::One(scope) => Some(scope),
             ScopePattern::Each(_) => None,
         });
-        let ids: BTreeSet<_> =
-            scopes.filter_map(|scope| self.index.get(scope)).flatten().copied().collect();
+        let ids: BTreeSet<_> = scopes.flat_map(|scope| self.get(scope)).copied().collect();
         ids.into_iter().collect()
     }
 
@@ -128,10 +145,11 @@ impl Accounts {
         if self.is_named(scope) {
             return;
         }
-        let Some(ids) = self.index.get(scope) else { return };
+        let Accounts { kinds, slots, .. } = self;
+        let Some(ids) = kinds[scope.kind as usize].names.get(&scope.name) else { return };
         let mut held = false;
         for id in ids {
-            if let Some(account) = &mut self.slots[id.0 as usize] {
+            if let Some(account) = &mut slots[id.0 as usize] {
                 account.forgotten = true;
                 held |= account.is_held();
             }
@@ -142,7 +160,8 @@ impl Accounts {
     }
 
     fn remove(&mut self, scope: &Scope) {
-        for id in self.index.remove(scope).into_iter().flatten() {
+        let names = &mut self.kinds[scope.kind as usize].names;
+        for id in names.remove(&scope.name).into_iter().flatten() {
             self.slots[id.0 as usize] = None;
             self.free.push(id);
         }
@@ -161,8 +180,9 @@ impl Accounts {
     }
 
     fn is_blank(&mut self, scope: &Scope, now: Timestamp) -> bool {
-        let Accounts { index, slots, specs, .. } = self;
-        index.get(scope).into_iter().flatten().all(|id| {
+        let Accounts { kinds, slots, specs, .. } = self;
+        let ids = kinds[scope.kind as usize].names.get(&scope.name);
+        ids.into_iter().flatten().all(|id| {
             let Some(account) = &mut slots[id.0 as usize] else { return true };
             account.turn(&specs[account.spec], now);
             account.is_blank()

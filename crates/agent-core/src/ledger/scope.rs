@@ -31,6 +31,17 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
+    pub(super) const ALL: [ScopeKind; ScopeKind::COUNT] = [
+        ScopeKind::Global,
+        ScopeKind::Project,
+        ScopeKind::Agent,
+        ScopeKind::User,
+        ScopeKind::Task,
+        ScopeKind::Model,
+        ScopeKind::Key,
+    ];
+    pub(super) const COUNT: usize = 7;
+
     const NAMED: [(&'static str, ScopeKind); 6] = [
         ("project", ScopeKind::Project),
         ("agent", ScopeKind::Agent),

@@ -67,13 +67,24 @@ struct Granted {
     amounts: Amounts,
 }
 
+/// Where one must wait, and until when.
+struct Wait {
+    place: usize,
+    worker: usize,
+    /// When its worker may call.
+    free_at: Timestamp,
+    /// When it gives up.
+    until: Timestamp,
+}
+
 /// Who may call when. Time is an argument; one that is a little earlier than the last, since the clock
 /// was looked at before the lock was had, does no harm.
 #[derive(Debug)]
 pub struct Permits {
     limits: ProviderLimits,
     places: Vec<Place>,
-    by_pair: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    /// By account and model.
+    by_pair: Lookup<Arc<str>, Lookup<Arc<str>, usize>>,
     workers: Lookup<Arc<str>, usize>,
     logs: Vec<CallLog>,
     granted: Lookup<GrantId, Granted>,
@@ -90,7 +101,7 @@ impl Permits {
         Permits {
             limits,
             places: Vec::new(),
-            by_pair: BTreeMap::new(),
+            by_pair: Lookup::default(),
             workers: Lookup::default(),
             logs: Vec::new(),
             granted: Lookup::default(),
@@ -117,17 +128,18 @@ impl Permits {
     }
 
     fn place(&mut self, account: &Arc<str>, model: &Arc<str>) -> usize {
-        let key = (Arc::clone(account), Arc::clone(model));
-        let (places, limits) = (&mut self.places, &self.limits);
-        *self.by_pair.entry(key).or_insert_with_key(|(account, model)| {
-            places.push(Place {
-                account: Arc::clone(account),
-                model: Arc::clone(model),
-                pair: Pair::new(limits),
-                waiters: Waiters::default(),
-            });
-            places.len() - 1
-        })
+        if let Some(&place) = self.by_pair.get(account).and_then(|models| models.get(model)) {
+            return place;
+        }
+        self.places.push(Place {
+            account: Arc::clone(account),
+            model: Arc::clone(model),
+            pair: Pair::new(&self.limits),
+            waiters: Waiters::default(),
+        });
+        let (models, place) = (self.by_pair.entry(Arc::clone(account)), self.places.len() - 1);
+        models.or_default().insert(Arc::clone(model), place);
+        place
     }
 
     fn worker(&mut self, name: &Arc<str>) -> usize {
@@ -151,39 +163,15 @@ impl Permits {
 
     /// Asks for a permit: granted at once where nobody is before it and every limit admits it.
     pub fn ask(&mut self, now: Timestamp, ask: Ask) -> Answer {
-        let (place, worker) = (self.place(&ask.account, &ask.model), self.worker(&ask.worker));
-        if let Some(error) = self.in_service(now, &ask.account) {
-            return Answer::Refused(error);
-        }
-        if let Some(error) = self.too_large(place, &ask) {
-            return Answer::Refused(error);
-        }
-        let limit = &ask.worker_limit;
-        let free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
-        if free_at > now && limit.mode == LimitMode::Reject {
-            let (calls, per, retry_after) = (limit.calls.get(), limit.per, free_at.since(now));
-            return Answer::Refused(PermitError::WorkerLimit { calls, per, retry_after });
-        }
+        let Wait { place, worker, free_at, until } = match self.decide(now, &ask) {
+            Ok(Ok(grant)) => return Answer::Granted(grant),
+            Ok(Err(error)) => return Answer::Refused(error),
+            Err(wait) => wait,
+        };
         let id = WaiterId(self.number());
-        let until = ask.deadline.min(now + self.limits.max_wait);
-        let waiter = Waiter { id, ask, worker, since: now, until };
-        let Place { pair, waiters, .. } = &mut self.places[place];
-        waiters.wake(now);
-        if free_at <= now
-            && waiters.first(now).is_none()
-            && pair.admits(now, amounts(&waiter.ask)).is_ok()
-        {
-            return Answer::Granted(self.grant(now, place, &waiter));
-        }
-        if waiters.len() >= MAX_WAITING {
-            let scope = format!("model:{}", waiter.ask.model);
-            return Answer::Refused(PermitError::QueueFull { scope });
-        }
-        if until <= now {
-            return Answer::Refused(self.too_late(now, place, &waiter));
-        }
         self.waiting_at.insert(id, place);
         self.give_ups.insert((until, id));
+        let waiter = Waiter { id, ask, worker, since: now, until };
         let waiters = &mut self.places[place].waiters;
         if free_at > now {
             waiters.rest(free_at, waiter);
@@ -191,6 +179,46 @@ impl Permits {
             waiters.push(waiter);
         }
         Answer::Waits(id)
+    }
+
+    /// A permit, or why there is none, where that can be said at once; else nothing has changed.
+    pub(crate) fn at_once(
+        &mut self,
+        now: Timestamp,
+        ask: &Ask,
+    ) -> Option<Result<Grant, PermitError>> {
+        self.decide(now, ask).ok()
+    }
+
+    fn decide(&mut self, now: Timestamp, ask: &Ask) -> Result<Result<Grant, PermitError>, Wait> {
+        let (place, worker) = (self.place(&ask.account, &ask.model), self.worker(&ask.worker));
+        if let Some(error) = self.in_service(now, &ask.account) {
+            return Ok(Err(error));
+        }
+        if let Some(error) = self.too_large(place, ask) {
+            return Ok(Err(error));
+        }
+        let limit = &ask.worker_limit;
+        let free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
+        if free_at > now && limit.mode == LimitMode::Reject {
+            let (calls, per, retry_after) = (limit.calls.get(), limit.per, free_at.since(now));
+            return Ok(Err(PermitError::WorkerLimit { calls, per, retry_after }));
+        }
+        let Place { pair, waiters, .. } = &mut self.places[place];
+        waiters.wake(now);
+        if free_at <= now && waiters.first(now).is_none() && pair.admits(now, amounts(ask)).is_ok()
+        {
+            return Ok(Ok(self.grant(now, place, worker, ask, now)));
+        }
+        if waiters.len() >= MAX_WAITING {
+            let scope = format!("model:{}", ask.model);
+            return Ok(Err(PermitError::QueueFull { scope }));
+        }
+        let until = ask.deadline.min(now + self.limits.max_wait);
+        if until <= now {
+            return Ok(Err(self.too_late(now, place, worker, ask, now)));
+        }
+        Err(Wait { place, worker, free_at, until })
     }
 
     fn in_service(&mut self, now: Timestamp, account: &Arc<str>) -> Option<PermitError> {
@@ -216,15 +244,21 @@ impl Permits {
         Some(PermitError::TooLarge { scope, what, limit, requested })
     }
 
-    fn grant(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> Grant {
+    fn grant(
+        &mut self,
+        now: Timestamp,
+        place: usize,
+        worker: usize,
+        ask: &Ask,
+        since: Timestamp,
+    ) -> Grant {
         let id = GrantId(self.number());
-        let worker = waiter.worker;
-        let limit = &waiter.ask.worker_limit;
+        let limit = &ask.worker_limit;
         self.logs[worker].take(now);
         let worker_free_at = self.logs[worker].free_at(now, limit.calls.get(), limit.per);
-        let (key, amounts) = self.places[place].pair.take(now, amounts(&waiter.ask));
+        let (key, amounts) = self.places[place].pair.take(now, amounts(ask));
         self.granted.insert(id, Granted { place, worker, called_at: now, key, amounts });
-        Grant { id, at: now, waited: now.since(waiter.since), worker_free_at }
+        Grant { id, at: now, waited: now.since(since), worker_free_at }
     }
 
     /// Admits whoever may go at `now`, and refuses whoever has waited too long.
@@ -234,7 +268,8 @@ impl Permits {
             for place in 0..self.places.len() {
                 self.places[place].waiters.wake(now);
                 while let Some(waiter) = self.next_to_go(now, place) {
-                    let grant = self.grant(now, place, &waiter);
+                    let Waiter { worker, ask, since, .. } = &waiter;
+                    let grant = self.grant(now, place, *worker, ask, *since);
                     told.push((waiter.id, Ok(grant)));
                 }
             }
@@ -243,7 +278,8 @@ impl Permits {
                 self.give_ups.remove(&(until, id));
                 let Some(place) = self.waiting_at.remove(&id) else { continue };
                 if let Some(waiter) = self.places[place].waiters.remove(id) {
-                    told.push((id, Err(self.too_late(now, place, &waiter))));
+                    let Waiter { worker, ask, since, .. } = &waiter;
+                    told.push((id, Err(self.too_late(now, place, *worker, ask, *since))));
                 }
             }
             // Whoever was behind one that has given up may go now.
@@ -280,11 +316,17 @@ impl Permits {
         self.give_ups.remove(&(waiter.until, waiter.id));
     }
 
-    fn too_late(&mut self, now: Timestamp, place: usize, waiter: &Waiter) -> PermitError {
-        let ask = &waiter.ask;
-        let waited = now.since(waiter.since);
+    fn too_late(
+        &mut self,
+        now: Timestamp,
+        place: usize,
+        worker: usize,
+        ask: &Ask,
+        since: Timestamp,
+    ) -> PermitError {
+        let waited = now.since(since);
         let (calls, window) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
-        let free_at = self.logs[waiter.worker].free_at(now, calls, window);
+        let free_at = self.logs[worker].free_at(now, calls, window);
         if free_at > now {
             let scope = format!("agent:{}", ask.worker);
             let hold = Hold::Used { what: "calls", limit: u64::from(calls), window };

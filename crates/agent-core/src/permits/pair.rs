@@ -242,17 +242,21 @@ impl Pair {
         sent: Timestamp,
         headers: &RateHeaders,
     ) -> bool {
+        let told = [headers.requests, headers.input_tokens, headers.output_tokens];
+        if told == [None; 3] {
+            return false;
+        }
         let before = self.limit;
         let most = self.peaks.most(now, sent).map(Amounts::each);
         let held = self.window.others(now).each();
         let Amounts { requests, input, output } = &mut self.limit;
         let seen = [
-            (headers.requests, requests, Amounts::requests as fn(u64) -> Amounts),
-            (headers.input_tokens, input, Amounts::input),
-            (headers.output_tokens, output, Amounts::output),
+            (requests, Amounts::requests as fn(u64) -> Amounts),
+            (input, Amounts::input),
+            (output, Amounts::output),
         ];
-        for (place, (headroom, limit, amounts)) in seen.into_iter().enumerate() {
-            let Some(headroom) = headroom.filter(|_| *limit != u64::MAX) else { continue };
+        for (place, (limit, amounts)) in seen.into_iter().enumerate() {
+            let Some(headroom) = told[place].filter(|_| *limit != u64::MAX) else { continue };
             *limit = headroom.limit.clamp(1, *limit);
             let Some(most) = most else { continue };
             let beyond = beyond(headroom, *limit, most[place].saturating_add(held[place]));

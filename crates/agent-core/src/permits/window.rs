@@ -164,7 +164,7 @@ impl SlidingWindow {
     /// Others have `amounts` until `free`.
     pub(super) fn hold(&mut self, free: Timestamp, amounts: Amounts) {
         let amounts = amounts.at_most(LARGEST);
-        enter(&mut self.of_others, Held { free, amounts });
+        enter(&mut self.of_others, Held { free, amounts }, |it| it.free <= free);
         self.others = self.others.plus(amounts);
     }
 
@@ -199,7 +199,7 @@ impl SlidingWindow {
             self.ours = self.ours.plus(amounts).minus(before);
         } else {
             // In this order: it is never left out.
-            enter(&mut self.ended, Held { free: earlier, amounts });
+            enter(&mut self.ended, Held { free: earlier, amounts }, |it| it.free <= earlier);
             self.ours = self.ours.plus(amounts);
             self.give_back(key);
         }
@@ -239,11 +239,13 @@ fn merged(
     })
 }
 
-/// Puts `held` into its place in a line, which is seldom another than the last.
-fn enter(line: &mut VecDeque<Held>, held: Held) {
-    let is_last = line.back().is_none_or(|last| last.free <= held.free);
-    let place = if is_last { line.len() } else { line.partition_point(|it| it.free <= held.free) };
-    line.insert(place, held);
+/// Puts `it` into its place in a line, which is seldom another than the last.
+fn enter<T>(line: &mut VecDeque<T>, it: T, is_before: impl Fn(&T) -> bool) {
+    if line.back().is_none_or(&is_before) {
+        line.push_back(it);
+    } else {
+        line.insert(line.partition_point(is_before), it);
+    }
 }
 
 /// The calls of one worker, in the order of their times.
@@ -263,8 +265,7 @@ impl CallLog {
     }
 
     pub(super) fn take(&mut self, now: Timestamp) {
-        let before = self.calls.iter().rev().take_while(|&&at| at > now).count();
-        self.calls.insert(self.calls.len() - before, now);
+        enter(&mut self.calls, now, |&at| at <= now);
     }
 
     pub(super) fn give_back(&mut self, at: Timestamp) {

@@ -1,7 +1,7 @@
 //! The arithmetic of a bill, and of the bound on one.
 
 use crate::money::{NanoUsd, PicoUsd, round_up};
-use crate::pricing::model::{Model, Multiplier, Rates};
+use crate::pricing::model::{Model, Multiplier};
 use crate::pricing::{Catalogue, PricingError};
 use crate::usage::Usage;
 
@@ -54,10 +54,9 @@ impl Terms {
 /// See [`Catalogue::cost`].
 pub(super) fn cost(
     catalogue: &Catalogue,
-    name: &str,
+    model: &Model,
     usage: &Usage,
 ) -> Result<NanoUsd, PricingError> {
-    let model = catalogue.priced(name)?;
     let mut fractions: u128 = 0;
     let mut searches: u64 = 0;
     if usage.iterations.is_empty() {
@@ -80,11 +79,11 @@ pub(super) fn cost(
 pub(super) fn bound(model: &Model, input: &BoundInput) -> Result<NanoUsd, PricingError> {
     let window = model.context_window.filter(|_| input.server_tools).unwrap_or(0);
     let input_tokens = input.input_tokens.max(window);
-    let dearest = |price: &dyn Fn(Rates) -> PicoUsd| {
-        model.rates_up_to(input_tokens).map(price).max().unwrap_or_default()
-    };
-    let price_in = dearest(&|rates| rates.dearest_input(input.caching));
-    let price_out = dearest(&|rates| rates.output);
+    let (mut price_in, mut price_out) = (PicoUsd::default(), PicoUsd::default());
+    for rates in model.rates_up_to(input_tokens) {
+        price_in = price_in.max(rates.dearest_input(input.caching));
+        price_out = price_out.max(rates.output);
+    }
     let tokens = price_in
         .times(input_tokens)
         .saturating_add(price_out.times(u64::from(input.max_tokens)))

@@ -7,9 +7,13 @@ use crate::hash::{OFFSET, fnv};
 pub(super) struct Tag([u8; 16]);
 
 impl Tag {
-    fn new(number: u64) -> Tag {
-        let digit = |at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 0xf];
-        Tag(std::array::from_fn(digit))
+    fn new(mut number: u64) -> Tag {
+        let mut digits = [0; 16];
+        for digit in &mut digits {
+            number = number.rotate_left(4);
+            *digit = b"0123456789abcdef"[number as usize & 0xf];
+        }
+        Tag(digits)
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -24,19 +24,17 @@ impl Reading {
     pub(super) fn of(texts: &[&str], kinds: Kinds) -> impl Iterator<Item = Reading> + use<> {
         let any = |is: fn(char) -> bool| texts.iter().any(|text| text.chars().any(is));
         let turns = |c| matches!(c, '\u{202E}' | '\u{202B}' | '\u{2067}');
-        let differ = [
+        let differs = [
             kinds.may_hide() && any(is_invisible),
             kinds.has_signs(),
             kinds.is_wide() && any(turns),
         ];
-        let readings = (0..8).map(|number| std::array::from_fn(|at| number >> at & 1 == 1));
-        let readings = readings.filter(move |reading: &[bool; 3]| {
-            reading.iter().zip(differ).all(|(is, differs)| differs || !is)
-        });
-        readings.map(|[hidden_parts, signs_spell, reversed]| Reading {
-            hidden_parts,
-            signs_spell,
-            reversed,
+        let same = (0..).zip(differs).map(|(bit, differs)| u8::from(!differs) << bit);
+        let same = same.fold(0, |all, bit| all | bit);
+        (0..8u8).filter(move |number| number & same == 0).map(|number| Reading {
+            hidden_parts: number & 1 != 0,
+            signs_spell: number & 2 != 0,
+            reversed: number & 4 != 0,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::prompt::Injection;
 use crate::prompt::fold::{Reading, fold, spelled};
 use crate::prompt::kinds::Kinds;
-use crate::prompt::words::{Word, Words};
+use crate::prompt::words::Words;
 
 const RULES: &str = include_str!("../../data/injection_rules.toml");
 
@@ -120,9 +120,9 @@ impl Rules {
     }
 
     fn begin(&mut self, word: Vec<u8>, pattern: &Arc<Pattern>) {
-        let (first, second) = Word::new(&word).start();
-        let Openings { seconds, words } = &mut self.by_byte[usize::from(first)];
-        *seconds |= second;
+        let Some(first) = word.first() else { return };
+        let Openings { seconds, words } = &mut self.by_byte[usize::from(*first)];
+        *seconds |= bit(word.get(1).copied().unwrap_or_default());
         match words.iter_mut().find(|opening| opening.word == word) {
             Some(opening) => opening.patterns.push(Arc::clone(pattern)),
             None => words.push(Opening { word, patterns: vec![Arc::clone(pattern)] }),
@@ -156,14 +156,13 @@ impl Rules {
     /// their texts must be folded first.
     fn mark(&self, mut words: Words<'_>, found: &mut BTreeSet<usize>) -> bool {
         let mut matched = BTreeSet::new();
-        while let Some(word) = words.next() {
-            let (first, second) = word.start();
-            let Openings { seconds, words: openings } = &self.by_byte[usize::from(first)];
-            if seconds & second == 0 {
-                continue;
-            }
-            let opening = openings.iter().find(|opening| word.is(&opening.word));
-            let Some(opening) = opening else { continue };
+        let may_open = |first: u8, second| {
+            let Openings { seconds, .. } = &self.by_byte[usize::from(first)];
+            seconds & bit(second) != 0
+        };
+        while let Some(word) = words.next_of(may_open) {
+            let mut openings = self.by_byte[usize::from(word.first())].words.iter();
+            let Some(opening) = openings.find(|opening| word.is(&opening.word)) else { continue };
             let matching = opening.patterns.iter().filter(|it| follows(&it.rest, words));
             matched.extend(matching.map(|pattern| pattern.rule));
         }
@@ -172,6 +171,11 @@ impl Rules {
         }
         !words.dotted
     }
+}
+
+/// Letters by their places in the alphabet; others share these bits.
+fn bit(letter: u8) -> u32 {
+    1 << (letter % 32)
 }
 
 /// Whether `words` begin with `pieces`.

@@ -41,45 +41,58 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let mut start = 0;
-        loop {
-            match self.rest.get(start) {
-                Some(byte) if SPELLS[usize::from(*byte)] != 0 => break,
-                Some(_) => start += 1,
-                None => {
-                    let (text, more) = self.more.split_first()?;
-                    (self.rest, self.more, start) = (text.as_bytes(), more, 0);
-                }
-            }
-        }
-        let mut end = start + 1;
-        while self.rest.get(end).is_some_and(|byte| SPELLS[usize::from(*byte)] != 0) {
-            end += 1;
-        }
-        let (before, rest) = (&self.rest[..start], &self.rest[end..]);
-        if end - start == 1 {
-            let is_sign = |byte: Option<&u8>| byte.is_some_and(|byte| !byte.is_ascii_whitespace());
-            self.dotted |= is_sign(before.last()) && is_sign(rest.first());
-        }
-        let word = Word::new(&self.rest[start..end]);
-        self.rest = rest;
-        Some(word)
+        self.next_of(|_, _| true)
     }
+}
+
+impl<'a> Words<'a> {
+    /// The next word of which `wanted` holds, by what its first two bytes spell; 0 where it has one
+    /// only. Those before it are passed over.
+    pub(super) fn next_of(&mut self, wanted: impl Fn(u8, u8) -> bool) -> Option<Word<'a>> {
+        loop {
+            // It begins between words.
+            let (text, mut before) = (self.rest, 0);
+            for (at, byte) in text.iter().enumerate() {
+                let spelled = SPELLS[usize::from(*byte)];
+                if spelled != 0 && before == 0 {
+                    let (past, word) = text.split_at(at);
+                    let second = word.get(1).map_or(0, |byte| SPELLS[usize::from(*byte)]);
+                    if second == 0 {
+                        self.dotted |= is_sign(past.last()) && is_sign(word.get(1));
+                    }
+                    if wanted(spelled, second) {
+                        return Some(self.cut(word));
+                    }
+                }
+                before = spelled;
+            }
+            self.rest = &[];
+            let (text, more) = self.more.split_first()?;
+            (self.rest, self.more) = (text.as_bytes(), more);
+        }
+    }
+
+    /// The word that `text` begins with; what follows it is still to come.
+    fn cut(&mut self, text: &'a [u8]) -> Word<'a> {
+        let end = text.iter().position(|byte| SPELLS[usize::from(*byte)] == 0);
+        let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+        self.rest = rest;
+        Word(word)
+    }
+}
+
+fn is_sign(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| !byte.is_ascii_whitespace())
 }
 
 /// A word, as it is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a>(&'a [u8]);
 
-impl<'a> Word<'a> {
-    pub(super) fn new(word: &'a [u8]) -> Word<'a> {
-        Word(word)
-    }
-
-    /// What it begins with, as few bits: the same for words that begin with the same two letters.
-    pub(super) fn start(self) -> (u8, u32) {
-        let spells = |at: usize| self.0.get(at).map_or(0, |byte| SPELLS[usize::from(*byte)]);
-        (spells(0), 1 << (spells(1) % 32))
+impl Word<'_> {
+    /// What its first byte spells.
+    pub(super) fn first(self) -> u8 {
+        self.0.first().map_or(0, |byte| SPELLS[usize::from(*byte)])
     }
 
     /// Whether it spells `wanted`.

@@ -8,7 +8,7 @@ use actix::{Message, WeakAddr};
 use super::{Acquire, Permit, RateLimiter};
 use crate::clock::{Clock, Timestamp};
 use crate::panics;
-use crate::permits::{Answer, Ask, PermitError, Permits, ProviderLimits};
+use crate::permits::{Ask, PermitError, Permits, ProviderLimits};
 
 /// What the limiter shares with its callers.
 #[derive(Debug, Clone)]
@@ -71,14 +71,16 @@ impl Desk {
 
     /// A permit, or why there is none, where that can be said at once; else what to send to the
     /// limiter.
-    pub(crate) fn ask(&self, ask: Ask) -> Result<Result<Permit, PermitError>, Acquire> {
+    pub(crate) fn ask(
+        &self,
+        now: Timestamp,
+        ask: Ask,
+    ) -> Result<Result<Permit, PermitError>, Acquire> {
         let mut state = self.lock();
-        if state.is_quiet() {
-            match state.permits.ask(self.0.clock.now(), ask.clone()) {
-                Answer::Granted(grant) => return Ok(Ok(Permit::new(grant, self.clone()))),
-                Answer::Refused(error) => return Ok(Err(error)),
-                Answer::Waits(waiter) => state.permits.cancel(waiter),
-            }
+        if state.is_quiet()
+            && let Some(answer) = state.permits.at_once(now, &ask)
+        {
+            return Ok(answer.map(|grant| Permit::new(grant, self.clone())));
         }
         state.coming += 1;
         drop(state);

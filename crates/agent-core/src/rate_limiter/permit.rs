@@ -66,12 +66,17 @@ pub struct Departed {
 impl Departed {
     /// The attempt ended.
     pub fn settle(mut self, feedback: Feedback) {
-        self.end(feedback);
+        self.end(None, feedback);
     }
 
-    fn end(&mut self, feedback: Feedback) {
+    /// The attempt ended at `now`.
+    pub(crate) fn settle_at(mut self, now: Timestamp, feedback: Feedback) {
+        self.end(Some(now), feedback);
+    }
+
+    fn end(&mut self, now: Option<Timestamp>, feedback: Feedback) {
         if let Some(desk) = self.desk.take() {
-            let now = desk.now();
+            let now = now.unwrap_or_else(|| desk.now());
             desk.change(Settle { id: self.id, feedback }, |permits, Settle { id, feedback }| {
                 // Nobody waits, so nobody is refused.
                 permits.settle(now, id, &feedback);
@@ -82,7 +87,9 @@ impl Departed {
 
 impl Drop for Departed {
     fn drop(&mut self) {
-        self.end(Feedback::default());
+        if self.desk.is_some() {
+            self.end(None, Feedback::default());
+        }
     }
 }
 

@@ -266,19 +266,19 @@ fn a_request_that_leaves_long_after_its_permit_was_granted_counts_from_its_depar
 #[test]
 fn nobody_at_the_desk_overtakes_who_is_on_the_way_to_the_queue_or_in_it() {
     on_stage(limits(10, 1), async |stage| {
-        let held = stage.desk.ask(Stage::one()).unwrap().unwrap();
-        let on_the_way = stage.desk.ask(Stage::one()).unwrap_err();
+        let held = stage.desk.ask(stage.desk.now(), Stage::one()).unwrap().unwrap();
+        let on_the_way = stage.desk.ask(stage.desk.now(), Stage::one()).unwrap_err();
         drop(held);
-        let too_soon = stage.desk.ask(Stage::one());
+        let too_soon = stage.desk.ask(stage.desk.now(), Stage::one());
         assert!(too_soon.is_err());
         drop(too_soon);
         let first = stage.limiter.send(on_the_way).await.unwrap().unwrap();
         let waiting = stage.wait().await;
         drop(first);
-        assert!(stage.desk.ask(Stage::one()).is_err());
+        assert!(stage.desk.ask(stage.desk.now(), Stage::one()).is_err());
         drop(waiting.await.unwrap().unwrap());
         assert_eq!(stage.settled().await, (0, 0, 0));
-        assert!(stage.desk.ask(Stage::one()).unwrap().is_ok());
+        assert!(stage.desk.ask(stage.desk.now(), Stage::one()).unwrap().is_ok());
     });
 }
 
@@ -286,8 +286,13 @@ fn nobody_at_the_desk_overtakes_who_is_on_the_way_to_the_queue_or_in_it() {
 fn after_a_panic_over_the_permits_what_was_taken_counts_whatever_unwound_already() {
     for unwinds in [false, true] {
         on_stage(limits(3, 2), async |stage| {
-            let one = stage.desk.ask(Stage::one()).unwrap().unwrap().depart(Timestamp::EPOCH);
-            let other = stage.desk.ask(Stage::one()).unwrap().unwrap();
+            let one = stage
+                .desk
+                .ask(stage.desk.now(), Stage::one())
+                .unwrap()
+                .unwrap()
+                .depart(Timestamp::EPOCH);
+            let other = stage.desk.ask(stage.desk.now(), Stage::one()).unwrap().unwrap();
             let ruin = || {
                 stage.desk.change(End::Stop, |permits, _| {
                     permits.ruin();

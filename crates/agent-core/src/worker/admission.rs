@@ -21,20 +21,22 @@ pub(super) struct Admission {
     pub(super) permit: Permit,
     pub(super) money: Reservation,
     pub(super) account: Arc<str>,
+    /// When both were.
+    pub(super) at: Timestamp,
 }
 
 impl Call<'_> {
-    /// The moment at which a wait that begins now must have ended.
-    pub(super) fn wait_deadline(&self) -> Timestamp {
-        let clock = &self.services.clock;
-        self.job.assignment.deadline.min(clock.now() + self.services.rules.max_wait)
+    /// The moment at which a wait that begins at `now` must have ended.
+    pub(super) fn wait_deadline(&self, now: Timestamp) -> Timestamp {
+        self.job.assignment.deadline.min(now + self.services.rules.max_wait)
     }
 
-    /// Waits for a permit and then for money for this attempt; never holds one while it waits for
-    /// the other.
+    /// Waits from `now` on for a permit and then for money for this attempt; never holds one while
+    /// it waits for the other.
     pub(super) async fn admit(
         &mut self,
         attempt: u32,
+        mut now: Timestamp,
         request: &mut Request,
     ) -> Result<Admission, Ending> {
         let name = AttemptId { call_id: self.id, attempt };
@@ -44,13 +46,15 @@ impl Call<'_> {
         loop {
             // Read once: a key may be changed while this one waits.
             let account = self.services.client.account();
-            let permit = self.permit(request, &account, self.wait_deadline()).await?;
-            let amount = self.bound(self.input_bound, request)?;
-            match self.reserve(name, amount, &account, ticket.take(), deadline).await? {
-                Ok(money) => return Ok(Admission { permit, money, account }),
+            let permit = self.permit(request, &account, &mut now).await?;
+            let amount = self.bound(self.input_bound, request.max_tokens)?;
+            let ticket_of = ticket.take();
+            match self.reserve(name, amount, &account, ticket_of, &mut now, deadline).await? {
+                Ok(money) => return Ok(Admission { permit, money, account, at: now }),
                 Err(ReserveError::MustWait(turn, _)) => {
                     drop(permit);
                     ticket = Some(Box::pin(self.await_room(turn, deadline)).await?);
+                    now = self.services.clock.now();
                 }
                 Err(ReserveError::Refused(no_room)) => {
                     drop(permit);
@@ -69,12 +73,14 @@ impl Call<'_> {
         estimated.min(self.input_bound)
     }
 
+    /// Sets `now` anew where it had to wait.
     async fn permit(
         &mut self,
         request: &Request,
         account: &Arc<str>,
-        deadline: Timestamp,
+        now: &mut Timestamp,
     ) -> Result<Permit, Ending> {
+        let deadline = self.wait_deadline(*now);
         self.step.until(deadline);
         let ask = || Ask {
             account: Arc::clone(account),
@@ -91,12 +97,15 @@ impl Call<'_> {
         };
         let (limiter, desk) = &self.services.limiter;
         let answer = loop {
-            let acquire = match desk.ask(ask()) {
+            let acquire = match desk.ask(*now, ask()) {
                 Ok(answer) => break answer,
                 Err(acquire) => acquire,
             };
-            let _waits = self.job.assignment.standing.wait_for_permit();
-            match Box::pin(limiter.send(acquire)).await {
+            let waits = self.job.assignment.standing.wait_for_permit();
+            let answer = Box::pin(limiter.send(acquire)).await;
+            drop(waits);
+            *now = self.services.clock.now();
+            match answer {
                 Ok(answer) => break answer,
                 // It panicked while this waited, and comes back.
                 Err(MailboxError::Closed) if limiter.connected() => {}
@@ -120,23 +129,28 @@ impl Call<'_> {
         }
     }
 
+    /// Sets `now` anew where the budget had to be asked.
     async fn reserve(
         &self,
         name: AttemptId,
         amount: NanoUsd,
         account: &Arc<str>,
         mut ticket: Option<Ticket>,
+        now: &mut Timestamp,
         deadline: Timestamp,
     ) -> Result<Result<Reservation, ReserveError>, Ending> {
         let scopes = self.job.scopes_of(account);
         loop {
             let (scopes, ticket) = (Arc::clone(&scopes), ticket.take());
             let (budget, desk) = &self.services.budget;
-            let reserve = match desk.reserve(Reserve::new(name, scopes, amount, ticket, deadline)) {
+            let reserve = Reserve::new(name, scopes, amount, ticket, deadline);
+            let reserve = match desk.reserve(*now, reserve) {
                 Ok(money) => return Ok(Ok(money)),
                 Err(reserve) => reserve,
             };
-            match Box::pin(budget.send(reserve)).await {
+            let answer = Box::pin(budget.send(reserve)).await;
+            *now = self.services.clock.now();
+            match answer {
                 Ok(answer) => return Ok(answer),
                 // It panicked over the request, and comes back.
                 Err(MailboxError::Closed) if budget.connected() => {}
@@ -154,7 +168,9 @@ impl Call<'_> {
     ) -> Result<bool, Ending> {
         while !money.is_current() {
             let (name, amount) = (money.name(), money.amount());
-            match self.reserve(name, amount, account, None, self.wait_deadline()).await? {
+            let mut now = self.services.clock.now();
+            let deadline = self.wait_deadline(now);
+            match self.reserve(name, amount, account, None, &mut now, deadline).await? {
                 Ok(other) => money.replace(other),
                 Err(ReserveError::MustWait(..) | ReserveError::Refused(_)) => return Ok(false),
             }
@@ -202,9 +218,7 @@ impl Call<'_> {
             return None;
         }
         let fits = |max_tokens: u32| {
-            let request =
-                Request { model: request.model.clone(), max_tokens, ..Request::default() };
-            self.bound(self.input_bound, &request).is_ok_and(|bound| bound <= no_room.available)
+            self.bound(self.input_bound, max_tokens).is_ok_and(|bound| bound <= no_room.available)
         };
         let (mut most, mut too_many) = (0, request.max_tokens);
         while most + 1 < too_many {

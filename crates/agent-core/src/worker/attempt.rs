@@ -9,10 +9,12 @@ use crate::clock::Timestamp;
 use crate::llm::{Answer, Fate, LlmError};
 use crate::money::NanoUsd;
 use crate::permits::{Feedback, RateHeaders};
+use crate::pricing::Model;
 use crate::rate_limiter::Departed;
 use crate::record::{OpenAttempt, UsageRecord};
 use crate::store::Entry;
-use crate::usage::Usage;
+use crate::usage::{TokenCounts, Usage};
+use crate::worker::call::Call;
 use crate::worker::job::{Job, millis};
 use crate::worker::services::Services;
 
@@ -29,6 +31,8 @@ pub(super) struct Attempt<'a> {
     services: &'a Services,
     job: &'a Job,
     open: Arc<OpenAttempt>,
+    /// What it is priced by.
+    model: Option<&'a Model>,
     max_tokens: u32,
     waits: Waits,
     money: Option<InFlight>,
@@ -40,23 +44,23 @@ pub(super) struct Attempt<'a> {
 struct Charge {
     cost: NanoUsd,
     presumed: NanoUsd,
-    usage: Usage,
+    usage: TokenCounts,
     priced: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(
-        services: &'a Services,
-        job: &'a Job,
+        call: &mut Call<'a>,
         open: Arc<OpenAttempt>,
         max_tokens: u32,
-        waits: Waits,
         money: InFlight,
         permit: Departed,
     ) -> Attempt<'a> {
+        let Call { services, job, model, .. } = *call;
         services.departed();
+        let waits = std::mem::take(&mut call.waits);
         let (money, permit) = (Some(money), Some(permit));
-        Attempt { services, job, open, max_tokens, waits, money, permit }
+        Attempt { services, job, open, model, max_tokens, waits, money, permit }
     }
 
     /// Who pays for it.
@@ -70,11 +74,11 @@ impl<'a> Attempt<'a> {
         cost.saturating_add(presumed)
     }
 
-    /// Records an answer, and settles it.
-    pub(super) fn answered(mut self, answer: &Answer) {
+    /// Records an answer that came at `now`, and settles it.
+    pub(super) fn answered(mut self, now: Timestamp, answer: &Answer) {
         let charge = self.price(&answer.usage);
         self.tally(&charge, true);
-        self.record(&charge, |record| {
+        self.record(now, &charge, |record| {
             record.stop_reason = answer.stop_reason.as_ref().map(|r| r.as_str().to_owned());
             record.request_id.clone_from(&answer.request_id);
             let answered_by = (!answer.model.is_empty() && *answer.model != *self.job.model)
@@ -90,14 +94,15 @@ impl<'a> Attempt<'a> {
             }
         });
         if let Some(money) = self.money.take() {
-            money.settle_partly(charge.cost, charge.presumed);
+            money.settle_at(now, charge.cost, charge.presumed);
         }
-        self.return_permit(Some(&answer.usage), &answer.limits, None);
+        self.return_permit(now, Some(&answer.usage), &answer.limits, None);
     }
 
-    /// Records a failure, and settles it by its fate.
+    /// Records a failure at `now`, and settles it by its fate.
     pub(super) fn failed(
         mut self,
+        now: Timestamp,
         error: &LlmError,
         will_retry: bool,
         pause: Option<Duration>,
@@ -105,7 +110,7 @@ impl<'a> Attempt<'a> {
     ) {
         let charge = self.charge(error);
         self.tally(&charge, false);
-        self.record(&charge, |record| {
+        self.record(now, &charge, |record| {
             record.error = Some(error.kind.as_str().to_owned());
             record.status = error.status;
             record.request_id.clone_from(&error.request_id);
@@ -125,10 +130,11 @@ impl<'a> Attempt<'a> {
             {
                 money.release();
             } else {
-                money.settle_partly(charge.cost, charge.presumed);
+                money.settle_at(now, charge.cost, charge.presumed);
             }
         }
         self.return_permit(
+            now,
             error.seen.as_ref(),
             &error.limits,
             Some((error, pause, out_of_service)),
@@ -138,10 +144,11 @@ impl<'a> Attempt<'a> {
     /// What `usage` costs. Where a part of it has no price (a step by a model that is not known,
     /// say), it is not free: the bound is presumed.
     fn price(&self, usage: &Usage) -> Charge {
-        let usage = usage.clone();
-        match self.services.catalogue.cost(&self.job.model, &usage) {
-            Ok(cost) => Charge { cost, usage, priced: true, ..Charge::default() },
-            Err(_) => Charge { presumed: self.open.bound, usage, ..Charge::default() },
+        let cost = self.model.map(|model| self.services.catalogue.cost_by(model, usage));
+        let usage = usage.counts();
+        match cost {
+            Some(Ok(cost)) => Charge { cost, usage, priced: true, ..Charge::default() },
+            _ => Charge { presumed: self.open.bound, usage, ..Charge::default() },
         }
     }
 
@@ -160,13 +167,14 @@ impl<'a> Attempt<'a> {
 
     fn return_permit(
         &mut self,
+        now: Timestamp,
         usage: Option<&Usage>,
         headers: &RateHeaders,
         failure: Option<(&LlmError, Option<Duration>, Option<Timestamp>)>,
     ) {
         let Some(permit) = self.permit.take() else { return };
         let counts = usage.map(Usage::counts);
-        permit.settle(Feedback {
+        let feedback = Feedback {
             input_tokens: counts
                 .map(|n| n.input_tokens.saturating_add(n.cache_creation_input_tokens)),
             output_tokens: counts.map(|n| n.output_tokens),
@@ -174,14 +182,14 @@ impl<'a> Attempt<'a> {
             pause: failure.and_then(|(_, pause, _)| pause),
             congested: failure.is_some_and(|(error, _, _)| error.kind.is_congestion()),
             out_of_service: failure.and_then(|(_, _, until)| until),
-        });
+        };
+        permit.settle_at(now, feedback);
     }
 
     fn tally(&self, charge: &Charge, succeeded: bool) {
-        let usage = charge.usage.counts();
         self.job.add(self.services, |tally| {
             *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
-            tally.usage += usage;
+            tally.usage += charge.usage;
             tally.cost = tally.cost.saturating_add(charge.cost);
             tally.presumed = tally.presumed.saturating_add(charge.presumed);
         });
@@ -194,7 +202,12 @@ impl<'a> Attempt<'a> {
     ///
     /// Sent before the money is settled, so that a budget that is rebuilt misses nothing that it
     /// had settled.
-    fn record(&self, charge: &Charge, end: impl FnOnce(&mut UsageRecord) -> AuditKind) {
+    fn record(
+        &self,
+        now: Timestamp,
+        charge: &Charge,
+        end: impl FnOnce(&mut UsageRecord) -> AuditKind,
+    ) {
         if !self.services.is_heard() {
             return;
         }
@@ -202,12 +215,12 @@ impl<'a> Attempt<'a> {
         let mut record = UsageRecord {
             permit_wait_ms: millis(self.waits.permit),
             money_wait_ms: millis(self.waits.money),
-            usage: charge.usage.counts(),
+            usage: charge.usage,
             max_tokens: self.max_tokens,
             cost: charge.cost,
             presumed: charge.presumed,
             priced: charge.priced,
-            ..open.ended(self.services.clock.now())
+            ..open.ended(now)
         };
         let event = end(&mut record);
         let event = self.services.event(Some(record.call_id), &open.subject, event);
@@ -222,7 +235,7 @@ impl Drop for Attempt<'_> {
         let Some(money) = self.money.take() else { return };
         let charge = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };
         self.tally(&charge, false);
-        self.record(&charge, |record| {
+        self.record(self.services.clock.now(), &charge, |record| {
             record.error = Some("abandoned".to_owned());
             AuditKind::CallFailure {
                 attempt: record.attempt,

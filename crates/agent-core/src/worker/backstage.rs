@@ -74,7 +74,9 @@ impl Backstage {
         let job = other.as_deref().unwrap_or(&self.job);
         let input = performance::input_bound(services, job, request).await;
         let full_input = input.saturating_add(self.cut.get());
-        Call::new(services, job, request, input, full_input).complete(request).await
+        let now = services.clock.now();
+        let mut call = Call::new(services, job, now, request, input, full_input);
+        call.complete(now, request, |answer| answer).await
     }
 
     /// Starts a sub-agent, where there may be one more.

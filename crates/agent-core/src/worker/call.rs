@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::llm::{Answer, LlmError, LlmErrorKind, Request, redact};
 use crate::money::NanoUsd;
 use crate::panics::Contained;
-use crate::pricing::BoundInput;
+use crate::pricing::{BoundInput, Catalogue, Model};
 use crate::record::{CallId, OpenAttempt};
 use crate::retry::{Failure, Retry};
 use crate::store::Entry;
@@ -53,6 +53,8 @@ pub(super) struct Call<'a> {
     pub(super) waits: Waits,
     /// Which attempt of its task the latest is, from 1: what its jitter is drawn by.
     of_task: u32,
+    /// What it is priced by, where that is known.
+    pub(super) model: Option<&'a Model>,
     /// By when what it waits for must have come.
     pub(super) step: Step<&'a Standing>,
 }
@@ -63,92 +65,128 @@ impl<'a> Call<'a> {
     pub(super) fn new(
         services: &'a Services,
         job: &'a Job,
+        now: Timestamp,
         request: &Request,
         input_bound: u64,
         full_input_bound: u64,
     ) -> Call<'a> {
-        let (id, bytes) = (services.call_id(), request.text_bytes());
+        let (id, bytes) = (services.call_id(now), request.text_bytes());
+        let model = services.catalogue.resolve(&request.model);
         let (waits, step) =
             (Waits::default(), Step::new(&*job.assignment.standing, Timestamp::NEVER));
-        Call { services, job, id, bytes, input_bound, full_input_bound, waits, of_task: 0, step }
+        Call {
+            services,
+            job,
+            id,
+            bytes,
+            input_bound,
+            full_input_bound,
+            waits,
+            of_task: 0,
+            model,
+            step,
+        }
     }
 
-    /// Attempts the call until there is an answer, or none is to be had.
-    pub(super) async fn complete(&mut self, request: &mut Request) -> Result<Answer, Ending> {
+    /// Attempts the call, from `now` on, until there is an answer, or none is to be had. What
+    /// `wanted` takes of the answer is all that is carried about.
+    pub(super) async fn complete<T>(
+        &mut self,
+        mut now: Timestamp,
+        request: &mut Request,
+        wanted: fn(Answer) -> T,
+    ) -> Result<T, Ending> {
         let mut attempt = 1;
         loop {
             let held = match &self.job.family {
                 None => self.guard_cost(request).map(|()| None)?,
-                Some(family) => Some(Box::pin(self.hold_cost(request, family.tree())).await?),
+                Some(family) => {
+                    let held = Box::pin(self.hold_cost(request, family.tree())).await?;
+                    now = self.services.clock.now();
+                    Some(held)
+                }
             };
-            let wait = match self.attempt(attempt, request).await? {
-                None => continue,
+            let failed = match self.attempt(attempt, now, request, wanted).await? {
+                None => {
+                    now = self.services.clock.now();
+                    continue;
+                }
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(Failed { next: Next::After(wait), .. })) => wait,
-                // The guard, which is next, says why there is no other.
-                Some(Err(Failed { next: Next::TooDear, .. })) => Duration::ZERO,
-                Some(Err(Failed { next: Next::GiveUp, error })) => {
-                    return Err(refusal::provider(&error, attempt).into());
-                }
-                Some(Err(Failed { next: Next::Deadline, .. })) => {
-                    return Err(refusal::deadline(self.job).into());
-                }
+                Some(Err(failed)) => failed,
             };
+            let wait = match failed.next {
+                Next::After(wait) => wait,
+                // The guard, which is next, says why there is no other.
+                Next::TooDear => Duration::ZERO,
+                Next::GiveUp => return Err(refusal::provider(&failed.error, attempt).into()),
+                Next::Deadline => return Err(refusal::deadline(self.job).into()),
+            };
+            drop(failed);
             drop(held);
             self.step.until(self.services.clock.now() + wait);
             let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
             wait.await;
+            now = self.services.clock.now();
             attempt += 1;
         }
     }
 
-    pub(super) fn bound(&self, input_tokens: u64, request: &Request) -> Result<NanoUsd, TaskError> {
+    /// The most that an attempt can cost.
+    pub(super) fn bound(&self, input_tokens: u64, max_tokens: u32) -> Result<NanoUsd, TaskError> {
         let input = BoundInput {
             input_tokens,
-            max_tokens: request.max_tokens,
+            max_tokens,
             caching: false,
             server_tools: false,
             fast: false,
         };
-        self.services.catalogue.bound(&request.model, &input).map_err(|e| refusal::unpriced(&e))
+        let bound = match self.model {
+            Some(model) => Catalogue::bound_by(model, &input),
+            // It says which are known.
+            None => self.services.catalogue.bound(&self.job.model, &input),
+        };
+        bound.map_err(|error| refusal::unpriced(&error))
     }
 
     /// `None` where it did not leave, and is to be admitted again.
-    async fn attempt(
+    async fn attempt<T>(
         &mut self,
         number: u32,
+        now: Timestamp,
         request: &mut Request,
-    ) -> Result<Option<Result<Answer, Failed>>, Ending> {
+        wanted: fn(Answer) -> T,
+    ) -> Result<Option<Result<T, Box<Failed>>>, Ending> {
         // In boxes of their own: what is not in flight is no part of what is. Nor has what they give
         // a place of its own here.
-        let admission = Box::pin(self.admit(number, request)).await?;
+        let admission = Box::pin(self.admit(number, now, request)).await?;
         let departed = Box::pin(self.depart(number, request, admission));
         let Some((attempt, left)) = departed.await? else { return Ok(None) };
         let (services, timeout) = (self.services, self.timeout(request));
         let (deadline, ends) = (self.job.assignment.deadline, left + timeout);
         self.step.until(deadline.min(ends));
         let answer = Contained::new(services.client.complete(request));
-        let answer = services.clock.timeout(deadline.min(ends), answer);
-        let error = match answer.await {
+        let answer = services.clock.timeout(deadline.min(ends), answer).await;
+        let now = services.clock.now();
+        let error = match answer {
             Ok(Ok(answer)) => {
                 let input = answer.usage.counts().all_input();
                 services.estimator().learn(&self.job.model, None, self.bytes, input);
-                attempt.answered(&answer);
-                return Ok(Some(Ok(answer)));
+                attempt.answered(now, &answer);
+                return Ok(Some(Ok(wanted(answer))));
             }
             Ok(Err(error)) => error,
             Err(_) if deadline < ends => refusal::cut_off(deadline),
             Err(_) => refusal::timed_out(timeout),
         };
-        let (mut next, pause) = self.next(number, attempt.account(), &error);
+        let (mut next, pause) = self.next(number, now, attempt.account(), &error);
         if matches!(next, Next::After(_)) && !self.may_cost(request, attempt.takes(&error)) {
             next = Next::TooDear;
         }
-        let out_of_service = (error.kind == LlmErrorKind::Billing)
-            .then(|| refusal::month_turn(services.clock.now()));
+        let out_of_service =
+            (error.kind == LlmErrorKind::Billing).then(|| refusal::month_turn(now));
         let will_retry = matches!(next, Next::After(_));
-        attempt.failed(&error, will_retry, pause, out_of_service);
-        Ok(Some(Err(Failed { error, next })))
+        attempt.failed(now, &error, will_retry, pause, out_of_service);
+        Ok(Some(Err(Box::new(Failed { error, next }))))
     }
 
     fn timeout(&self, request: &Request) -> Duration {
@@ -165,8 +203,7 @@ impl<'a> Call<'a> {
     ) -> Result<Option<(Attempt<'a>, Timestamp)>, Ending> {
         let services = self.services;
         // Dropped last: what is withdrawn from the journal is sent before what is given back.
-        let Admission { permit, mut money, account } = admission;
-        let mut now = services.clock.now();
+        let Admission { permit, mut money, account, at: mut now } = admission;
         let open = Arc::new(OpenAttempt {
             call_id: self.id,
             attempt: number,
@@ -207,15 +244,13 @@ impl<'a> Call<'a> {
             }
         }
         opening.answered();
-        self.job.add(services, |tally| {
+        self.of_task = self.job.add(services, |tally| {
             tally.attempts += 1;
             tally.retried += u32::from(number > 1);
+            tally.attempts
         });
-        self.of_task = self.job.tally(|tally| tally.attempts);
-        let waits = std::mem::take(&mut self.waits);
         let (permit, money) = (permit.depart(now), money.depart());
-        let (job, max_tokens) = (self.job, request.max_tokens);
-        let attempt = Attempt::new(services, job, open, max_tokens, waits, money, permit);
+        let attempt = Attempt::new(self, open, request.max_tokens, money, permit);
         Ok(Some((attempt, now)))
     }
 
@@ -233,9 +268,14 @@ impl<'a> Call<'a> {
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.
-    fn next(&self, number: u32, account: &str, error: &LlmError) -> (Next, Option<Duration>) {
+    fn next(
+        &self,
+        number: u32,
+        now: Timestamp,
+        account: &str,
+        error: &LlmError,
+    ) -> (Next, Option<Duration>) {
         let services = self.services;
-        let now = services.clock.now();
         if self.job.assignment.deadline <= now {
             return (Next::Deadline, None);
         }
@@ -252,7 +292,7 @@ impl<'a> Call<'a> {
         };
         let jitter = services.retry_jitter(&self.job.task().id, self.of_task);
         let retry =
-            services.rules.retry.decide(number, &failure, now, self.wait_deadline(), jitter);
+            services.rules.retry.decide(number, &failure, now, self.wait_deadline(now), jitter);
         let wait = match retry {
             Retry::After(wait) => Some(wait),
             Retry::GiveUp(_) => None,

@@ -15,12 +15,12 @@ use crate::worker::tree::{Held, Tree};
 impl Call<'_> {
     /// Refuses a call that could cost the task more than it may.
     pub(super) fn guard_cost(&self, request: &Request) -> Result<(), TaskError> {
-        self.guard(self.bound(self.full_input_bound, request)?)
+        self.guard(self.bound(self.full_input_bound, request.max_tokens)?)
     }
 
     /// Whether another attempt passes the guard, once `more` is charged than was so far.
     pub(super) fn may_cost(&self, request: &Request, more: NanoUsd) -> bool {
-        self.bound(self.full_input_bound, request).is_ok_and(|bound| {
+        self.bound(self.full_input_bound, request.max_tokens).is_ok_and(|bound| {
             let estimated = bound.saturating_add(self.charged()).saturating_add(more);
             estimated <= self.services.rules.max_cost_per_task
         })
@@ -41,9 +41,9 @@ impl Call<'_> {
         request: &Request,
         tree: &Arc<Tree>,
     ) -> Result<Held, TaskError> {
-        let bound = self.bound(self.full_input_bound, request)?;
+        let bound = self.bound(self.full_input_bound, request.max_tokens)?;
         let limit = self.services.rules.max_cost_per_task;
-        let deadline = self.wait_deadline();
+        let deadline = self.wait_deadline(self.services.clock.now());
         self.step.until(deadline);
         let mut turn = tree.turn();
         let held = poll_fn(|cx| {

@@ -145,9 +145,9 @@ impl Job {
     }
 
     /// Adds to what the task has taken, and to what the whole run has.
-    pub(crate) fn add(&self, services: &Services, add: impl Fn(&mut Tally)) {
-        self.tally(&add);
-        services.add(add);
+    pub(crate) fn add<T>(&self, services: &Services, add: impl Fn(&mut Tally) -> T) -> T {
+        services.add(|taken| _ = add(taken));
+        self.tally(add)
     }
 
     /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is

@@ -1,9 +1,10 @@
 //! The default performance: the task as a prompt, one call, its answer.
 
+use crate::agent::Output;
 use crate::audit::AuditKind;
 use crate::clock::Timestamp;
 use crate::estimate::{self, Bounding};
-use crate::llm::{Answer, Message, Request};
+use crate::llm::{Message, Request};
 use crate::prompt::{self, InjectionPolicy, Rendered};
 use crate::task::{ErrorCode, Task, TaskError};
 use crate::worker::call::{Call, Ending};
@@ -17,12 +18,15 @@ pub(super) async fn answer(
     services: &Services,
     job: &Job,
     now: Timestamp,
-) -> Result<Answer, Ending> {
+) -> Result<Output, Ending> {
     check_deadline(job, now)?;
     let (mut request, cut) = opening(services, job, job.task())?;
     let input = input_bound(services, job, &request).await;
     let full_input = input.saturating_add(cut);
-    Call::new(services, job, &request, input, full_input).complete(&mut request).await
+    // A long text, or the provider's own count, may have taken a while.
+    let now = services.clock.now();
+    let mut call = Call::new(services, job, now, &request, input, full_input);
+    call.complete(now, &mut request, Output::from).await
 }
 
 /// Refuses to begin when it is too late.
@@ -74,13 +78,14 @@ fn system(job: &Job) -> &str {
 
 fn request(services: &Services, job: &Job, prompt: String) -> Request {
     // Newer models refuse a request that names a temperature.
-    let samples = services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
+    let samples =
+        |_: &_| services.catalogue.resolve(&job.model).is_none_or(|m| m.sampling_params());
     Request {
         model: (*job.model).to_owned(),
         max_tokens: job.max_tokens(),
         system: Some(system(job).to_owned()),
         messages: vec![Message::user(prompt)],
-        temperature: job.spec.temperature.filter(|_| samples),
+        temperature: job.spec.temperature.filter(samples),
         stop_sequences: job.spec.stop_sequences.clone(),
         ..Request::default()
     }

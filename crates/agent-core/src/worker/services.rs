@@ -10,7 +10,7 @@ use actix::Addr;
 use crate::agent::ChildLimits;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{self, Budget};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::estimate::Estimator;
 use crate::llm::LlmClient;
 use crate::money::NanoUsd;
@@ -132,9 +132,9 @@ impl Services {
         lock(&self.estimator)
     }
 
-    pub(crate) fn call_id(&self) -> CallId {
+    pub(crate) fn call_id(&self, now: Timestamp) -> CallId {
         let random = lock(&self.random).u128(..);
-        CallId::new(self.clock.now(), random)
+        CallId::new(now, random)
     }
 
     /// A fraction from 0 to 1, for the jitter after an attempt of a task.
@@ -187,7 +187,10 @@ impl Services {
         &self,
         entries: impl FnOnce() -> Vec<Entry>,
     ) -> Result<Written, Unwritten<'_>> {
-        let entries = if self.is_heard() { entries() } else { Vec::new() };
+        if !self.is_heard() {
+            return Ok(Ok(()));
+        }
+        let entries = entries();
         match &self.records {
             None => Ok(Ok(())),
             Some(Records { desk: Some(desk), .. }) => Ok(desk.write(entries)),

@@ -10,7 +10,10 @@ use crate::record::{OpenAttempt, Subject};
 impl Stage {
     fn at_the_desk(&self, dollars: u64) -> Result<Reservation, Reserve> {
         let (scopes, amount) = (scopes("global"), usd(dollars));
-        self.desk.reserve(Reserve::new(self.name(), scopes, amount, None, seconds(1_000)))
+        self.desk.reserve(
+            self.desk.now(),
+            Reserve::new(self.name(), scopes, amount, None, seconds(1_000)),
+        )
     }
 }
 
