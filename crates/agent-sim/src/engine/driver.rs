@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_core::clock::{Clock, Timestamp};
 use agent_core::store::Entry;
 use agent_core::system::AgentSystem;
-use agent_core::task::Outcome;
+use agent_core::task::TaskError;
 use futures_util::future::{Either, select, try_join_all};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -195,10 +195,8 @@ impl Users {
             // In a box of its own: a task that is sent is no part of a user who waits.
             let sent = driver.submit(place, driver.clock.now(), &self.system);
             let handle = Box::pin(sent).await;
-            let Some(Ok(outcome)) = (match handle {
-                Some(handle) => Some(handle.outcome().await),
-                None => None,
-            }) else {
+            let Some(handle) = handle else { break };
+            let Ok(error) = handle.outcome().await.map(|outcome| outcome.error.clone()) else {
                 break;
             };
             let key = [u64::from(self.number), place.task, 0];
@@ -206,7 +204,7 @@ impl Users {
             let ns = self.think.sample_nanos(&mut draw);
             driver.clock.sleep(Duration::from_nanos(ns)).await;
             if self.idle.another(driver.clock.now()) > self.most_at_once() {
-                return Err(self.no_time(&outcome));
+                return Err(self.no_time(error.as_ref()));
             }
         }
         Ok(())
@@ -221,8 +219,8 @@ impl Users {
         }
     }
 
-    fn no_time(&self, last: &Outcome) -> SimulationError {
-        let ended = match &last.error {
+    fn no_time(&self, last: Option<&TaskError>) -> SimulationError {
+        let ended = match last {
             Some(error) => format!("{}: {}", error.code, error.message),
             None => "an answer that took no time".to_owned(),
         };
