@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-
 use crate::audit::AuditKind;
 use crate::clock::Timestamp;
 use crate::llm::{Answer, LlmError, LlmErrorKind, Request, redact};
@@ -124,8 +122,7 @@ impl<'a> Call<'a> {
             drop(failed);
             drop(held);
             self.step.until(self.services.clock.now() + wait);
-            let wait: LocalBoxFuture<'_, ()> = Box::pin(self.services.clock.sleep(wait));
-            wait.await;
+            self.services.clock.sleep(wait).await;
             now = self.services.clock.now();
             attempt += 1;
         }
