@@ -43,7 +43,8 @@ pub(super) fn json(
     let line: Line<'_> = serde_json::from_str(text).map_err(|error| {
         let expected = "an object with timestamp, input_length, output_length and, if known, \
                         hash_ids (whole numbers)";
-        here.line(&error.to_string(), expected)
+        // Of its line only: which one of the file that is stands before it.
+        here.line(&error.to_string().replace(" at line 1 column", " at column"), expected)
     })?;
     let (timestamp, input) = (line.timestamp.get(), line.input_length.get());
     request(here, [timestamp, input, line.output_length.get()], line.hash_ids, prefixes)

@@ -187,7 +187,7 @@ fn a_bad_value_is_named_by_line_and_column_with_what_would_be_right() {
     let json = refusal("{\"timestamp\": -5, \"input_length\": 1, \"output_length\": 1}");
     assert_eq!(json, "t:1: timestamp is \"-5\"; it must be a time from 0 to 1e10 s");
     let key = refusal("{\"timestamp\": 5, \"input_length\": 1}");
-    assert!(key.starts_with("t:1: missing field `output_length`"), "{key}");
+    assert!(key.starts_with("t:1: missing field `output_length` at column"), "{key}");
     let empty = "\n\narrival_s,input_tokens,output_tokens\n\n0,1,x\n";
     assert!(refusal(empty).starts_with("t:5: output_tokens"), "empty lines count");
 }
