@@ -67,6 +67,15 @@ struct Granted {
     amounts: Amounts,
 }
 
+/// Who asks for a permit: where, and since when.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    place: usize,
+    worker: usize,
+    ask: &'a Ask,
+    since: Timestamp,
+}
+
 /// Where one must wait, and until when.
 struct Wait {
     place: usize,
@@ -75,6 +84,12 @@ struct Wait {
     free_at: Timestamp,
     /// When it gives up.
     until: Timestamp,
+}
+
+impl Waiter {
+    fn asks_at(&self, place: usize) -> Asker<'_> {
+        Asker { place, worker: self.worker, ask: &self.ask, since: self.since }
+    }
 }
 
 /// Who may call when. Time is an argument; one that is a little earlier than the last, since the clock
@@ -204,11 +219,12 @@ impl Permits {
             let (calls, per, retry_after) = (limit.calls.get(), limit.per, free_at.since(now));
             return Ok(Err(PermitError::WorkerLimit { calls, per, retry_after }));
         }
+        let asker = Asker { place, worker, ask, since: now };
         let Place { pair, waiters, .. } = &mut self.places[place];
         waiters.wake(now);
         if free_at <= now && waiters.first(now).is_none() && pair.admits(now, amounts(ask)).is_ok()
         {
-            return Ok(Ok(self.grant(now, place, worker, ask, now)));
+            return Ok(Ok(self.grant(now, asker)));
         }
         if waiters.len() >= MAX_WAITING {
             let scope = format!("model:{}", ask.model);
@@ -216,7 +232,7 @@ impl Permits {
         }
         let until = ask.deadline.min(now + self.limits.max_wait);
         if until <= now {
-            return Ok(Err(self.too_late(now, place, worker, ask, now)));
+            return Ok(Err(self.too_late(now, asker)));
         }
         Err(Wait { place, worker, free_at, until })
     }
@@ -244,14 +260,8 @@ impl Permits {
         Some(PermitError::TooLarge { scope, what, limit, requested })
     }
 
-    fn grant(
-        &mut self,
-        now: Timestamp,
-        place: usize,
-        worker: usize,
-        ask: &Ask,
-        since: Timestamp,
-    ) -> Grant {
+    fn grant(&mut self, now: Timestamp, asker: Asker<'_>) -> Grant {
+        let Asker { place, worker, ask, since } = asker;
         let id = GrantId(self.number());
         let limit = &ask.worker_limit;
         self.logs[worker].take(now);
@@ -268,8 +278,7 @@ impl Permits {
             for place in 0..self.places.len() {
                 self.places[place].waiters.wake(now);
                 while let Some(waiter) = self.next_to_go(now, place) {
-                    let Waiter { worker, ask, since, .. } = &waiter;
-                    let grant = self.grant(now, place, *worker, ask, *since);
+                    let grant = self.grant(now, waiter.asks_at(place));
                     told.push((waiter.id, Ok(grant)));
                 }
             }
@@ -278,8 +287,7 @@ impl Permits {
                 self.give_ups.remove(&(until, id));
                 let Some(place) = self.waiting_at.remove(&id) else { continue };
                 if let Some(waiter) = self.places[place].waiters.remove(id) {
-                    let Waiter { worker, ask, since, .. } = &waiter;
-                    told.push((id, Err(self.too_late(now, place, *worker, ask, *since))));
+                    told.push((id, Err(self.too_late(now, waiter.asks_at(place)))));
                 }
             }
             // Whoever was behind one that has given up may go now.
@@ -316,14 +324,8 @@ impl Permits {
         self.give_ups.remove(&(waiter.until, waiter.id));
     }
 
-    fn too_late(
-        &mut self,
-        now: Timestamp,
-        place: usize,
-        worker: usize,
-        ask: &Ask,
-        since: Timestamp,
-    ) -> PermitError {
+    fn too_late(&mut self, now: Timestamp, asker: Asker<'_>) -> PermitError {
+        let Asker { place, worker, ask, since } = asker;
         let waited = now.since(since);
         let (calls, window) = (ask.worker_limit.calls.get(), ask.worker_limit.per);
         let free_at = self.logs[worker].free_at(now, calls, window);

@@ -144,7 +144,7 @@ impl Job {
         change(&mut self.assignment.standing.tally())
     }
 
-    /// Adds to what the task has taken, and to what the whole run has.
+    /// Adds to what the whole run has taken, and to what the task has: what `add` says of that.
     pub(crate) fn add<T>(&self, services: &Services, add: impl Fn(&mut Tally) -> T) -> T {
         services.add(|taken| _ = add(taken));
         self.tally(add)

@@ -116,9 +116,6 @@ impl Permits {
             let waiting = of_account.flat_map(|place| place.waiters.take_out(|_| true));
             refused.extend(waiting.map(|waiter| (waiter, error.clone())));
         }
-        if refused.is_empty() {
-            return Vec::new();
-        }
         refused
             .into_iter()
             .map(|(waiter, error)| {

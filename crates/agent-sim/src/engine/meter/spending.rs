@@ -158,10 +158,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_spent_of_a_budget_that_is_there_twice_is_told_once() {
+    fn each_budget_of_the_fleet_is_told_once_though_it_is_there_twice_or_nothing_was_spent() {
         let dollars = |dollars: u64| NanoUsd::from_nanos(dollars * 1_000_000_000);
-        let budgets = [("global", 10), ("project:*", 5), ("project:web", 5), ("global", 10)]
-            .map(|(scope, limit)| BudgetSpec::new(scope.parse().unwrap(), dollars(limit)));
+        let budgets = [
+            ("global", 10),
+            ("project:*", 5),
+            ("project:web", 5),
+            ("global", 10),
+            ("user:ann", 1),
+            ("user:*", 2),
+        ]
+        .map(|(scope, limit)| BudgetSpec::new(scope.parse().unwrap(), dollars(limit)));
         let mut spending = Spending::new(&budgets);
         let open = OpenAttempt {
             call_id: CallId::new(Timestamp::EPOCH, 1),
@@ -179,6 +186,8 @@ mod tests {
         let spent = spending.spent();
         let told = spent.iter().map(|it| (it.scope.to_string(), it.fullest, it.total));
         let two = |scope: &str| (scope.to_owned(), dollars(2), dollars(2));
-        assert_eq!(told.collect::<Vec<_>>(), [two("global"), two("project:web")]);
+        // A budget that the fleet names is told, whether or not anything was spent of it.
+        let none = ("user:ann".to_owned(), NanoUsd::ZERO, NanoUsd::ZERO);
+        assert_eq!(told.collect::<Vec<_>>(), [two("global"), two("project:web"), none]);
     }
 }
