@@ -35,9 +35,13 @@ impl Typical {
     pub(super) fn of(records: &[&UsageRecord]) -> Typical {
         let answered = || records.iter().filter(|record| record.error.is_none());
         let count = (answered().count() as u64).max(1);
-        let input: u64 = answered().map(|record| record.usage.all_input()).sum();
-        let output: u64 = answered().map(|record| record.usage.output_tokens).sum();
-        Typical { input: input / count, output: output / count }
+        let average = |of: fn(&UsageRecord) -> u64| {
+            answered().map(|record| of(record)).fold(0, u64::saturating_add) / count
+        };
+        Typical {
+            input: average(|record| record.usage.all_input()),
+            output: average(|record| record.usage.output_tokens),
+        }
     }
 }
 
@@ -120,7 +124,8 @@ impl<'a> Attempt<'a> {
     fn asked(&self, typical: Typical, ended: Option<Timestamp>) -> Turn {
         // Of one without a record it is not known how long it had waited for a permit.
         let gap = self.record.zip(ended).map(|(record, ended)| {
-            let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
+            let waited = record.permit_wait_ms.saturating_add(record.money_wait_ms);
+            let waited = Duration::from_millis(waited);
             record.opened_at.saturating_sub(waited).since(ended).as_nanos()
         });
         Turn {
@@ -153,5 +158,47 @@ fn effect(failed: &Failed) -> Effect {
         (_, "timeout") => Effect::Hang,
         (_, "not_sent") => Effect::Outage,
         _ => Effect::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agent_core::money::NanoUsd;
+    use agent_core::record::OpenAttempt;
+
+    use super::*;
+
+    #[test]
+    fn records_of_counts_that_no_run_reaches_are_played_again_all_the_same() {
+        let open = OpenAttempt {
+            call_id: CallId::new(Timestamp::EPOCH, 1),
+            attempt: 1,
+            at: Timestamp::EPOCH,
+            bound: NanoUsd::ZERO,
+            account: "key".into(),
+            provider: "simulated".into(),
+            subject: Arc::new(Subject::default()),
+        };
+        let usage = TokenCounts {
+            input_tokens: u64::MAX,
+            output_tokens: u64::MAX,
+            ..TokenCounts::default()
+        };
+        let waits = UsageRecord {
+            usage,
+            permit_wait_ms: u64::MAX,
+            money_wait_ms: u64::MAX,
+            ..open.ended(Timestamp::EPOCH)
+        };
+        let other =
+            UsageRecord { call_id: CallId::new(Timestamp::EPOCH, u128::MAX), ..waits.clone() };
+        let typical = Typical::of(&[&waits, &other]);
+        assert_eq!((typical.input, typical.output), (u64::MAX / 2, u64::MAX / 2));
+        let mut attempts = Attempts::default();
+        [&waits, &other].into_iter().for_each(|record| attempts.answered(record));
+        let turns = attempts.replayed(0, typical).turns;
+        assert_eq!(turns.iter().map(|turn| turn.output).collect::<Vec<_>>(), [u64::MAX; 2]);
     }
 }
