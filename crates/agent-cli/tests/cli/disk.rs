@@ -1,9 +1,11 @@
 //! Disks that are full, read-only or broken: what was told is kept, and the message says what to do.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use crate::support::{FLEET, Place, billed, ids, json, nanos, signal, sleep, stderr};
+use crate::support::{
+    FLEET, Place, begun, billed, ids, json, nanos, signal, sleep, stderr, wait_until,
+};
 
 const SLOW: &str = "[latency]\nbase = \"20ms\"\n[output]\ntokens = 20\n";
 
@@ -79,10 +81,7 @@ fn a_disk_that_fills_up_stops_the_run_and_loses_nothing_that_was_told() {
     let Some(disk) = Disk::of(&place) else { return };
     let mock = place.mock(SLOW);
     let mut run = place.run(&mock.url, &[]);
-    let run = disk.under(&mut run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while place.read("out.jsonl").lines().count() < 8 {
-        sleep(5);
-    }
+    let run = begun(disk.under(&mut run), || place.read("out.jsonl").lines().count() >= 8);
     disk.does("full");
     // What is in flight ends; then nobody is asked anything any more, and nothing is told.
     sleep(2_000);
@@ -119,11 +118,9 @@ fn a_disk_that_fails_for_a_while_delays_the_run_and_doubles_nothing() {
     let Some(disk) = Disk::of(&place) else { return };
     let mock = place.mock(SLOW);
     let mut run = place.run(&mock.url, &[]);
-    let run = disk.under(&mut run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = begun(disk.under(&mut run), || true);
     for (how, lines) in [("sync fails", 4), ("full", 24)] {
-        while place.read("out.jsonl").lines().count() < lines {
-            sleep(5);
-        }
+        run = wait_until(run, || place.read("out.jsonl").lines().count() >= lines);
         disk.does(how);
         sleep(400);
         disk.is_good();
@@ -170,10 +167,7 @@ fn a_folder_that_cannot_be_written_to_or_synced_is_refused_and_left_alone() {
 fn a_second_process_is_refused_the_store_and_does_the_first_no_harm() {
     let place = place_with(100);
     let mock = place.mock(SLOW);
-    let run = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
-    while place.read("out.jsonl").is_empty() {
-        sleep(5);
-    }
+    let run = begun(&mut place.run(&mock.url, &[]), || !place.read("out.jsonl").is_empty());
     let live = place.read("store/audit-live.jsonl");
     // It stands still, so that it cannot have ended before the others try.
     signal(&run, "-STOP");

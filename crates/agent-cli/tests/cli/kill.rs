@@ -7,7 +7,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{FLEET, Place, billed, ids, json, nanos, signal, sleep, stderr, stdout};
+use crate::support::{
+    FLEET, Place, begun, billed, ids, json, nanos, signal, sleep, stderr, stdout,
+};
 
 const SLOW: &str = "[latency]\nbase = \"20ms\"\n[output]\ntokens = 20\n";
 
@@ -78,6 +80,13 @@ fn a_run_killed_at_random_moments_ends_every_task_once_and_accounts_for_every_bi
 }
 
 #[test]
+#[should_panic(expected = "fleet.toml")]
+fn a_test_that_waits_for_a_run_that_has_ended_fails_with_what_the_run_said() {
+    let place = Place::new();
+    begun(&mut place.run("http://127.0.0.1:9", &[]), || false);
+}
+
+#[test]
 fn a_signal_that_comes_while_the_store_is_opened_is_heeded_when_it_is_open() {
     let place = Place::new();
     place.write("fleet.toml", FLEET);
@@ -85,10 +94,7 @@ fn a_signal_that_comes_while_the_store_is_opened_is_heeded_when_it_is_open() {
     let mock = place.mock(SLOW);
     let opened = || place.path("store/conf").exists();
     let begin = |name| {
-        let run = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
-        while !opened() {
-            sleep(1);
-        }
+        let run = begun(&mut place.run(&mock.url, &[]), opened);
         signal(&run, name);
         run.wait_with_output().unwrap()
     };
@@ -109,8 +115,13 @@ fn what_a_killed_process_left_open_is_charged_as_soon_as_anybody_looks() {
     // A provider that takes a request and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut run = place.run(&url, &[]).stdout(Stdio::null()).spawn().unwrap();
-    let (mut request, _) = silent.accept().unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let mut request = None;
+    let mut run = begun(&mut place.run(&url, &[]), || {
+        request = silent.accept().ok();
+        request.is_some()
+    });
+    let (mut request, _) = request.unwrap();
     request.read_exact(&mut [0; 10]).unwrap();
     run.kill().unwrap();
     run.wait().unwrap();
@@ -186,10 +197,7 @@ fn an_interrupted_run_keeps_what_was_accepted_and_goes_on_with_resume() {
         place.write("fleet.toml", FLEET);
         place.tasks(100);
         let mock = place.mock(SLOW);
-        let run = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
-        while place.read("out.jsonl").is_empty() {
-            sleep(5);
-        }
+        let run = begun(&mut place.run(&mock.url, &[]), || !place.read("out.jsonl").is_empty());
         signal(&run, name);
         let output = run.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(3));

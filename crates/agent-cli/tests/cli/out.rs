@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{FLEET, Place, json, signal, sleep, stderr, stdout};
+use crate::support::{FLEET, Place, begun, json, signal, sleep, stderr, stdout};
 
 fn place_with(tasks: usize) -> Place {
     let place = Place::new();
@@ -64,10 +64,9 @@ fn resume_refuses_a_pipe_for_outcomes_since_it_cannot_be_repaired() {
 fn a_process_that_is_refused_the_store_leaves_files_of_outcomes_as_they_were() {
     let place = place_with(4);
     let mock = place.mock("[latency]\nbase = \"900ms\"\n");
-    let first = place.run(&mock.url, &[]).stdout(Stdio::piped()).spawn().unwrap();
-    while !place.read("store/audit-live.jsonl").contains("llm_call_start") {
-        sleep(5);
-    }
+    let first = begun(&mut place.run(&mock.url, &[]), || {
+        place.read("store/audit-live.jsonl").contains("llm_call_start")
+    });
     // It has the store for as long as the others take to begin.
     signal(&first, "-STOP");
     place.write("torn.jsonl", "{\"task_id\":\"1\"");

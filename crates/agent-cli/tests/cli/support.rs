@@ -173,6 +173,35 @@ pub(crate) fn sleep(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
+/// Begins a run and waits until `holds`, for a minute at most.
+///
+/// # Panics
+///
+/// With what the run said, where it ends before that.
+pub(crate) fn begun(command: &mut Command, holds: impl FnMut() -> bool) -> Child {
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(run, holds)
+}
+
+/// The same, for a run that has begun.
+pub(crate) fn wait_until(mut run: Child, mut holds: impl FnMut() -> bool) -> Child {
+    for _ in 0..60_000 {
+        let has_ended = run.try_wait().unwrap().is_some();
+        if holds() {
+            return run;
+        }
+        if has_ended {
+            break;
+        }
+        sleep(1);
+    }
+    // It may have ended.
+    let _ = run.kill();
+    let output = run.wait_with_output().unwrap();
+    let said = (stdout(&output), stderr(&output));
+    panic!("what is waited for did not come; {}: {}{}", output.status, said.0, said.1);
+}
+
 pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
