@@ -36,6 +36,12 @@ pub enum LineError {
         /// The byte in the line, from 1.
         column: usize,
     },
+    /// A number beyond what readers of JSON can hold.
+    #[error("the number that ends at column {column} is too large; write it in quotes")]
+    Number {
+        /// The byte in the line, from 1.
+        column: usize,
+    },
     /// JSON, but no object.
     #[error("not a JSON object; write {{\"id\": 1, \"title\": \"…\"}}")]
     NoObject,
@@ -119,6 +125,10 @@ fn diagnose(line: &str) -> LineError {
     let object: Map<String, Value> = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return LineError::NoObject,
+        // The reader has no other name for it.
+        Err(error) if error.to_string().starts_with("number out of range") => {
+            return LineError::Number { column: error.column() };
+        }
         Err(error) => return LineError::Json { column: error.column() },
     };
     if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -229,6 +239,11 @@ mod tests {
         let tokens = "`max_tokens` is not usable; write a whole number from 1 to 4294967295";
         says("{\"id\":1,\"max_tokens\":0}", tokens);
         says("{\"id\":1,\"max_tokens\":\"9\"}", tokens);
+        let zeros = "0".repeat(400);
+        for (number, column) in [("1e400", 11), ("-1e309", 12), (&format!("1{zeros}"), 407)] {
+            let large = format!("the number that ends at column {column} is too large");
+            says(&format!("{{\"id\":{number}}}"), &format!("{large}; write it in quotes"));
+        }
         says("{\"id\":1,\"id\":2}", "a key stands twice; keep one");
     }
 
