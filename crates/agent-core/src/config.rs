@@ -4,6 +4,7 @@ mod agents;
 mod budgets;
 mod fleet;
 mod groups;
+mod place;
 pub mod read;
 #[cfg(test)]
 mod tests;
@@ -19,13 +20,15 @@ use crate::agent::AgentSpec;
 use crate::ledger::BudgetSpec;
 use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
-use crate::pricing::{BoundInput, Catalogue, PriceOverride};
+use crate::pricing::{Catalogue, PriceOverride};
 use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::{GroupSpec, Supervision};
 use crate::task::Task;
 
-pub use read::Place;
+use place::Spot;
+
+pub use place::Place;
 
 /// Why a fleet cannot be run. No message holds a value that could be a key.
 #[derive(Debug, Error)]
@@ -176,12 +179,31 @@ pub struct Fleet {
     models: Vec<ModelName>,
 }
 
-/// A model, the place where it is named and the path of the key there.
+/// A model, and where it is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ModelName {
-    at: Place,
-    key: String,
+    spot: Spot,
     model: String,
+    /// Of an agent's: how long its answers may be, and where that stands.
+    asked: Option<(Spot, NonZeroU32)>,
+}
+
+impl ModelName {
+    fn check(&self, catalogue: &Catalogue) -> Result<(), ConfigError> {
+        let model = catalogue
+            .priced(&self.model)
+            .map_err(|error| self.spot.wrong(format_args!("cannot be used: {error}")))?;
+        match (&self.asked, model.max_output()) {
+            (Some((spot, tokens)), Some(most)) if tokens.get() > most => {
+                Err(spot.wrong(format_args!(
+                    "is {tokens}, above the {most} tokens that an answer of {name} may have; lower \
+                     it, or state another max_output in [prices.\"{name}\"]",
+                    name = model.name()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Fleet {
@@ -198,19 +220,14 @@ impl Fleet {
         Fleet::parse(&text, &path.display().to_string(), &env)
     }
 
-    /// Whether `catalogue` has a price for each model that an agent, a budget or a task names.
+    /// Whether `catalogue` has a price for each model that an agent, a budget or a task names, and
+    /// whether an agent's `max_tokens` is within the model's longest answer, where that is known.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] for the first of which that is not so.
     pub fn check_models(&self, catalogue: &Catalogue) -> Result<(), ConfigError> {
-        for ModelName { at, key, model } in &self.models {
-            catalogue.bound(model, &BoundInput::default()).map_err(|error| {
-                let (at, key) = (at.clone(), key.clone());
-                ConfigError::Invalid { at, key, problem: format!("cannot be used: {error}") }
-            })?;
-        }
-        Ok(())
+        self.models.iter().try_for_each(|model| model.check(catalogue))
     }
 
     /// Reads the text of a fleet file; where it is silent, `env`, then the defaults.

@@ -96,18 +96,15 @@ fn agent(
         Ok(name)
     })?;
     let model = "a model in quotes, such as \"claude-sonnet-4-5\"";
-    let model = table.need("model", model, |it| {
-        let model = it.text()?;
-        models.push(it.model(&model));
-        Ok(model)
-    })?;
-    let default = AgentSpec::new(name.clone(), model.clone());
+    let model = table.need("model", model, |it| Ok(it.model(&it.text()?)))?;
+    let default = AgentSpec::new(name.clone(), model.model.clone());
     let max_tokens = max_tokens(&table, default.max_tokens, limits)?;
+    models.push(ModelName { asked: Some((table.spot("max_tokens"), max_tokens)), ..model });
     Ok(AgentSpec {
         agent_type: table.or("type", name.clone(), Field::text)?,
         name,
         count: table.or("count", default.count, Field::count)?,
-        model,
+        model: default.model,
         max_tokens,
         system: table.maybe("system", Field::text)?,
         temperature: table.maybe("temperature", |it| match it.float()? {

@@ -333,7 +333,8 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
         DeValue::Integer(it) => i64::from_str_radix(it.as_str(), it.radix())
             .map_or_else(|_| it.as_str().into(), Into::into),
         DeValue::Float(it) => {
-            it.as_str().parse::<f64>().map_or_else(|_| it.as_str().into(), Into::into)
+            let number = it.as_str().parse().ok().filter(|number: &f64| number.is_finite());
+            number.map_or_else(|| it.as_str().into(), Into::into)
         }
         DeValue::Boolean(it) => (*it).into(),
         DeValue::Datetime(it) => text(it),

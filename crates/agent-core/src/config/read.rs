@@ -9,27 +9,11 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::place::{Source, Spot};
 use super::{ConfigError, ModelName};
 use crate::wording::{nearest, shown};
 
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
-
-/// A place in a file, counted from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as it was named.
-    pub file: String,
-    /// The line.
-    pub line: usize,
-    /// The character in the line.
-    pub column: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
-}
 
 /// Reads the text of a file, whose top has no keys but `known`.
 ///
@@ -50,24 +34,6 @@ pub fn file<T, E: From<ConfigError>>(
         message: error.message().to_owned(),
     })?;
     read(&Section::open(source, String::new(), 0..0, root.get_ref(), known)?)
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Source<'a> {
-    file: &'a str,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[start..].chars().count() + 1,
-        }
-    }
 }
 
 /// A table whose keys are all known.
@@ -158,14 +124,13 @@ impl<'a> Section<'a> {
 
     /// What is wrong with a key, which may be absent.
     pub(super) fn wrong(&self, key: &str, problem: impl fmt::Display) -> ConfigError {
-        self.field(key).map_or_else(
-            || ConfigError::Invalid {
-                at: self.source.place(self.start),
-                key: self.path_of(key),
-                problem: problem.to_string(),
-            },
-            |field| field.wrong(&problem),
-        )
+        self.spot(key).wrong(problem)
+    }
+
+    /// Where a key stands, or its table where it is absent.
+    pub(super) fn spot(&self, key: &str) -> Spot {
+        let start = self.field(key).map_or(self.start, |field| field.value.span().start);
+        Spot { at: self.source.place(start), key: self.path_of(key) }
     }
 }
 
@@ -180,18 +145,17 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// A model that is named here; its price is looked up later.
     pub(super) fn model(&self, model: &str) -> ModelName {
-        let at = self.source.place(self.value.span().start);
-        ModelName { at, key: self.path.clone(), model: model.to_owned() }
+        ModelName { spot: self.spot(), model: model.to_owned(), asked: None }
+    }
+
+    fn spot(&self) -> Spot {
+        Spot { at: self.source.place(self.value.span().start), key: self.path.clone() }
     }
 
     /// The error that this value is not right; `problem` goes on from the key's name: what is wrong
     /// and what would be right.
     pub fn wrong(&self, problem: impl fmt::Display) -> ConfigError {
-        ConfigError::Invalid {
-            at: self.source.place(self.value.span().start),
-            key: self.path.clone(),
-            problem: problem.to_string(),
-        }
+        self.spot().wrong(problem)
     }
 
     fn expected(&self, form: &str) -> ConfigError {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::permits::AgentRateLimit;
 
+mod models;
+
 const WHOLE: &str = include_str!("testdata/fleet.toml");
 const AGENT: &str = "[[agent]]\nname = \"a\"\nmodel = \"m\"\n";
 
@@ -35,13 +37,26 @@ fn a_whole_fleet_file_is_read() {
 
 #[test]
 fn ids_projects_and_users_of_tasks_are_what_they_are_in_a_line_of_a_task_file() {
-    for id in ["7", "-2", "1.5", "1e3", "18446744073709551615", "9007199254740993.0", "\"a\"", "[]"]
-    {
+    for id in [
+        "7",
+        "-2",
+        "1.5",
+        "1e3",
+        "18446744073709551615",
+        "9007199254740993.0",
+        "1e400",
+        "\"a\"",
+        "[]",
+    ] {
         let keys = format!("id = {id}\nproject_id = {id}\nuser_id = {id}\n");
         let read = fleet(&format!("{AGENT}[[task]]\n{keys}")).map(|fleet| fleet.task[0].clone());
         let line = format!("{{\"id\":{id},\"project_id\":{id},\"user_id\":{id}}}");
         assert_eq!(read.ok(), crate::tasks::read_line(&line).ok(), "{id}");
     }
+    let text = format!("{AGENT}[[task]]\nid = 1\nmetadata = {{ a = 1e400, b = inf, c = 1.5 }}\n");
+    let metadata = fleet(&text).unwrap().task[0].metadata.clone().unwrap();
+    let kept = ["a", "b", "c"].map(|key| metadata[key].to_string());
+    assert_eq!(kept, ["\"1e400\"", "\"inf\"", "1.5"]);
     let blank = fleet(&format!("{AGENT}[[task]]\nid = 1\nproject_id = \" \"\n")).unwrap();
     assert_eq!(blank.task[0].project_id, None);
 }
@@ -309,39 +324,6 @@ fn what_one_table_says_must_fit_what_another_says() {
         let error = error.to_string();
         assert!(error.starts_with(at) && error.contains(told), "{table}: {error}");
     }
-}
-
-#[test]
-fn a_model_without_a_price_is_named_where_it_stands() {
-    let catalogue = Catalogue::builtin();
-    let text = "[[budget]]\nscope = 'model:claude-sonet-4-5'\nlimit = '1'\n\n\
-                [[agent]]\nname = 'a'\nmodel = 'claude-sonnet-4-5'\n";
-    let check = |text: &str| {
-        Fleet::parse(text, "f", &|_| None)
-            .unwrap()
-            .check_models(&catalogue)
-            .map_err(|e| e.to_string())
-    };
-    let error = check(text).unwrap_err();
-    assert!(error.starts_with("f:2:9: `budget[0].scope` cannot be used: no price"), "{error}");
-    assert!(error.contains("did you mean \"claude-sonnet-4-5\"?"), "{error}");
-    let error = check("[[agent]]\nname = 'a'\nmodel = 'm'\n").unwrap_err();
-    assert!(error.starts_with("f:3:9: `agent[0].model`"), "{error}");
-    check(&text.replace("sonet", "sonnet")).unwrap();
-}
-
-#[test]
-fn a_task_of_an_unknown_model_is_named_where_it_stands_and_the_guard_is_no_matter_of_the_file() {
-    let catalogue = Catalogue::builtin();
-    let agent = "[[agent]]\nname = 'a'\nmodel = 'claude-opus-4-5'\n";
-    let check = |more: &str| {
-        let fleet = Fleet::parse(&format!("{agent}{more}"), "f", &|_| None).unwrap();
-        fleet.check_models(&catalogue).map_err(|e| e.to_string()).err().unwrap_or_default()
-    };
-    let error = check("[[task]]\nid = 1\nmodel = 'gpt-none'\n");
-    assert!(error.starts_with("f:6:9: `task[0].model` cannot be used: no price"), "{error}");
-    // Whether a task is within the guard is told of the task: its outcome says COST_LIMIT_EXCEEDED.
-    assert_eq!(check("max_tokens = 64000\n[guards]\nmax_cost_per_task = '0.01'\n"), "");
 }
 
 #[test]
