@@ -239,12 +239,12 @@ fn like(model: &str, profile: &Profile) -> String {
 }
 
 fn asked(model: &str, profile: &Profile) -> Value {
+    let at = |table: &QuantileTable| agent_sim::draws::PROBABILITIES.map(|p| table.at(p));
     let quantiles = |table: &Option<QuantileTable>| {
-        table.as_ref().map_or(Value::Null, |table| {
-            let at = agent_sim::draws::PROBABILITIES.map(|p| rounded(table.at(p)));
-            json!(at)
-        })
+        table.as_ref().map_or(Value::Null, |table| json!(at(table).map(rounded)))
     };
+    // The cast saturates.
+    let millis = |table: &QuantileTable| json!(at(table).map(|gap| (gap * 1e3).round() as u64));
     let share = |count: &u64| json!({ "count": count, "share": rounded(*count as f64 / profile.calls as f64) });
     let errors: BTreeMap<&str, Value> =
         profile.errors.iter().map(|(kind, count)| (&**kind, share(count))).collect();
@@ -255,7 +255,7 @@ fn asked(model: &str, profile: &Profile) -> Value {
         "probabilities": agent_sim::draws::PROBABILITIES,
         "input_tokens": quantiles(&profile.context),
         "output_tokens": quantiles(&profile.output),
-        "tool_gap_s": quantiles(&profile.gap),
+        "tool_gap_ms": profile.gap.as_ref().map_or(Value::Null, millis),
         "cached_share": profile.cached_share.map(rounded),
     })
 }
@@ -270,11 +270,22 @@ fn fitted(fitted: &Calibrated) -> Value {
         "weight": rounded(fitted.weight),
         "helped_by": fitted.helped_by,
         "source": latency.source,
-        "total": latency.total,
+        "total": line(&latency.total),
         "spread": rounded(fitted.spread),
         "session_sigma": rounded(latency.session_sigma),
-        "first": latency.first,
+        "first": line(&latency.first),
         "first_calls": fitted.first_calls,
+    })
+}
+
+/// A line in whole microseconds: a token takes some thousand.
+fn line(line: &Line) -> Value {
+    // The cast saturates.
+    let micros = |seconds: f64| (seconds * 1e6).round() as u64;
+    json!({
+        "base_us": micros(line.base_s),
+        "per_1k_context_us": micros(line.per_1k_context_s),
+        "per_output_token_us": micros(line.per_output_token_s),
     })
 }
 

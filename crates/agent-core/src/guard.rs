@@ -14,9 +14,8 @@ use std::time::Duration;
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
-use futures_util::future::LocalBoxFuture;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::panics;
 
 /// Is told what becomes of a guarded actor, and decides whether it goes on.
@@ -82,7 +81,7 @@ pub(crate) fn crash<A: Actor<Context = Context<A>>>(reason: String, ctx: &mut Co
 struct Guard<A: Actor<Context = Context<A>>, W> {
     running: Option<ContextFut<A, Context<A>>>,
     watcher: W,
-    pause: Option<LocalBoxFuture<'static, ()>>,
+    pause: Option<Sleep>,
 }
 
 impl<A: Actor<Context = Context<A>>, W> fmt::Debug for Guard<A, W> {
@@ -106,8 +105,7 @@ where
             Ok(true) => {}
             Ok(false) | Err(_) => return self.end(),
         }
-        let clock = self.watcher.clock().clone();
-        self.pause = Some(Box::pin(async move { clock.sleep(pause).await }));
+        self.pause = Some(self.watcher.clock().sleep(pause));
         Poll::Pending
     }
 
@@ -131,7 +129,7 @@ where
         let this = self.get_mut();
         loop {
             if let Some(pause) = this.pause.as_mut() {
-                ready!(pause.as_mut().poll(cx));
+                ready!(Pin::new(pause).poll(cx));
                 this.pause = None;
                 this.watcher.resumed();
             }

@@ -43,7 +43,7 @@ fn calls_of_a_fleet_become_a_file_that_a_scenario_takes() {
     assert_eq!((&fitted["calibrated"], &fitted["calls"]), (&true.into(), &210.into()));
     assert_eq!(fitted["sessions"], 210);
     assert!(fitted["source"].as_str().unwrap().contains("no time to the first token"));
-    assert!(fitted["total"]["base_s"].as_f64().unwrap() < 0.5, "{fitted}");
+    assert!(fitted["total"]["base_us"].as_u64().unwrap() < 500_000, "{fitted}");
     assert_eq!(haiku["cross_validated"]["sessions"], 210);
 
     place.write(
@@ -79,7 +79,17 @@ fn half_of_the_recorded_sessions_predict_the_other_half() {
     let place = Place::new();
     let output = place.output(&["calibrate", "--trace", &sample(), "--halvings", "10"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let halves = &json(&output)["halves"];
+    let report = json(&output);
+    let opus = model(&report, "claude-opus-4-7");
+    let gaps = opus["tool_gap_ms"].as_array().unwrap();
+    assert!(gaps.iter().all(|gap| gap.is_u64()), "{opus}");
+    for line in ["total", "first"].map(|line| opus["fitted"][line].as_object().unwrap()) {
+        let whole = |key| line[key].as_u64().unwrap();
+        let [base, context, output] =
+            ["base_us", "per_1k_context_us", "per_output_token_us"].map(whole);
+        assert!(base > 0 && context > 0 && output < 1_000_000 && line.len() == 3, "{opus}");
+    }
+    let halves = &report["halves"];
     let number = |name: &str| halves["all"][name].as_f64().unwrap();
     assert_eq!(halves["halves"], 20);
     assert!(number("median_error") < 0.125 && number("covered") >= 0.85, "{halves}");

@@ -83,7 +83,7 @@ fn a_run_killed_at_random_moments_ends_every_task_once_and_accounts_for_every_bi
 #[should_panic(expected = "fleet.toml")]
 fn a_test_that_waits_for_a_run_that_has_ended_fails_with_what_the_run_said() {
     let place = Place::new();
-    begun(&mut place.run("http://127.0.0.1:9", &[]), || false);
+    begun(&mut place.run("http://127.0.0.1:9", &[]), || false).wait().unwrap();
 }
 
 #[test]
