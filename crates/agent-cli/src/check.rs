@@ -21,7 +21,7 @@ pub(crate) enum CheckError {
 
 /// Reads the fleet and says what is in it.
 pub(crate) fn run(args: &Check, common: &Common) -> Result<(), CheckError> {
-    let fleet = provider::load_fleet(&args.fleet)?;
+    let (fleet, _) = provider::load_fleet(&args.fleet)?;
     let keys = provider::keys(&fleet, None).map_err(ProviderError::from)?;
     if common.verbose > 0 && !common.quiet {
         output::note(&format!("store: {}", common.store.display()));

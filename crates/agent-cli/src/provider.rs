@@ -28,11 +28,11 @@ pub(crate) enum ProviderError {
     Prices(#[from] OverrideError),
 }
 
-/// Reads the fleet file, and checks that every model in it has a price.
-pub(crate) fn load_fleet(path: &Path) -> Result<Fleet, ProviderError> {
-    let fleet = Fleet::load(path)?;
+/// Reads the fleet file, and checks that every model in it has a price; with the file's text.
+pub(crate) fn load_fleet(path: &Path) -> Result<(Fleet, String), ProviderError> {
+    let (fleet, text) = Fleet::load_with_text(path)?;
     fleet.check_models(&*catalogue(&fleet)?)?;
-    Ok(fleet)
+    Ok((fleet, text))
 }
 
 /// The built-in prices, with the fleet's own before them.

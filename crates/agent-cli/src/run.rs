@@ -42,24 +42,30 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Runs the fleet and prints its summary.
 pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
+    // Before anything is opened: one that comes meanwhile is heeded.
+    let mut signals = Signals::new()?;
     let clock = Clock::real();
     let began = clock.now();
-    let fleet = provider::load_fleet(&args.fleet)?;
-    let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
-    // Before the store is opened: one that comes meanwhile is heeded when it is open.
-    let mut signals = Signals::new()?;
     let opened = tokio::select! {
         biased;
         () = signals.end() => {
             output::note("interrupted while its files were opened: nothing was started");
             return Ok(Exit::Interrupted);
         }
-        opened = files(args.clone(), fleet.clone(), common.quiet) => opened,
+        opened = files(args.clone(), clock.clone(), common.quiet) => opened,
     };
-    let (tasks, out) = opened?;
+    let Files { fleet, fleet_file, client, tasks, out } = opened?;
     let ids = tasks.iter().map(|task| task.id.clone()).collect();
     let given = Given { tasks, out, signals };
-    let system = start(args, common, &fleet, Arc::clone(&client), &clock, ids).await?;
+    let builder = AgentSystem::builder_shared(Arc::clone(&client))
+        .fleet(&fleet)
+        .fleet_file(Some(fleet_file))
+        .catalogue(provider::catalogue(&fleet)?)
+        .store(&common.store)
+        .unfinished(unfinished(args))
+        .already_given(ids)
+        .clock(clock.clone());
+    let system = builder.start().await?;
     provider::audit_key(&system, &*client);
 
     let mut ends = Ends::default();
@@ -91,20 +97,29 @@ pub(crate) async fn run(args: &Run, common: &Common) -> Result<Exit, Failure> {
     })
 }
 
-/// Reads the tasks and sees the file of outcomes.
+/// What the files of a run hold.
+struct Files {
+    fleet: Fleet,
+    /// Its text.
+    fleet_file: String,
+    /// With the key, where that is in a file.
+    client: Arc<dyn LlmClient>,
+    tasks: Vec<Task>,
+    out: Option<Wanted>,
+}
+
+/// Reads fleet, key and tasks, and sees the file of outcomes.
 ///
 /// On a thread of its own: stdin may say nothing for ever, and nobody may be at the other end of a
 /// pipe. Who stops to wait for it ends the process all the same.
-async fn files(
-    args: Run,
-    fleet: Fleet,
-    quiet: bool,
-) -> Result<(Vec<Task>, Option<Wanted>), Failure> {
+async fn files(args: Run, clock: Clock, quiet: bool) -> Result<Files, Failure> {
     let (tell, opened) = oneshot::channel();
     let open = move || -> Result<_, Box<dyn Error + Send + Sync>> {
+        let (fleet, fleet_file) = provider::load_fleet(&args.fleet)?;
+        let client = provider::client(&fleet, args.provider_url.as_deref(), &clock)?;
         let tasks = tasks::load(&args, &fleet, quiet)?;
         let out = args.out.as_deref().map(|path| Wanted::see(path, args.resume)).transpose()?;
-        Ok((tasks, out))
+        Ok(Files { fleet, fleet_file, client, tasks, out })
     };
     let work = move || _ = tell.send(open());
     thread::Builder::new().name("files".to_owned()).spawn(work)?;
@@ -180,28 +195,12 @@ async fn to_the_end(
     Ok(status)
 }
 
-async fn start(
-    args: &Run,
-    common: &Common,
-    fleet: &Fleet,
-    client: Arc<dyn LlmClient>,
-    clock: &Clock,
-    given: BTreeSet<TaskId>,
-) -> Result<AgentSystem, Failure> {
-    let unfinished = match (args.resume, args.discard_unfinished) {
+fn unfinished(args: &Run) -> Unfinished {
+    match (args.resume, args.discard_unfinished) {
         (true, _) => Unfinished::Resume,
         (false, true) => Unfinished::Discard,
         (false, false) => Unfinished::Refuse,
-    };
-    let builder = AgentSystem::builder_shared(client)
-        .fleet(fleet)
-        .fleet_file(std::fs::read_to_string(&args.fleet).ok())
-        .catalogue(provider::catalogue(fleet)?)
-        .store(&common.store)
-        .unfinished(unfinished)
-        .already_given(given)
-        .clock(clock.clone());
-    builder.start().await.map_err(Failure::from)
+    }
 }
 
 /// The tasks that an earlier part of the run accepted.

@@ -213,11 +213,21 @@ impl Fleet {
     ///
     /// As [`Fleet::parse`], and [`ConfigError::Read`].
     pub fn load(path: &Path) -> Result<Fleet, ConfigError> {
+        Fleet::load_with_text(path).map(|(fleet, _)| fleet)
+    }
+
+    /// The same, with the file's text: a pipe cannot be read a second time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::load`].
+    pub fn load_with_text(path: &Path) -> Result<(Fleet, String), ConfigError> {
         let read = |source| ConfigError::Read { file: path.to_owned(), source };
         let text = fs::read_to_string(path).map_err(read)?;
         // What is not UTF-8 must reach the check of the value, not pass for absent.
         let env = |name: &str| std::env::var_os(name).map(|it| it.to_string_lossy().into_owned());
-        Fleet::parse(&text, &path.display().to_string(), &env)
+        let fleet = Fleet::parse(&text, &path.display().to_string(), &env)?;
+        Ok((fleet, text))
     }
 
     /// Whether `catalogue` has a price for each model that an agent, a budget or a task names, and

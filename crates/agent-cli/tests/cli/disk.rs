@@ -184,7 +184,7 @@ fn a_second_process_is_refused_the_store_and_does_the_first_no_harm() {
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
+fn a_store_of_another_format_is_refused_by_every_command_and_left_as_it_is() {
     let place = place_with(5);
     let mock = place.mock("");
     let output = place.run(&mock.url, &[]).output().unwrap();
@@ -195,12 +195,20 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
         db.insert("m:format", &format.to_be_bytes()).unwrap();
         db.flush().unwrap();
     };
-    set_format(3);
-    for _ in 0..2 {
-        let run = place.run(&mock.url, &[]).output().unwrap();
-        assert_refused(&run, &["store", "format 3", "update"]);
-        let usage = place.output(&["usage", "--store", "store"]);
-        assert_refused(&usage, &["store", "format 3", "update"]);
+    for (format, told) in [
+        (3, ["store", "format 3", "up to 2", "update this program"]),
+        (0, ["store", "unknown format", "no store of this program", "name another folder"]),
+    ] {
+        set_format(format);
+        for _ in 0..2 {
+            assert_refused(&place.run(&mock.url, &[]).output().unwrap(), &told);
+            assert_refused(&place.run(&mock.url, &["--resume"]).output().unwrap(), &told);
+            for command in ["usage", "usage export", "audit", "store verify", "verify", "calibrate"]
+            {
+                let words: Vec<&str> = command.split(' ').chain(["--store", "store"]).collect();
+                assert_refused(&place.output(&words), &told);
+            }
+        }
     }
     set_format(2);
     assert_eq!(usage(&place), before);

@@ -1,9 +1,11 @@
 //! Kills and signals: nothing that was told is lost, nothing that was billed is uncounted.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -105,6 +107,27 @@ fn a_signal_that_comes_while_the_store_is_opened_is_heeded_when_it_is_open() {
     std::fs::remove_dir_all(place.path("store")).unwrap();
     let output = begin("-HUP");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_signal_that_comes_while_the_fleet_file_is_read_ends_the_run_in_order() {
+    for name in ["-INT", "-TERM"] {
+        let place = Place::new();
+        let fleet = place.path("fleet.toml");
+        assert!(Command::new("mkfifo").arg(&fleet).status().unwrap().success());
+        let mut writing = OpenOptions::new();
+        writing.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+        // It can be opened for writing as soon as somebody reads it, and says nothing.
+        let mut writer = None;
+        let run = begun(&mut place.run("http://127.0.0.1:9", &[]), || {
+            writer = writing.open(&fleet).ok();
+            writer.is_some()
+        });
+        signal(&run, name);
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains("nothing was started"), "{}", stderr(&output));
+    }
 }
 
 #[test]

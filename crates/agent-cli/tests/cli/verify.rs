@@ -1,5 +1,8 @@
 //! `impresario verify`: a run of a real fleet, simulated again.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use crate::support::{FLEET, Place, json, stderr, stdout};
 
 /// Answers of 100 ms and 2 ms a token; every tenth call is refused.
@@ -17,6 +20,22 @@ fn played(runs: &[usize]) -> Place {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     }
     place
+}
+
+#[test]
+fn a_fleet_file_that_comes_through_a_pipe_is_kept_with_the_run() {
+    let place = Place::new();
+    place.tasks(3);
+    let mock = place.mock("");
+    let args = ["run", "/dev/stdin", "--tasks", "tasks.jsonl", "--store", "store"];
+    let mut run = place.impresario(&args);
+    run.args(["--provider-url", &mock.url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    run.stdin.take().unwrap().write_all(FLEET.as_bytes()).unwrap();
+    assert_eq!(run.wait_with_output().unwrap().status.code(), Some(0));
+    let output = place.output(&["verify", "--store", "store"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(json(&output)["notes"], serde_json::json!([]));
 }
 
 #[test]

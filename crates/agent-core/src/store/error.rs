@@ -53,7 +53,9 @@ pub enum StoreError {
         found: String,
     },
     /// A newer version of this program wrote it.
-    #[error("the store {dir} has format {found}, this program reads up to {known}; update it")]
+    #[error(
+        "the store {dir} has format {found}, this program reads up to {known}; update this program"
+    )]
     Newer {
         /// The folder.
         dir: PathBuf,
