@@ -2,6 +2,7 @@
 
 mod cancelled;
 mod ends;
+mod waits;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::permits::{AgentRateLimit, LimitMode};
-use agent_core::supervision::Supervision;
+use agent_core::supervision::{GroupSpec, Strategy, Supervision};
 use agent_core::system::{AgentSystem, StartError};
 use agent_core::task::{ErrorCode, Task};
 
@@ -218,5 +218,29 @@ fn a_virtual_clock_is_refused_with_several_arbiters() {
         let two = NonZeroUsize::new(2).unwrap();
         let started = system(&clock, &client).agent(agent(1)).arbiters(two).start().await;
         assert!(matches!(started, Err(StartError::VirtualArbiters)));
+    });
+}
+
+#[test]
+fn a_group_that_is_restarted_leaves_its_lazy_workers_without_actors() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![Act::Panic(Duration::from_millis(5))], GOOD);
+        let system = system(&clock, &client)
+            .agent(agent(100).group("team"))
+            .group(GroupSpec::new("team", Strategy::OneForAll))
+            .eager_workers(2, IDLE)
+            .start()
+            .await
+            .unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        let seen = system.snapshot().await.unwrap();
+        assert_eq!((seen.actors, seen.workers.ready), (2, 100));
+        // They are as good as ever.
+        let all = (2..102).map(|id| system.run(task(id)));
+        for outcome in futures_util::future::join_all(all).await {
+            assert!(outcome.unwrap().error.is_none());
+        }
+        assert_eq!(system.snapshot().await.unwrap().actors, 100);
     });
 }

@@ -206,3 +206,15 @@ fn a_handle_refuses_what_it_has_no_place_for() {
         assert!(matches!(second, Err(SubmitError::Full { limit: 1 })));
     });
 }
+
+#[test]
+fn one_task_at_least_may_be_open_or_nothing_would_ever_be_accepted() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let builder = system(&clock, &client).agent(agent(1)).max_open_tasks(0);
+        let system = builder.start().await.unwrap();
+        let soon = clock.now() + Duration::from_secs(60);
+        let outcome = clock.timeout(soon, system.run(task(1)).boxed_local()).await;
+        assert!(outcome.unwrap().unwrap().error.is_none());
+    });
+}

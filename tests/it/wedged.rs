@@ -98,11 +98,17 @@ fn a_task_that_wedges_every_worker_is_poison() {
         let client = Scripted::new(&clock, Vec::new(), Act::Hang);
         let spec = loses(&client, 4);
         let system = building(&clock, &client, spec).start().await.unwrap();
-        let error = system.run(task(1)).await.unwrap().error.clone().unwrap();
+        let outcome = system.run(task(1)).await.unwrap();
+        let error = outcome.error.clone().unwrap();
         assert_eq!(error.code, ErrorCode::WorkerCrashed);
         assert!(error.message.contains("wedged"), "{}", error.message);
-        let (_, reserved) = spent(&system).await;
-        assert_eq!(reserved, NanoUsd::ZERO);
+        // What the last of them had sent is in the outcome, although that one has not ended yet.
+        let each = outcome.presumed_cost_usd.nanos() / 4;
+        assert_eq!((outcome.attempts, each > 0), (4, true));
+        clock.sleep(Duration::from_millis(1)).await;
+        assert_eq!(spent(&system).await, (outcome.presumed_cost_usd, NanoUsd::ZERO));
+        let summary = system.snapshot().await.unwrap().summary;
+        assert_eq!(summary.presumed_cost_usd, outcome.presumed_cost_usd);
     });
 }
 

@@ -12,8 +12,8 @@ use crate::supervision::Restart;
 
 pub(crate) use behaviour::Play;
 pub use behaviour::{Behaviour, Factory, Output};
-pub(crate) use child::{Answering, Children};
 pub use child::{Child, ChildEnd, ChildError, ChildLimits, Execution, SpawnError};
+pub(crate) use child::{Children, Submitted};
 pub(crate) use scene::Backstage;
 pub use scene::Scene;
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::Output;
+use crate::clock::Sleep;
 use crate::pricing::PricingError;
 use crate::task::{ErrorCode, Task, TaskError};
 
@@ -146,11 +147,11 @@ impl Child {
     /// Has it work on a part of its parent's task, at once or when a worker of it is idle.
     ///
     /// Who pays, on whose behalf and how urgently is as in the parent's task; the deadline is the
-    /// earlier of the two. Where its worker crashes, it is done again, at most `poison_limit`
+    /// earlier of the two, and where it comes before a worker is idle the sub-task is not begun. Where its worker crashes, it is done again, at most `poison_limit`
     /// times. A sub-task has no outcome of its own: what it takes is a part of its parent's.
     pub fn execute(&self, task: Task) -> Execution {
-        let (number, answer) = self.0.submit(task);
-        Execution { number, answer, children: Rc::clone(&self.0) }
+        let Submitted { number, answer, expiry } = self.0.submit(task);
+        Execution { number, answer, expiry, children: Rc::clone(&self.0) }
     }
 
     /// Waits for its end; told at once where it has ended.
@@ -183,6 +184,8 @@ impl fmt::Debug for Child {
 pub struct Execution {
     number: u64,
     answer: oneshot::Receiver<Result<Output, ChildError>>,
+    /// When it is too late to begin; none where its parent's task ends first.
+    expiry: Option<Sleep>,
     children: Rc<dyn Children>,
 }
 
@@ -191,6 +194,12 @@ impl Future for Execution {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if let Some(expiry) = &mut this.expiry
+            && Pin::new(expiry).poll(cx).is_ready()
+        {
+            this.expiry = None;
+            this.children.expire(this.number);
+        }
         Pin::new(&mut this.answer).poll(cx).map(|answer| {
             answer.unwrap_or_else(|_| {
                 let name = this.children.name().to_owned();
@@ -213,13 +222,21 @@ impl fmt::Debug for Execution {
     }
 }
 
-/// The answer of a sub-task, once there is one.
-pub(crate) type Answering = oneshot::Receiver<Result<Output, ChildError>>;
+/// A sub-task that was handed in.
+pub(crate) struct Submitted {
+    pub(crate) number: u64,
+    /// The answer, once there is one.
+    pub(crate) answer: oneshot::Receiver<Result<Output, ChildError>>,
+    /// Its own deadline, where that is earlier than its parent's.
+    pub(crate) expiry: Option<Sleep>,
+}
 
 /// What the workers of a sub-agent do for the handle to it.
 pub(crate) trait Children {
     fn name(&self) -> &str;
-    fn submit(&self, task: Task) -> (u64, Answering);
+    fn submit(&self, task: Task) -> Submitted;
+    /// Its deadline has come: it ends, unless it has begun.
+    fn expire(&self, number: u64);
     /// Nobody waits for the sub-task any more.
     fn withdraw(&self, number: u64);
     fn watch(&self) -> oneshot::Receiver<ChildEnd>;

@@ -94,7 +94,9 @@ impl Coordinator {
                 Some(agent) => format!("agent {agent}"),
                 None => "any agent".to_owned(),
             };
-            let message = format!("no worker of {whose} is left: all crashed too often");
+            let message = format!(
+                "no worker of {whose} is left: each crashed too often, or is temporary and ended"
+            );
             self.end_without_answer(task, ErrorCode::WorkerCrashed, message, ctx);
         }
     }

@@ -131,7 +131,11 @@ impl Handler<StartTogether> for Coordinator {
         };
         let due: Vec<_> = lives.into_iter().filter(|start| is_due(self, start)).collect();
         for &(worker, _) in &due {
-            self.start(worker);
+            if self.is_eager(worker) {
+                self.start(worker);
+            } else {
+                self.roster.set_cold(worker, true);
+            }
             self.tell(|| Lifecycle::WorkerRestarted { worker: self.name(worker).into() });
             self.set_ready(worker, ctx);
         }

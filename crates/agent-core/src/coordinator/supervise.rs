@@ -258,8 +258,7 @@ impl Coordinator {
             return self.place(task, ctx);
         }
         let message = format!(
-            "worker {name} {failure}, the {}th crash over this task; poison_limit is \
-             {limit}",
+            "worker {name} {failure}: crash {} over this task, above poison_limit ({limit})",
             entry.crashes
         );
         self.end_without_answer(task, ErrorCode::WorkerCrashed, message, ctx);

@@ -250,6 +250,11 @@ impl Coordinator {
         }
     }
 
+    /// Whether it has its actor from the start, and keeps it.
+    pub(super) fn is_eager(&self, worker: WorkerIndex) -> bool {
+        (worker as usize) < self.plan.lazy.eager
+    }
+
     pub(super) fn start(&mut self, worker: WorkerIndex) {
         let (agent, number) = (self.roster.agent(worker), self.roster.number(worker));
         self.troupe.start(worker, agent, number);
@@ -271,7 +276,7 @@ impl Coordinator {
         since: Timestamp,
         ctx: &mut Context<Self>,
     ) {
-        let is_eager = (worker as usize) < self.plan.lazy.eager;
+        let is_eager = self.is_eager(worker);
         let member = &mut self.troupe.members[worker as usize];
         if is_eager || member.is_watched || member.actor.is_none() {
             return;

@@ -93,8 +93,9 @@ impl Coordinator {
     fn wedged_for(&self, task: TaskNumber, now: Timestamp) -> Option<Duration> {
         let entry = self.tasks.get(&task)?;
         let due = entry.assignment.standing.progress().due().max(entry.given_at);
-        let late = now.since(due.min(entry.assignment.deadline));
-        (late >= self.plan.supervision.wedged_after).then_some(late)
+        let due = due.min(entry.assignment.deadline);
+        let late = now.since(due);
+        (due < now && late >= self.plan.supervision.wedged_after).then_some(late)
     }
 
     /// Stops a wedged worker and has another actor in its place; its task goes back, and what had

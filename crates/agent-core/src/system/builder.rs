@@ -247,9 +247,9 @@ impl AgentSystemBuilder {
         self
     }
 
-    /// Tasks that may be open at once; `submit` waits beyond it. Default: 100,000.
+    /// Tasks that may be open at once, at least 1; `submit` waits beyond it. Default: 100,000.
     pub fn max_open_tasks(mut self, limit: usize) -> AgentSystemBuilder {
-        self.max_open_tasks = limit;
+        self.max_open_tasks = limit.max(1);
         self
     }
 

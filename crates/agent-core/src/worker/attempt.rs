@@ -189,6 +189,7 @@ impl<'a> Attempt<'a> {
     fn tally(&self, charge: &Charge, succeeded: bool) {
         self.job.add(self.services, |tally| {
             *if succeeded { &mut tally.succeeded } else { &mut tally.failed } += 1;
+            tally.in_flight = tally.in_flight.saturating_sub(self.open.bound);
             tally.usage += charge.usage;
             tally.cost = tally.cost.saturating_add(charge.cost);
             tally.presumed = tally.presumed.saturating_add(charge.presumed);

@@ -244,6 +244,7 @@ impl<'a> Call<'a> {
         self.of_task = self.job.add(services, |tally| {
             tally.attempts += 1;
             tally.retried += u32::from(number > 1);
+            tally.in_flight = tally.in_flight.saturating_add(open.bound);
             tally.attempts
         });
         let (permit, money) = (permit.depart(now), money.depart());

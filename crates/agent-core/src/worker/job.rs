@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     pub(crate) usage: TokenCounts,
     pub(crate) cost: NanoUsd,
     pub(crate) presumed: NanoUsd,
+    /// What attempts that have left, and of which nothing is settled yet, may cost.
+    pub(crate) in_flight: NanoUsd,
     /// When the worker at hand may call again, by its own limit.
     pub(crate) worker_free_at: Timestamp,
 }
@@ -166,7 +168,8 @@ impl Job {
     }
 }
 
-/// The outcome of a task that ended at `now`, no worker named.
+/// The outcome of a task that ended at `now`, no worker named. Where it was taken from a worker that
+/// has not ended yet, what that one has in flight will be presumed, and is so here.
 pub(crate) fn ended(
     assignment: &Assignment,
     now: Timestamp,
@@ -189,7 +192,7 @@ pub(crate) fn ended(
         attempts: tally.attempts,
         usage: tally.usage,
         cost_usd: tally.cost,
-        presumed_cost_usd: tally.presumed,
+        presumed_cost_usd: tally.presumed.saturating_add(tally.in_flight),
         duration_ms: tally.started.map_or(0, |started| millis(now.since(started))),
         finished_at: now,
         stop_reason: stop_reason.map(|reason| reason.as_str().to_owned()),

@@ -84,8 +84,8 @@ impl Crew {
         }
         drop(state);
         let message = format!(
-            "worker {worker} panicked ({reason}), the {crashes}th crash over this sub-task; \
-             poison_limit is {limit}"
+            "worker {worker} panicked ({reason}): crash {crashes} over this sub-task, above \
+             poison_limit ({limit})"
         );
         let error = TaskError::new(ErrorCode::WorkerCrashed, message);
         self.answer(Some(number), Err(ChildError::Failed(error)));

@@ -3,8 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::{At, Crew, SubTask};
-use crate::agent::{Answering, ChildEnd, ChildError, Children};
-use crate::task::Task;
+use crate::agent::{ChildEnd, ChildError, Children, Submitted};
+use crate::task::{ErrorCode, Task, TaskError};
 use crate::worker::Cancel;
 use crate::worker::halts::Halt;
 
@@ -13,13 +13,16 @@ impl Children for Crew {
         &self.name
     }
 
-    fn submit(&self, task: Task) -> (u64, Answering) {
+    fn submit(&self, task: Task) -> Submitted {
         let (tell, answer) = oneshot::channel();
         let assignment = self.assignment(task);
+        let limit = self.family.tree().limits().waiting.get();
+        if self.state.borrow().queue.len() >= limit as usize {
+            self.expire_all();
+        }
         let mut state = self.state.borrow_mut();
         let number = state.next;
         state.next += 1;
-        let limit = self.family.tree().limits().waiting.get();
         let refusal = match &state.ended {
             Some(end) => Some(self.ended_error(end)),
             None if state.queue.len() >= limit as usize => {
@@ -29,13 +32,32 @@ impl Children for Crew {
         };
         if let Some(refusal) = refusal {
             _ = tell.send(Err(refusal));
-            return (number, answer);
+            return Submitted { number, answer, expiry: None };
         }
+        let own = assignment.deadline < self.whole.deadline;
+        let clock = &self.role.services.clock;
+        let expiry = own.then(|| clock.sleep_until(assignment.deadline));
         state.tasks.insert(number, SubTask { assignment, crashes: 0, tell });
         state.queue.push_back(number);
         drop(state);
         self.feed();
-        (number, answer)
+        Submitted { number, answer, expiry }
+    }
+
+    fn expire(&self, number: u64) {
+        let mut state = self.state.borrow_mut();
+        let waiting = state.queue.len();
+        state.queue.retain(|&other| other != number);
+        if state.queue.len() == waiting {
+            // Whoever is at it ends it.
+            return;
+        }
+        let Some(SubTask { assignment, tell, .. }) = state.tasks.remove(&number) else { return };
+        let message =
+            format!("the sub-task's deadline {} passed while it waited", assignment.deadline);
+        let error = TaskError::new(ErrorCode::DeadlineExceeded, message);
+        // Who does not wait any more need not be told.
+        _ = tell.send(Err(ChildError::Failed(error)));
     }
 
     fn withdraw(&self, number: u64) {
@@ -85,6 +107,18 @@ impl Children for Crew {
 }
 
 impl Crew {
+    /// Ends what waits and has come too late, so that it takes nobody's place.
+    fn expire_all(&self) {
+        let now = self.role.services.clock.now();
+        let state = self.state.borrow();
+        let is_late = |number: &&u64| {
+            state.tasks.get(number).is_some_and(|task| task.assignment.deadline <= now)
+        };
+        let late: Vec<u64> = state.queue.iter().filter(is_late).copied().collect();
+        drop(state);
+        late.into_iter().for_each(|number| self.expire(number));
+    }
+
     /// Tells everyone who waits that it has ended. Once.
     pub(super) fn end(&self, end: ChildEnd) {
         let mut state = self.state.borrow_mut();
