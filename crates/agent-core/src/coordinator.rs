@@ -47,7 +47,7 @@ use crate::worker::services::Services;
 pub(crate) use endings::{Subscribe, Told};
 pub(crate) use expiry::CancelTask;
 pub use intake::SubmitError;
-pub(crate) use intake::{Inbox, Restore, Submission};
+pub(crate) use intake::{Inbox, Left, Restore, Submission};
 pub(crate) use lifecycle::LifecycleSource;
 pub use lifecycle::{BEHIND, Lifecycle, LifecycleEvent, Lifecycles};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};

@@ -289,14 +289,27 @@ impl Coordinator {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Restore {
-    /// Tasks not ended: their order, and what they have taken.
-    pub(crate) open: Vec<(u64, Task, Tally, Timestamp)>,
+    /// Tasks not ended.
+    pub(crate) open: Vec<Left>,
     /// Tasks that ended.
     pub(crate) ended: Vec<Outcome>,
     /// What those that ended took.
     pub(crate) calls: Tally,
     /// Restarts of workers.
     pub(crate) restarts: u64,
+}
+
+/// A task that an earlier part of the run left open.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// Its place in the order of acceptance.
+    pub(crate) number: TaskNumber,
+    pub(crate) task: Task,
+    /// What it has taken.
+    pub(crate) tally: Tally,
+    pub(crate) submitted: Timestamp,
+    /// Its place among those that may be open at once; none where fewer may be than there are.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Handler<Restore> for Coordinator {
@@ -307,9 +320,10 @@ impl Handler<Restore> for Coordinator {
         self.services.add(|taken| taken.add(&calls));
         self.stats.restarts += restarts;
         let mut numbers = Vec::new();
-        for (number, task, tally, submitted) in open {
+        for Left { number, task, tally, submitted, place } in open {
             self.services.add(|taken| taken.add(&tally));
-            self.enter(Arc::new(task), number, LimitMode::Wait, tally, submitted);
+            let entry = self.enter(Arc::new(task), number, LimitMode::Wait, tally, submitted);
+            entry.place = place;
             numbers.push(number);
         }
         for outcome in done {

@@ -14,7 +14,8 @@ use crate::agent::AgentSpec;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::coordinator::{
-    Coordinator, Inbox, Lifecycle, LifecycleEvent, LifecycleSource, Plan, Restore, SharedWatch,
+    Coordinator, Inbox, Left, Lifecycle, LifecycleEvent, LifecycleSource, Plan, Restore,
+    SharedWatch,
 };
 use crate::guard;
 use crate::ledger::{Ledger, ScopeKind, ScopePattern};
@@ -106,9 +107,11 @@ pub(super) fn wire(
         )
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
-    let resumed = resume(unfinished, &coordinator);
+    let places = Semaphore::new(builder.max_open_tasks.min(Semaphore::MAX_PERMITS));
+    let places = Arc::new(places);
+    let resumed = resume(unfinished, &coordinator, &places);
     AgentSystem {
-        places: Arc::new(Semaphore::new(builder.max_open_tasks.min(Semaphore::MAX_PERMITS))),
+        places,
         max_open_tasks: builder.max_open_tasks,
         run_id: Arc::clone(run_id),
         clock: now,
@@ -165,7 +168,11 @@ fn watchdog(
 }
 
 /// Hands the coordinator what an earlier part of the run left.
-fn resume(run: Option<(UnfinishedRun, Warnings)>, coordinator: &Addr<Coordinator>) -> Resumed {
+fn resume(
+    run: Option<(UnfinishedRun, Warnings)>,
+    coordinator: &Addr<Coordinator>,
+    places: &Arc<Semaphore>,
+) -> Resumed {
     let Some((run, warnings)) = run else { return Resumed::default() };
     let open = run.tasks.iter().map(|left| left.task.id.clone()).collect();
     let ended: Vec<Outcome> = run.ended.into_values().map(Arc::unwrap_or_clone).collect();
@@ -177,9 +184,12 @@ fn resume(run: Option<(UnfinishedRun, Warnings)>, coordinator: &Addr<Coordinator
         open: run
             .tasks
             .into_iter()
-            .map(|LeftTask { seq, accepted_at, task, spent }| {
-                let tally = tally(&spent, None);
-                (seq, Arc::unwrap_or_clone(task), tally, accepted_at)
+            .map(|LeftTask { seq, accepted_at, task, spent }| Left {
+                number: seq,
+                task: Arc::unwrap_or_clone(task),
+                tally: tally(&spent, None),
+                submitted: accepted_at,
+                place: Arc::clone(places).try_acquire_owned().ok(),
             })
             .collect(),
         ended: ended.clone(),

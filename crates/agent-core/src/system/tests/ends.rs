@@ -26,6 +26,25 @@ fn a_run_that_is_finished_with_tasks_open_is_interrupted_and_loses_none() {
 }
 
 #[test]
+fn the_open_tasks_of_a_run_that_goes_on_take_their_places_among_those_that_may_be_open() {
+    let disk = Disk::new();
+    cut_short(&disk, Ended::Interrupted);
+    on_a_system(async {
+        let gate = Gate::default();
+        let builder = disk.system(&gate).max_open_tasks(3).unfinished(Unfinished::Resume);
+        let system = builder.start().await.unwrap();
+        let mut outcomes = system.outcomes();
+        let another = || Task::new("another", "a task");
+        let refused = system.try_submit(another()).await;
+        assert!(matches!(refused, Err(SubmitError::Full { limit: 3 })), "{refused:?}");
+        gate.open();
+        outcomes.next().await.unwrap();
+        system.try_submit(another()).await.unwrap();
+        system.finish().await;
+    });
+}
+
+#[test]
 fn what_a_task_has_spent_before_a_restart_counts_once_against_its_budget() {
     let disk = Disk::new();
     cut_short(&disk, Ended::Interrupted);
