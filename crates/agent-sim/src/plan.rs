@@ -91,7 +91,8 @@ pub struct Plan {
     pub options: Vec<Fitting>,
     /// The best of them: the lowest tier that will do.
     pub best: Option<usize>,
-    /// The smallest budget with which the best meets the goal.
+    /// The smallest budget with which the best meets the goal, a cent or a hundredth too large at
+    /// most.
     pub budget: Option<NanoUsd>,
     /// The best with more and with fewer workers: what time costs.
     pub trade_off: Vec<Fitting>,
@@ -183,7 +184,7 @@ fn smallest_budget(
         (fails, limit) = (limit, to_cents(limit.saturating_add(quarter)));
     }
     // What failed is above zero where a budget was raised; then there may be a smaller one.
-    while !fails.is_zero() && limit.nanos() - fails.nanos() > (limit.nanos() / 20).max(CENT) {
+    while !fails.is_zero() && limit.nanos() - fails.nanos() > (limit.nanos() / 100).max(CENT) {
         let middle = to_cents(NanoUsd::from_nanos(fails.nanos().midpoint(limit.nanos())));
         *(if meets(middle)? { &mut limit } else { &mut fails }) = middle;
     }

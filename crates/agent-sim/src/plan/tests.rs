@@ -36,14 +36,14 @@ fn sixty_calls_of_a_second_in_seven_take_nine_workers_and_the_second_tier() {
 
 #[test]
 fn a_budget_is_planned_where_calls_at_once_reserve_many_times_what_they_cost() {
-    let text = SCENARIO.replace("count = 60\ninput = 100\n", "count = 20\ninput = 2000\n");
+    let text = SCENARIO.replace("count = 60\ninput = 100\n", "count = 20\ninput = 10000\n");
     let text = format!("{text}\n[goal]\ndeadline = \"1s\"");
     let plan = Plan::of(&Scenario::parse(&text).unwrap()).unwrap();
     let best = &plan.options[plan.best.unwrap()];
     let (budget, cost) = (plan.budget.unwrap(), best.report.first().charged());
     assert!(budget.nanos() > cost.nanos() * 3 / 2, "{budget} {cost}");
-    // A tenth less does not meet the goal.
-    let less = NanoUsd::from_nanos(budget.nanos() / 10 * 9);
+    // A fiftieth less does not meet the goal.
+    let less = NanoUsd::from_nanos(budget.nanos() / 50 * 49);
     let fleet = with_workers(&best.choice.of(&Scenario::parse(&text).unwrap()), best.workers);
     let mut limited = fleet.clone();
     limited.fleet.budget.push(BudgetSpec::new(ScopePattern::global(), less));
