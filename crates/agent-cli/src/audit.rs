@@ -34,7 +34,11 @@ pub(crate) async fn run(args: &args::Audit, common: &Common) -> Result<Exit, Fai
             Tail::from_end(&common.store)
         }
         // A run holds the store: what it has written so far stands in its live file.
-        Err(StoreError::InUse { .. } | StoreError::Missing { .. }) if args.follow => {
+        Err(StoreError::InUse { .. }) if args.follow => Tail::from_start(&common.store),
+        Err(StoreError::Missing { dir }) if args.follow => {
+            if !common.quiet {
+                output::note(&format!("no store in {} yet; waiting for a run", dir.display()));
+            }
             Tail::from_start(&common.store)
         }
         Err(error) => return Err(error.into()),

@@ -104,7 +104,7 @@ pub enum MoneyError {
     #[error("not an amount of dollars; write it as a decimal, such as \"1.50\"")]
     NotDecimal,
     /// More decimal places than can be held exactly.
-    #[error("more than {0} decimal places")]
+    #[error("an amount of more than {0} decimal places; write {0} at most")]
     TooPrecise(u32),
     /// Larger than can be held.
     #[error("too large an amount; write a smaller one")]

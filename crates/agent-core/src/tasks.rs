@@ -42,6 +42,12 @@ pub enum LineError {
         /// The byte in the line, from 1.
         column: usize,
     },
+    /// JSON with more levels than readers take.
+    #[error("nested too deep at column {column}; write at most 127 levels of objects and lists")]
+    Deep {
+        /// The byte in the line, from 1.
+        column: usize,
+    },
     /// JSON, but no object.
     #[error("not a JSON object; write {{\"id\": 1, \"title\": \"…\"}}")]
     NoObject,
@@ -125,11 +131,7 @@ fn diagnose(line: &str) -> LineError {
     let object: Map<String, Value> = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return LineError::NoObject,
-        // The reader has no other name for it.
-        Err(error) if error.to_string().starts_with("number out of range") => {
-            return LineError::Number { column: error.column() };
-        }
-        Err(error) => return LineError::Json { column: error.column() },
+        Err(error) => return unread(&error),
     };
     if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let remedy = match nearest(key, &KEYS) {
@@ -150,6 +152,18 @@ fn diagnose(line: &str) -> LineError {
     match KEYS.into_iter().find(unusable) {
         Some(key) => LineError::Value { key, form: form(key) },
         None => LineError::Twice,
+    }
+}
+
+/// What is wrong with a line that is not read as JSON; the reader tells it in words alone.
+fn unread(error: &serde_json::Error) -> LineError {
+    let (words, column) = (error.to_string(), error.column());
+    if words.starts_with("number out of range") {
+        LineError::Number { column }
+    } else if words.starts_with("recursion limit exceeded") {
+        LineError::Deep { column }
+    } else {
+        LineError::Json { column }
     }
 }
 
@@ -244,6 +258,9 @@ mod tests {
             let large = format!("the number that ends at column {column} is too large");
             says(&format!("{{\"id\":{number}}}"), &format!("{large}; write it in quotes"));
         }
+        let deep =
+            format!("{{\"id\":1,\"metadata\":{}{}}}", "{\"a\":".repeat(200), "}".repeat(200));
+        says(&deep, "nested too deep at column 650; write at most 127 levels of objects and lists");
         says("{\"id\":1,\"id\":2}", "a key stands twice; keep one");
     }
 

@@ -27,6 +27,26 @@ fn wait_for(holds: &dyn Fn() -> bool) {
 }
 
 #[test]
+fn who_follows_where_no_store_is_yet_is_told_so_and_sees_the_first_run() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(3);
+    let mock = place.mock("");
+    let mut follow = place.impresario(&["audit", "--follow", "--store", "store"]);
+    follow.stdout(File::create(place.path("seen.jsonl")).unwrap());
+    let follow = follow.stderr(File::create(place.path("told.txt")).unwrap()).spawn().unwrap();
+    let follow = Ended(follow);
+    wait_for(&|| place.read("told.txt").contains("no store in store yet"));
+    let told = place.read("told.txt");
+    assert!(told.contains("no store in store yet; waiting for a run"), "{told}");
+    assert_eq!(place.run(&mock.url, &[]).output().unwrap().status.code(), Some(0));
+    let events = stdout(&place.output(&["audit", "--store", "store"])).lines().count();
+    wait_for(&|| place.read("seen.jsonl").lines().count() >= events);
+    drop(follow);
+    assert_eq!(place.read("seen.jsonl").lines().count(), events);
+}
+
+#[test]
 fn who_follows_sees_each_event_of_the_last_run_and_of_the_next_once() {
     let place = Place::new();
     place.write("fleet.toml", FLEET);

@@ -1,5 +1,6 @@
 //! The way out of the store's format and back, and what is refused on it.
 
+use std::os::unix::fs::symlink;
 use std::process::{Output, Stdio};
 
 use crate::support::{FLEET, Place, json, stderr, stdout};
@@ -86,6 +87,18 @@ fn an_import_into_a_store_that_holds_something_changes_nothing() {
         assert_eq!(output.status.code(), Some(2), "{file}");
         assert!(stderr(&output).contains(told), "{}", stderr(&output));
         assert!(!place.path("fresh").exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_looked_into_is_not_said_to_be_absent() {
+    let place = Place::new();
+    symlink("store", place.path("store")).unwrap();
+    for args in [&["usage"][..], &["audit"], &["audit", "--follow"], &["store", "verify"]] {
+        let output = place.output(&[args, &["--store", "store"]].concat());
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains("symbolic links") && !told.contains("no store"), "{args:?}: {told}");
     }
 }
 

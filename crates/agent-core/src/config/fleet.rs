@@ -20,7 +20,7 @@ use crate::agent::AgentSpec;
 use crate::llm::anthropic::check_base_url;
 use crate::money::NanoUsd;
 use crate::permits::ProviderLimits;
-use crate::pricing::{Price, PriceOverride};
+use crate::pricing::{Catalogue, Price, PriceOverride};
 use crate::prompt::InjectionPolicy;
 use crate::retry::{AttemptTimeout, RetryPolicy};
 use crate::supervision::Supervision;
@@ -347,10 +347,14 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
 
 fn prices(field: &Field<'_>) -> Result<BTreeMap<String, PriceOverride>, ConfigError> {
     let entries = field.entries()?;
-    entries.into_iter().map(|(model, field)| Ok((model, price(&field)?))).collect()
+    let priced = |(model, field): (String, Field<'_>)| {
+        let price = price(&model, &field)?;
+        Ok((model, price))
+    };
+    entries.into_iter().map(priced).collect()
 }
 
-fn price(field: &Field<'_>) -> Result<PriceOverride, ConfigError> {
+fn price(model: &str, field: &Field<'_>) -> Result<PriceOverride, ConfigError> {
     let table = field.section(&[
         "input",
         "output",
@@ -368,9 +372,17 @@ fn price(field: &Field<'_>) -> Result<PriceOverride, ConfigError> {
             Err(error) => Err(it.wrong(format_args!("is {error}"))),
         }
     };
+    let is_known = Catalogue::builtin().resolve(model).is_some();
+    let main = |key: &str| match is_known {
+        true => table.maybe(key, dollars),
+        false => {
+            let form = format!("{form}: the catalogue does not know this model");
+            table.need(key, &form, dollars).map(Some)
+        }
+    };
     Ok(PriceOverride {
-        input: table.maybe("input", dollars)?,
-        output: table.maybe("output", dollars)?,
+        input: main("input")?,
+        output: main("output")?,
         cache_read: table.maybe("cache_read", dollars)?,
         cache_write_5m: table.maybe("cache_write_5m", dollars)?,
         cache_write_1h: table.maybe("cache_write_1h", dollars)?,

@@ -41,16 +41,15 @@ impl Spot {
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
+    /// Where each line but the first begins: a large file has many places.
+    pub(super) lines: &'a [usize],
 }
 
 impl Source<'_> {
     pub(super) fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[start..].chars().count() + 1,
-        }
+        let before = self.lines.partition_point(|start| *start <= offset);
+        let start = before.checked_sub(1).map_or(0, |line| self.lines[line]);
+        let in_line = self.text.get(start..offset).unwrap_or_default();
+        Place { file: self.file.to_owned(), line: before + 1, column: in_line.chars().count() + 1 }
     }
 }

@@ -27,7 +27,8 @@ pub fn file<T, E: From<ConfigError>>(
     read: impl FnOnce(&Section<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = Source { file: file_name, text };
+    let lines: Vec<usize> = text.match_indices('\n').map(|(end, _)| end + 1).collect();
+    let source = Source { file: file_name, text, lines: &lines };
     let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         at: source.place(error.span().map_or(0, |span| span.start)),
         // Words of the parser's own, none of the file's.

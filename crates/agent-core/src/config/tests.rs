@@ -117,6 +117,10 @@ fn a_wrong_line_is_named_with_its_key_and_the_remedy() {
             "2:21: `guards.max_cost_per_task` is not an amount of dollars; write it as a decimal, such as \"1.50\"",
         ),
         (
+            "[guards]\nmax_cost_per_task = \"0.0000000001\"",
+            "2:21: `guards.max_cost_per_task` is an amount of more than 9 decimal places; write 9 at most",
+        ),
+        (
             "[guards]\ninjection = \"wran\"",
             "2:13: `guards.injection` is not known; write one of \"warn\", \"reject\", \"ignore\"",
         ),

@@ -1,6 +1,7 @@
 //! Reading a store without actors: totals, records and audit events, page by page.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use super::StoreOptions;
@@ -67,10 +68,13 @@ impl Reader {
         if dir.exists() && !dir.is_dir() {
             return Err(StoreError::NotAFolder { dir: dir.to_owned() });
         }
-        if !is_there(dir) {
-            return Err(StoreError::Missing { dir: dir.to_owned() });
+        match dir.join("db").metadata() {
+            Ok(_) => Reader::create(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Missing { dir: dir.to_owned() })
+            }
+            Err(error) => Err(StoreError::io(dir, "find the database", error)),
         }
-        Reader::create(dir)
     }
 
     /// Opens the store in `dir`, or makes one: to import into.

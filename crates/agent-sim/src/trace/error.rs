@@ -9,7 +9,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TraceError {
     /// The file cannot be opened or read on, or its gzip stream is damaged.
-    #[error("{file} cannot be read after line {line}")]
+    #[error("{file} cannot be read{}", after(*line))]
     Unreadable {
         /// The file.
         file: String,
@@ -97,6 +97,10 @@ pub enum TraceError {
         /// The bound.
         most: &'static str,
     },
+}
+
+fn after(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(" after line {line}") }
 }
 
 /// The beginning of `text`, in quotes, as it may be shown to a person.

@@ -206,7 +206,7 @@ fn a_file_of_no_known_format_is_refused_with_those_that_are() {
     assert_eq!(refusal(""), "t has no requests; a trace has at least one");
     assert_eq!(refusal("arrival_s,input_tokens,output_tokens\n"), refusal("\n"));
     let missing = Trace::open(Path::new("no such file"), None);
-    assert!(refused(missing).starts_with("no such file cannot be read after line 0: "));
+    assert!(refused(missing).starts_with("no such file cannot be read: "));
     for format in Format::ALL {
         assert_eq!(Format::named(format.name()), Some(format));
     }

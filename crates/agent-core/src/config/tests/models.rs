@@ -47,6 +47,22 @@ fn more_output_than_the_model_gives_is_refused_where_it_is_asked_for_or_where_it
 }
 
 #[test]
+fn a_model_that_only_the_file_prices_must_have_both_main_prices_and_the_missing_one_is_placed() {
+    let parse = |text: &str| fleet(&format!("{text}\n{AGENT}")).map_err(|e| e.to_string());
+    for (key, other) in [("output", "input"), ("input", "output")] {
+        assert_eq!(
+            parse(&format!("[prices.\"llm\"]\n{other} = \"1\"")).unwrap_err(),
+            format!(
+                "fleet.toml:1:1: `prices.\"llm\".{key}` is missing; write dollars a million tokens in \
+                 quotes, such as \"3.00\": the catalogue does not know this model"
+            )
+        );
+    }
+    parse("[prices.\"llm\"]\ninput = \"1\"\noutput = \"1\"").unwrap();
+    parse("[prices.\"claude-sonnet-4-5-20250929\"]\ninput = \"1\"").unwrap();
+}
+
+#[test]
 fn a_task_of_an_unknown_model_is_named_where_it_stands_and_the_guard_is_no_matter_of_the_file() {
     let catalogue = Catalogue::builtin();
     let agent = "[[agent]]\nname = 'a'\nmodel = 'claude-opus-4-5'\n";
