@@ -4,6 +4,7 @@
 mod behaviour;
 mod chaos;
 mod children;
+mod clients;
 mod embedding;
 mod fate;
 mod fidelity;

@@ -58,7 +58,7 @@ pub trait LlmClient: fmt::Debug + Send + Sync {
     }
 
     /// `text` with every key masked that was in use; `None` where it holds none. Nothing that is kept
-    /// may hold one, whatever an answer says.
+    /// may hold one, whatever an answer says: a text that this panics over is lost, and its task fails.
     fn mask(&self, _text: &str) -> Option<String> {
         None
     }

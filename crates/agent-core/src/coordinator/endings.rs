@@ -9,10 +9,11 @@ use super::{Coordinator, Ended, FeedAll, Intake, Lifecycle, PAUSE, State};
 use crate::budget::Forget;
 use crate::ledger::{Scope, ScopeKind};
 use crate::llm::LlmClient;
+use crate::panics;
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
-use crate::task::{ErrorCode, Outcome, TaskError};
+use crate::task::{ErrorCode, Outcome, Status, TaskError};
 use crate::worker::{Finish, Finished};
 
 // === Finished ===
@@ -146,14 +147,26 @@ impl Coordinator {
     }
 }
 
-/// The outcome without the key, which a provider may have written into its answer.
+/// The outcome without the key, which a provider may have written into its answer. A text that the
+/// client panics over may hold it, and is told to nobody.
 fn masked(client: &dyn LlmClient, mut outcome: Arc<Outcome>) -> Arc<Outcome> {
-    if let Some(output) = outcome.output.as_deref().and_then(|text| client.mask(text)) {
-        Arc::make_mut(&mut outcome).output = Some(output);
+    let mask = |text: &str| panics::contain(|| client.mask(text));
+    match outcome.output.as_deref().map_or(Ok(None), mask) {
+        Ok(None) => {}
+        Ok(output) => Arc::make_mut(&mut outcome).output = output,
+        Err(_) => {
+            let lost = Arc::make_mut(&mut outcome);
+            (lost.status, lost.output) = (Status::Failed, None);
+            let message = "the client panicked while it looked for keys in the answer";
+            lost.error = Some(TaskError::new(ErrorCode::WorkerCrashed, message));
+        }
     }
-    if let Some(error) = &outcome.error
-        && let Some(message) = client.mask(&error.message)
-    {
+    if let Some(error) = &outcome.error {
+        let message = match mask(&error.message) {
+            Ok(None) => return outcome,
+            Ok(Some(message)) => message,
+            Err(_) => "the client panicked while it looked for keys in what is wrong".to_owned(),
+        };
         let error = TaskError { message, ..error.clone() };
         Arc::make_mut(&mut outcome).error = Some(error);
     }
