@@ -206,6 +206,12 @@ async fn start_when_free(build: impl Fn() -> AgentSystemBuilder) -> AgentSystem 
 async fn a_system_that_cannot_start_says_so_in_a_tokio_program_too() {
     let started = AgentSystem::builder(Seen::default()).start().await;
     assert!(matches!(started, Err(StartError::NoAgent)), "{started:?}");
+    let many = AgentSpec::new("many", MODEL).count(u32::MAX);
+    let started = builder(&Seen::default()).agent(many).start().await;
+    let workers = u64::from(u32::MAX) + 4;
+    let expected = format!("{workers} workers are more than the 1000000 that a system may have");
+    let told = started.unwrap_err().to_string();
+    assert!(told.starts_with(&expected), "{told}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a-file");
     std::fs::write(&file, "not a folder").unwrap();

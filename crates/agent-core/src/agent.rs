@@ -24,7 +24,7 @@ pub struct AgentSpec {
     pub name: String,
     /// What kind of agent it is, for the audit. Default: its name.
     pub agent_type: String,
-    /// Workers that play it. Default: 1.
+    /// Workers that play it; those of all agents of a system are 1,000,000 at most. Default: 1.
     pub count: NonZeroU32,
     /// The model that it calls.
     pub model: String,

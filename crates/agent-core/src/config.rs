@@ -28,6 +28,7 @@ use crate::task::Task;
 
 use place::Spot;
 
+pub(crate) use agents::MAX_WORKERS;
 pub use place::Place;
 
 /// Why a fleet cannot be run. No message holds a value that could be a key.

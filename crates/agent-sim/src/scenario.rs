@@ -85,14 +85,14 @@ impl Default for RunSpec {
     }
 }
 
-/// What is hoped for; what is not named does not matter.
+/// What is hoped for. A time or a cost that is not named does not matter.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Goal {
     /// All tasks have ended within this time.
     pub deadline: Option<Duration>,
     /// It costs no more, what is presumed included.
     pub max_cost: Option<NanoUsd>,
-    /// At least this share of the tasks completes, 0 to 1.
+    /// At least this share of the tasks completes, 0 to 1; all of them where it is not named.
     pub min_success: Option<f64>,
 }
 

@@ -14,7 +14,7 @@ use crate::supervision::{GroupSpec, Restart};
 use crate::wording::shown;
 
 /// Most workers of a fleet.
-const MAX_WORKERS: u64 = 1_000_000;
+pub(crate) const MAX_WORKERS: u64 = 1_000_000;
 
 /// The agents, and the models that they name.
 pub(super) fn agents(

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::wire::wire;
+use crate::config::MAX_WORKERS;
 use crate::ledger::{AGENT_SEPARATOR, Scope, ScopeKind, ScopePattern};
 use crate::pricing::PricingError;
 use crate::record::CallId;
@@ -27,6 +28,14 @@ pub enum StartError {
     /// There is nobody to play.
     #[error("no agent; add one with `agent`")]
     NoAgent,
+    /// The agents have more workers in all than a system may have.
+    #[error("{workers} workers are more than the {limit} that a system may have; lower the counts")]
+    TooManyWorkers {
+        /// Workers of all agents.
+        workers: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Two agents have one name.
     #[error("two agents are named {0:?}; give each a name of its own")]
     SameName(String),
@@ -144,6 +153,10 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
     }
     if builder.arbiters.get() > 1 && builder.clock.is_virtual() {
         return Err(StartError::VirtualArbiters);
+    }
+    let workers = builder.agents.iter().map(|agent| u64::from(agent.count.get())).sum();
+    if workers > MAX_WORKERS {
+        return Err(StartError::TooManyWorkers { workers, limit: MAX_WORKERS });
     }
     tree(builder)?;
     for (index, agent) in builder.agents.iter().enumerate() {
