@@ -52,6 +52,14 @@ pub enum ScenarioError {
     /// A task has the id of another.
     #[error("task \"{0}\" is there twice; give each task an id of its own")]
     TaskTwice(TaskId),
+    /// A task that is written out has the id of one that a workload brings.
+    #[error("task \"{id}\" has the id of a task of the workload \"{workload}\"; give it another")]
+    TaskOfWorkload {
+        /// The task.
+        id: TaskId,
+        /// The workload.
+        workload: String,
+    },
     /// A `--set` or a `--sweep` is wrong.
     #[error(transparent)]
     Change(#[from] ChangeError),

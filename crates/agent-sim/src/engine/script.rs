@@ -92,7 +92,7 @@ impl Script {
         if let Some(given) = workload.given.get(place.task as usize) {
             return given.clone();
         }
-        let id = format!("{}-{}", workload.name, place.task + 1);
+        let id = workload.id(place.task + 1);
         Task { title: Some(id.clone()), id: id.into(), ..workload.like.clone() }
     }
 

@@ -82,6 +82,12 @@ pub(super) fn scenario(
     if let Some(twice) = given.find(|task| !ids.insert(&task.id)) {
         return Err(ScenarioError::TaskTwice(twice.id.clone()));
     }
+    for id in ids {
+        if let Some(workload) = scenario.workload.iter().find(|it| it.brings(id.as_str())) {
+            let (id, workload) = (id.clone(), workload.name.clone());
+            return Err(ScenarioError::TaskOfWorkload { id, workload });
+        }
+    }
     Ok(Scenario { prices, ..scenario })
 }
 

@@ -216,3 +216,21 @@ fn a_number_that_is_too_large_to_set_is_said_to_be_too_large() {
         assert!(message.contains("9223372036854775807"), "{message}");
     }
 }
+
+#[test]
+fn a_task_that_is_written_out_may_not_have_the_id_of_one_of_a_workload() {
+    let parse = |id: &str, workload: &str| {
+        Scenario::parse(&format!("{FLEET}[[task]]\nid = \"{id}\"\n[[workload]]\n{workload}\n"))
+    };
+    let workload = "name = \"page\"\ncount = 2";
+    let message = parse("page-2", workload).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "task \"page-2\" has the id of a task of the workload \"page\"; give it another"
+    );
+    let endless = "name = \"page\"\nfor = \"1h\"\narrival = { kind = \"poisson\", rate = 1.0 }";
+    assert!(parse("page-7", endless).is_err());
+    for id in ["page-3", "page-02", "page-0", "page", "pages-1"] {
+        assert!(parse(id, workload).is_ok(), "{id}");
+    }
+}

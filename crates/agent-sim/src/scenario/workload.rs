@@ -149,6 +149,19 @@ pub(super) fn workloads(
 }
 
 impl Workload {
+    /// The id of its task of this number, from 1.
+    pub(crate) fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// Whether a task that it brings by itself has this id.
+    pub(super) fn brings(&self, id: &str) -> bool {
+        let number = id.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
+        let Some(number) = number.filter(|number| *number > 0) else { return false };
+        let comes = self.given.is_empty() && self.count.is_none_or(|count| number <= count);
+        comes && id == self.id(number)
+    }
+
     /// Tasks that a fleet file has, as a batch.
     fn written(given: Vec<Task>) -> Result<Workload, ConfigError> {
         Ok(Workload {
