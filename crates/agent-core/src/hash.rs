@@ -2,7 +2,8 @@
 
 /// Where a hash begins.
 pub(crate) const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0000_0100_0000_01b3;
+/// What it is multiplied by.
+pub(crate) const PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// `hash` with `bytes` after what it is of.
 pub(crate) fn fnv(hash: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {

@@ -1,6 +1,6 @@
 //! A delimiter that the text between it cannot forge.
 
-use crate::hash::{OFFSET, fnv};
+use crate::hash::{OFFSET, PRIME};
 
 /// A word of 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,12 +27,22 @@ impl Tag {
 /// the word that follows from it gets the next one; each text holds finitely many.
 pub(super) fn tag(texts: &[&str]) -> Tag {
     let seed = texts.iter().fold(OFFSET, |hash, text| hashed(hash, text.as_bytes()));
-    first_absent((0u64..).map(|turn| Tag::new(hashed(seed, &turn.to_le_bytes()))), texts)
+    first_absent((0..).map(|turn| Tag::new(mixed(mixed(seed, turn), turn))), texts)
 }
 
-/// Of small letters, and a last byte so that joined texts differ from parted ones.
-fn hashed(hash: u64, bytes: &[u8]) -> u64 {
-    fnv(fnv(hash, bytes.iter().map(u8::to_ascii_lowercase)), [0xff])
+/// `hash` with a text after what it is of, eight bytes at a time; last its length, so that joined
+/// texts differ from parted ones.
+fn hashed(hash: u64, text: &[u8]) -> u64 {
+    let (words, rest) = text.as_chunks();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let hash = words.iter().fold(hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
+    mixed(mixed(hash, u64::from_le_bytes(last)), text.len() as u64)
+}
+
+/// As FNV-1a does it with a byte; since a product carries upwards alone, it is turned half round.
+fn mixed(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(PRIME).rotate_left(32)
 }
 
 fn first_absent(words: impl IntoIterator<Item = Tag>, texts: &[&str]) -> Tag {
@@ -53,6 +63,8 @@ fn occurs(word: &[u8], text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -77,8 +89,12 @@ mod tests {
 
     #[test]
     fn the_same_texts_give_the_same_word_and_others_another() {
-        assert_eq!(tag(&["a", "b"]), tag(&["A", "b"]));
-        assert_ne!(tag(&["a", "b"]), tag(&["ab", ""]));
+        assert_eq!(tag(&["a", "b"]), tag(&["a", "b"]));
+        let others = [["ab", ""], ["", "ab"], ["a", "c"], ["b", "a"], ["a", "b\0"]];
+        assert!(others.iter().all(|other| tag(other) != tag(&["a", "b"])));
+        let with_an_a = |at: usize| format!("{}a{}", "b".repeat(at), "b".repeat(99 - at));
+        let tags: BTreeSet<_> = (0..100).map(|at| tag(&[&with_an_a(at)]).0).collect();
+        assert_eq!(tags.len(), 100);
         assert_eq!(Tag::new(0x0123_4567_89ab_cdef).as_str(), "0123456789abcdef");
     }
 }
