@@ -284,12 +284,11 @@ impl Handler<GetBalances> for Budget {
     }
 }
 
-/// A scope has ended, such as a task: what is known of it is dropped once nothing is reserved.
+/// A scope has ended while somebody waited for money: see [`Desk::forget`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Forget {
-    /// The scope; one that the fleet names is kept.
-    pub scope: Scope,
+struct Forget {
+    scope: Scope,
 }
 
 impl Handler<Forget> for Budget {

@@ -7,9 +7,9 @@ use actix::{Addr, Recipient, WeakAddr};
 
 use super::queue::Queue;
 use super::reservation::{Lives, Resolve};
-use super::{Budget, BudgetNotice, Reservation, Reserve};
+use super::{Budget, BudgetNotice, Forget, Reservation, Reserve};
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId};
+use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId, Scope};
 use crate::lookup::Lookup;
 use crate::money::NanoUsd;
 use crate::panics;
@@ -182,27 +182,42 @@ impl Desk {
     /// panics here, when the budget has been rebuilt. It may be called while a panic unwinds.
     pub(super) fn resolve(&self, now: Timestamp, resolve: Resolve) {
         let Resolve { name, amount, actual, presumed } = resolve;
-        let resolved = panics::contain(|| {
+        let elsewhere = self.change(|books| {
+            if let Some(id) = books.resolved(name, amount) {
+                books.settle(now, id, actual, presumed);
+            }
+        });
+        if let Some(budget) = elsewhere {
+            budget.do_send(resolve);
+        }
+    }
+
+    /// A scope has ended, such as a task: what is known of it is dropped once nothing is reserved.
+    /// One that the fleet names is kept.
+    pub(crate) fn forget(&self, scope: Scope) {
+        if let Some(budget) = self.change(|books| books.ledger.forget(&scope)) {
+            budget.do_send(Forget { scope });
+        }
+    }
+
+    /// Makes a change where nobody waits for money, and where the budget has not begun yet, or has
+    /// ended; else whom to have make it. A panic in it is contained.
+    fn change(&self, change: impl FnOnce(&mut Books)) -> Option<Addr<Budget>> {
+        let changed = panics::contain(|| {
             let mut books = self.lock();
             let is_whole = books.is_quiet() && !self.0.books.is_poisoned();
             let budget = if is_whole { None } else { self.budget() };
-            // Nobody waits, or the budget has not begun yet, or has ended.
             if budget.is_none() {
                 books.is_changing = true;
-                if let Some(id) = books.resolved(name, amount) {
-                    books.settle(now, id, actual, presumed);
-                }
+                change(&mut books);
                 books.is_changing = false;
             }
             budget
         });
-        let budget = resolved.unwrap_or_else(|reason| {
+        changed.unwrap_or_else(|reason| {
             tracing::error!(reason, "the ledger panicked");
             self.budget()
-        });
-        if let Some(budget) = budget {
-            budget.do_send(resolve);
-        }
+        })
     }
 
     fn budget(&self) -> Option<Addr<Budget>> {

@@ -6,7 +6,6 @@ use actix::{AsyncContext, Context, Handler, Message};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Coordinator, Ended, FeedAll, Intake, Lifecycle, PAUSE, State};
-use crate::budget::Forget;
 use crate::ledger::{Scope, ScopeKind};
 use crate::llm::LlmClient;
 use crate::panics;
@@ -223,7 +222,7 @@ impl Coordinator {
         self.stats.count(&outcome);
         if self.plan.tasks_have_budgets {
             let scope = Scope::new(ScopeKind::Task, outcome.task_id.as_str());
-            self.services.budget.0.do_send(Forget { scope });
+            self.services.budget.1.forget(scope);
         }
         self.tell(|| {
             let error = outcome.error.as_ref().map(|error| error.code);

@@ -158,3 +158,23 @@ fn a_caller_that_panics_over_the_books_leaves_nothing_set_aside() {
         assert_eq!(stage.sums().await, [4, 0, 0]);
     });
 }
+
+#[test]
+fn a_task_that_ended_is_forgotten_at_once_or_in_its_turn_where_somebody_waits_for_money() {
+    on_stage(vec![total("task:*", 10)], |stage| async move {
+        let spend = async |task: &str| {
+            stage.reserve(task, 4).await.unwrap().depart().settle(usd(4));
+            stage.desk.forget(scopes(task)[0].clone());
+        };
+        let known = || stage.desk.lock().ledger.balances(seconds(0)).len();
+        spend("task:one").await;
+        assert_eq!(known(), 0);
+        let held = stage.reserve("task:two", 9).await.unwrap();
+        let ticket = stage.ticket("task:two", 2).await;
+        spend("task:one").await;
+        assert_eq!(known(), 2);
+        stage.balances().await;
+        assert_eq!(known(), 1);
+        drop((held, ticket));
+    });
+}
