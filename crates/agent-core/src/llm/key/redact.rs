@@ -57,7 +57,7 @@ pub fn redact(text: &str) -> String {
             rest = &rest[plain..];
             continue;
         }
-        if let Some((mask, bytes)) = secret(rest) {
+        if let Some((mask, bytes)) = secret(&text[..text.len() - rest.len()], rest) {
             out.push_str(mask);
             kept += mask.len();
             rest = &rest[bytes..];
@@ -81,8 +81,9 @@ fn is_plain(text: &[u8]) -> bool {
     shown && !may_begin(text)
 }
 
-/// The secret that `text` begins with: what to show instead, and its bytes.
-fn secret(text: &str) -> Option<(&'static str, usize)> {
+/// The secret that `text` begins with, `before` it what was before: what to show instead, and its
+/// bytes.
+fn secret(before: &str, text: &str) -> Option<(&'static str, usize)> {
     if !may_begin(text.as_bytes()) {
         return None;
     }
@@ -91,11 +92,19 @@ fn secret(text: &str) -> Option<(&'static str, usize)> {
         return Some(("sk-ant-***", bytes));
     }
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let in_a_word = before.bytes().next_back().is_some_and(|byte| byte.is_ascii_alphabetic());
     SHAPES.into_iter().find_map(|(prefix, fewest)| {
         let tail = text.strip_prefix(prefix)?;
         let bytes = tail.bytes().take_while(is_part).count();
-        (bytes >= fewest).then_some(("[redacted]", prefix.len() + bytes))
+        let is_word = in_a_word && prefix == "sk-" && !is_random(&tail.as_bytes()[..bytes]);
+        (bytes >= fewest && !is_word).then_some(("[redacted]", prefix.len() + bytes))
     })
+}
+
+/// Whether it can be what follows the `sk-` of a key, rather than that of a `task-` or a `risk-`.
+fn is_random(tail: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| tail.iter().any(is);
+    tail.len() >= 20 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }
 
 fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
@@ -125,6 +134,14 @@ mod tests {
         let text = "bad key \"sk-ant-api03-ab!~{cd\" or (SK-ANT-x) sk-proj-abcdefgh1234 é";
         assert_eq!(redact(text), "bad key \"sk-ant-*** or (sk-ant-*** [redacted] é");
         assert_eq!(redact("a risk-averse ask-me"), "a risk-averse ask-me");
+    }
+
+    #[test]
+    fn a_word_that_ends_as_a_key_begins_is_shown_and_a_key_behind_a_letter_is_not() {
+        let words = "risk-assessment, desk-research-and-interviews, task-1234567890123456789";
+        assert_eq!(redact(words), words);
+        assert_eq!(redact("keysk-4Ab7Cd2Ef9Gh1Jk6Lm3N"), "key[redacted]");
+        assert_eq!(redact("(sk-assessment\\nsk-ant-x"), "([redacted]\\nsk-ant-***");
     }
 
     #[test]
