@@ -9,7 +9,7 @@ pub mod coordinator;
 mod doing;
 pub mod estimate;
 mod guard;
-mod hash;
+pub mod hash;
 pub mod ledger;
 pub mod llm;
 pub mod lookup;

@@ -3,13 +3,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::hash::Hasher as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Timestamp, human_duration};
-use crate::hash::{OFFSET, fnv};
+use crate::hash::Digest;
 
 /// When a failed attempt is tried again; the `[retry]` of the fleet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +106,10 @@ impl RetryPolicy {
 /// Nothing else that is drawn in the run moves it, so two runs that differ in one setting wait alike.
 pub fn jitter(seed: u64, task: &str, attempt: u32) -> f64 {
     // The generator mixes what the hash leaves alike.
-    let key = fnv(seed ^ OFFSET, task.bytes().chain(attempt.to_le_bytes()));
-    fastrand::Rng::with_seed(key).f64()
+    let mut key = Digest::seeded(seed);
+    key.write(task.as_bytes());
+    key.write_u64(attempt.into());
+    fastrand::Rng::with_seed(key.finish()).f64()
 }
 
 /// How long one attempt may take; the `[timeouts]` of the fleet file.

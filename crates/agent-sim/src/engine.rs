@@ -8,7 +8,6 @@
 mod ask;
 mod driver;
 mod faults;
-pub(crate) mod hash;
 mod meter;
 #[cfg(test)]
 mod oracle;

@@ -5,11 +5,10 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use agent_core::clock::Clock;
+use agent_core::hash::Digest;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
 use agent_core::usage::Usage;
 use futures_util::future::LocalBoxFuture;
-
-use crate::engine::hash::Fnv;
 
 /// How long answers take: log-normal around `base` + `per_output_token` × output tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +54,7 @@ impl SimulatedProvider {
     }
 
     fn draws(&self, request: &Request) -> fastrand::Rng {
-        let mut hash = Fnv::seeded(self.seed);
+        let mut hash = Digest::seeded(self.seed);
         hash.write(request.model.as_bytes());
         for text in request.messages.iter().flat_map(|m| &m.content).filter_map(Block::as_text) {
             hash.write(text.as_bytes());

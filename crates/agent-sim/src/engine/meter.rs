@@ -8,6 +8,7 @@ use std::hash::Hasher as _;
 
 use agent_core::audit::AuditKind;
 use agent_core::clock::Timestamp;
+use agent_core::hash::Digest;
 use agent_core::ledger::BudgetSpec;
 use agent_core::lookup::Lookup;
 use agent_core::money::NanoUsd;
@@ -18,7 +19,6 @@ use agent_core::usage::TokenCounts;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::hash::Fnv;
 use super::script::Place;
 
 pub use series::{Series, Sums};
@@ -132,7 +132,7 @@ struct Under {
 pub(crate) struct Meter {
     start: Timestamp,
     under: Lookup<Place, Under>,
-    hash: Fnv,
+    hash: Digest,
     events: u64,
     pub(crate) arrived: u64,
     pub(crate) completed: u64,
@@ -160,7 +160,7 @@ impl Meter {
         Meter {
             start,
             under: Lookup::default(),
-            hash: Fnv::default(),
+            hash: Digest::default(),
             events: 0,
             arrived: 0,
             completed: 0,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use agent_core::agent::{Behaviour, Output, Scene};
 use agent_core::clock::Clock;
+use agent_core::hash::Digest;
 use agent_core::task::{ErrorCode, Task, TaskError};
 
-use super::hash::hash;
 use super::script::Shared;
 
 /// Plays the tasks of a script.
@@ -19,7 +19,7 @@ impl Behaviour for Player {
             let message = format!("task {} is none of the scenario's", task.id);
             return Err(TaskError::new(ErrorCode::InvalidTask, message));
         };
-        let (mut plan, worker) = (self.0.plan(place), hash(scene.name().as_bytes()));
+        let (mut plan, worker) = (self.0.plan(place), Digest::of(scene.name().as_bytes()));
         let mut turn = 0;
         while let Some(step) = self.0.next(&mut plan) {
             rest(scene.clock(), step.gap, self.0.patience()).await;

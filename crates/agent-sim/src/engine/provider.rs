@@ -5,12 +5,12 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_core::clock::Clock;
+use agent_core::hash::Digest;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
 use agent_core::permits::RateHeaders;
 use futures_util::future::LocalBoxFuture;
 
 use super::ask::Ask;
-use super::hash::hash;
 use crate::scenario::Scenario;
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ impl LlmClient for ScriptedProvider {
 /// What a request without a script asks for: as long as its text, an answer of 250 tokens.
 fn unscripted(request: &Request) -> Ask {
     let mut text = request.messages.iter().flat_map(|it| &it.content).filter_map(Block::as_text);
-    let task = text.next().map_or(0, |text| hash(text.as_bytes()));
+    let task = text.next().map_or(0, |text| Digest::of(text.as_bytes()));
     let input = request.text_bytes() * 2 / 7 + 1;
     Ask { workload: u32::MAX, task, turn: 0, input, cached: 0, written: 0, output: 250, worker: 0 }
 }

@@ -151,7 +151,7 @@ pub(super) fn workloads(
 impl Workload {
     /// The id of its task of this number, from 1.
     pub(crate) fn id(&self, number: u64) -> String {
-        format!("{}-{number}", self.name)
+        [&self.name, "-", itoa::Buffer::new().format(number)].concat()
     }
 
     /// Whether a task that it brings by itself has this id.

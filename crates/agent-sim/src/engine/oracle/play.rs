@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::clock::Timestamp;
+use agent_core::hash::Digest;
 use agent_core::ledger::{ReservationId, Scope};
 use agent_core::money::NanoUsd;
 use agent_core::permits::Grant;
@@ -16,7 +17,6 @@ use super::{Heap, What};
 use crate::draws::Draw;
 use crate::engine::ask::Ask;
 use crate::engine::driver::THINK;
-use crate::engine::hash::hash;
 use crate::engine::script::{Place, Plan, Step};
 use crate::scenario::Arrival;
 
@@ -226,7 +226,7 @@ impl Heap<'_> {
     fn called(&mut self, task: u64) {
         let play = self.play(task);
         let Some(step) = play.next.take() else { return };
-        let ask = step.ask(play.place, play.turn, hash(play.worker_name.as_bytes()));
+        let ask = step.ask(play.place, play.turn, Digest::of(play.worker_name.as_bytes()));
         play.turn += 1;
         let bytes = ask.request().text_bytes();
         let input_bound = agent_core::estimate::strict(bytes, false);
