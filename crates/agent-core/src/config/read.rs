@@ -328,6 +328,32 @@ impl<'a> Field<'a> {
         Section::open(self.source, self.path.clone(), self.value.span(), table, known)
     }
 
+    /// A table whose `kind` is one of `kinds`, and which has no keys but those of its kind, `kind`
+    /// among them; `form` says what to write for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Field::section`], and [`ConfigError::Invalid`] where the kind is missing or not known.
+    pub fn of_kind<'k>(
+        &self,
+        kinds: &[(&'k str, &[&str])],
+        form: &str,
+    ) -> Result<(&'k str, Section<'a>), ConfigError> {
+        let mut all: Vec<&str> = kinds.iter().flat_map(|(_, keys)| *keys).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        let DeValue::Table(table) = self.value.get_ref() else {
+            return Err(self.expected("a table"));
+        };
+        let (path, start) = (self.path.clone(), self.value.span().start);
+        let any = Section { source: self.source, path, start, table };
+        // A misspelled one is told as such.
+        let any = if any.field("kind").is_none() { self.section(&all)? } else { any };
+        let words: Vec<_> = kinds.iter().map(|kind| (kind.0, *kind)).collect();
+        let (kind, known) = any.need("kind", form, |it| it.one_of(&words))?;
+        Ok((kind, self.section(known)?))
+    }
+
     /// A table of any keys.
     ///
     /// # Errors

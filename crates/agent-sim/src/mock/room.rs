@@ -3,7 +3,7 @@
 use agent_core::pricing::Model;
 
 /// The largest body of a request, in bytes: 32 MB, as the API documents it.
-pub(crate) const LARGEST_BODY: u64 = 32_000_000;
+pub(crate) const LARGEST_BODY: usize = 32_000_000;
 
 /// The message of a 400 where `model`, asked for as `asked`, has no room for so much input or
 /// output, in the API's own words. Not known is not limited.

@@ -13,9 +13,8 @@ use socket2::Socket;
 
 use super::limiter::{Amounts, Refusal};
 use super::reply::{Head, JSON, Problem, Reply, usual_message};
+use super::room::LARGEST_BODY;
 use super::{State, call, models, request, scripted};
-
-const MAX_BODY: usize = 32 * 1024 * 1024;
 
 /// The newest is what the Python SDK 2 sends, the one before it what all others do.
 const VERSIONS: [&str; 3] = ["2023-01-01", "2023-06-01", "2026-10-21"];
@@ -53,7 +52,7 @@ async fn route(state: &Arc<State>, socket: &Socket, request: Request<Incoming>) 
         if parts.method != "POST" {
             return head.refuse(&Problem::new(405, "Method Not Allowed"));
         }
-        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
+        let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
             return head.refuse(&Problem::new(413, usual_message(413)));
         };
         let body = body.to_bytes();

@@ -45,6 +45,15 @@ async fn an_answer_that_cannot_be_billed_is_an_error_and_no_silence() {
 }
 
 #[tokio::test]
+async fn a_body_of_more_than_32_mb_is_refused_as_the_edge_of_the_api_does_it() {
+    let mock = start("").await;
+    for (bytes, status) in [(32_000_000, 400), (32_000_000 + 1, 413)] {
+        let answer = post(&mock, &" ".repeat(bytes)).await;
+        assert_eq!(answer.status, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused_and_not_billed() {
     let mock = start("").await;
     for body in ["{", "{}", "[]"] {

@@ -42,15 +42,10 @@ pub(super) fn distribution(
         ("samples", &["kind", "values"]),
         ("trace", &["kind", "file", "of"]),
     ];
-    let all: Vec<&str> = kinds.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
-    let form = "which kind, such as \"lognormal\"";
-    let whole = field.section(&all)?;
-    let known = whole.need("kind", form, |it| it.one_of(&kinds))?;
-    let kind = whole.need("kind", form, Field::text)?;
-    let table = field.section(known)?;
+    let (kind, table) = field.of_kind(&kinds, "which kind, such as \"lognormal\"")?;
     let sized = |key: &str| table.need(key, &unit.form(), |it| size(it, unit));
     let number = |key: &str| table.need(key, "a number such as 0.8", Field::float);
-    let drawn = match kind.as_str() {
+    let drawn = match kind {
         "constant" => Distribution::constant(sized("value")?),
         "uniform" => {
             return Distribution::uniform(sized("min")?, sized("max")?)
@@ -60,7 +55,7 @@ pub(super) fn distribution(
         "lognormal" => Distribution::log_normal(sized("median")?, number("sigma")?),
         "gamma" => Distribution::gamma(sized("mean")?, number("cv")?),
         "weibull" => Distribution::weibull(sized("mean")?, number("shape")?),
-        "quantiles" | "samples" => return measured(&table, &kind, unit),
+        "quantiles" | "samples" => return measured(&table, kind, unit),
         _ => return of_trace(&table, unit, folder),
     };
     let drawn = drawn.map_err(out_of_range(field))?;

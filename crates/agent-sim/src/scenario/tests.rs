@@ -17,6 +17,22 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
 }
 
 #[test]
+fn an_unknown_key_of_what_has_a_kind_is_told_with_those_of_its_kind() {
+    let message = |line: &str| error(&format!("[[workload]]\nname = \"w\"\ncount = 1\n{line}\n"));
+    for (line, says) in [
+        ("arrival = { kind = \"poisson\", per_hour = 1 }", "known here: kind, rate"),
+        ("arrival = { kind = \"closed\", rate = 1 }", "known here: kind, users, think"),
+        ("input = { kind = \"uniform\", mean = 1 }", "known here: kind, min, max"),
+        ("input = { kidn = \"uniform\", mean = 1 }", "unknown key `workload[0].input.kidn`"),
+        ("input = { mean = 1 }", "`workload[0].input.kind` is missing; write which kind"),
+    ] {
+        let message = message(line);
+        assert!(message.contains(says), "{line}: {message}");
+        assert!(!says.starts_with("known") || message.ends_with(says), "{line}: {message}");
+    }
+}
+
+#[test]
 fn a_fleet_with_its_own_tasks_is_a_scenario() {
     let scenario = Scenario::parse(&format!("{FLEET}[[task]]\nid = 1\ntitle = \"t\"")).unwrap();
     assert_eq!(scenario.workload[0].count, Some(1));

@@ -241,7 +241,9 @@ fn no_room(model: &Model, asked: &str, max_tokens: u32, ask: &Ask) -> Option<Llm
     let too_long = known.and_then(|it| too_long(it, asked, ask.input, max_tokens.into()));
     let (status, message) = match too_long {
         Some(message) => (400, message),
-        None if ask.bytes() > LARGEST_BODY => (413, "Request exceeds the maximum size".to_owned()),
+        None if ask.bytes() > LARGEST_BODY as u64 => {
+            (413, "Request exceeds the maximum size".to_owned())
+        }
         None => return None,
     };
     let mut error = LlmError::new(LlmErrorKind::InvalidRequest, message);

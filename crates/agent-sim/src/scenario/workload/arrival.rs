@@ -21,7 +21,7 @@ pub(super) fn arrival(
     field: &Field<'_>,
     folder: Option<&Path>,
 ) -> Result<(Arrival, Vec<String>), ConfigError> {
-    let keys: [(&str, &[&str]); 7] = [
+    let kinds: [(&str, &[&str]); 7] = [
         ("batch", &["kind"]),
         ("poisson", &["kind", "rate"]),
         ("gamma", &["kind", "rate", "cv"]),
@@ -30,15 +30,10 @@ pub(super) fn arrival(
         ("closed", &["kind", "users", "think"]),
         ("trace", &["kind", "file", "format", "speed", "scale", "limit"]),
     ];
-    let all: Vec<&str> = keys.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
-    let words: Vec<(&str, &[&str])> = keys.to_vec();
-    let form = "which kind, such as \"poisson\"";
-    let known = field.section(&all)?.need("kind", form, |it| it.one_of(&words))?;
-    let kind = field.section(&all)?.need("kind", form, Field::text)?;
-    let table = field.section(known)?;
+    let (kind, table) = field.of_kind(&kinds, "which kind, such as \"poisson\"")?;
     let form = "tasks a second, such as 2.5";
     let number = |key: &str, form: &str| table.need(key, form, Field::float);
-    let process = match kind.as_str() {
+    let process = match kind {
         "batch" => Process::batch(),
         "poisson" => Process::poisson(number("rate", form)?).map_err(out_of_range(field))?,
         "gamma" => Process::gamma(number("rate", form)?, number("cv", "its spread, such as 4.0")?)
