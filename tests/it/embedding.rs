@@ -5,12 +5,12 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
-use agent_core::agent::AgentSpec;
+use agent_core::agent::{AgentSpec, Behaviour, Output, Scene};
 use agent_core::clock::Clock;
 use agent_core::llm::{Answer, Block, LlmClient, LlmError, Request, StopReason};
 use agent_core::store::{Entry, StoreError, UsageQuery};
 use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, StartError, SubmitError};
-use agent_core::task::Task;
+use agent_core::task::{Task, TaskError};
 use agent_core::usage::Usage;
 use futures_util::future::LocalBoxFuture;
 
@@ -263,5 +263,46 @@ fn kind(entry: &Entry) -> &'static str {
         Entry::TaskEnded { .. } => "ended",
         Entry::RunFinished { .. } => "finished",
         _ => "other",
+    }
+}
+
+#[test]
+fn a_handle_that_outlives_the_actix_system_of_its_actors_says_so_and_hangs_nowhere() {
+    let host = actix::System::new();
+    let (system, open) = host.block_on(async {
+        let hangs = AgentSpec::new("hangs", MODEL).behaviour(|| Hangs);
+        let system = AgentSystem::builder(Seen::default()).agent(hangs).start().await.unwrap();
+        let open = system.submit(Task::new("1", "a task")).await.unwrap();
+        (system, open)
+    });
+    let mut lives = system.lifecycle();
+    drop(host);
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(async {
+        let soon = Clock::real().now() + Duration::from_secs(20);
+        let asked = async {
+            assert!(matches!(open.outcome().await, Err(SubmitError::Closed)));
+            let submitted = system.submit(Task::new("2", "a task")).await;
+            assert!(matches!(submitted, Err(SubmitError::Closed)));
+            assert!(system.snapshot().await.is_err());
+            assert!(system.outcomes().next().await.is_none());
+            while lives.next().await.is_some() {}
+            assert_eq!(system.lifecycle().next().await, None);
+            // A task is open that nobody finishes.
+            assert_eq!(
+                (system.stopped().await, system.finish().await),
+                (Ended::Stopped, Ended::Stopped)
+            );
+        };
+        Clock::real().timeout(soon, Box::pin(asked)).await.expect("nothing hangs");
+    });
+}
+
+/// Never comes to an end.
+struct Hangs;
+
+impl Behaviour for Hangs {
+    async fn perform(&mut self, _: &Scene, _: &Task) -> Result<Output, TaskError> {
+        std::future::pending().await
     }
 }

@@ -15,7 +15,9 @@ use crate::task::{Task, TaskError};
 /// A worker makes its behaviour with the agent's factory, on its own thread, before its first task;
 /// what it holds belongs to that worker and lasts from task to task. It is made anew after a panic,
 /// and where a performance was cut off in the middle (cancelled, or its deadline came), so that
-/// nothing half-changed is ever met again.
+/// nothing half-changed is ever met again; also where its worker was restarted with a group, or had
+/// been idle so long that its actor was given up
+/// ([`eager_workers`](crate::system::AgentSystemBuilder::eager_workers)).
 ///
 /// The work itself is `async` and shares its thread with other workers: it must not block.
 ///

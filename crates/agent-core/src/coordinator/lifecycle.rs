@@ -142,8 +142,8 @@ impl LifecycleSource {
         LifecycleSource(broadcast::Sender::new(BEHIND))
     }
 
-    pub(crate) fn watch(&self) -> Lifecycles {
-        Lifecycles { events: self.0.subscribe(), missed: 0 }
+    pub(crate) fn desk(&self) -> LifecycleDesk {
+        LifecycleDesk(self.0.downgrade())
     }
 
     pub(crate) fn tell(&self, event: impl FnOnce() -> LifecycleEvent) {
@@ -151,6 +151,18 @@ impl LifecycleSource {
             // An error means that the last watcher has just gone.
             _ = self.0.send(event());
         }
+    }
+}
+
+/// Where events are asked for. Whoever watches is told of the source's end, however long this is
+/// kept.
+#[derive(Debug, Clone)]
+pub(crate) struct LifecycleDesk(broadcast::WeakSender<LifecycleEvent>);
+
+impl LifecycleDesk {
+    pub(crate) fn watch(&self) -> Lifecycles {
+        let source = self.0.upgrade().unwrap_or_else(|| broadcast::Sender::new(1));
+        Lifecycles { events: source.subscribe(), missed: 0 }
     }
 }
 

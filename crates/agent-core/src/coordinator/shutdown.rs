@@ -48,7 +48,7 @@ impl Handler<Shutdown> for Coordinator {
         let at = self.services.clock.now() + grace;
         self.notify_at(at, CancelAll, ctx);
         self.tell_if_idle();
-        Box::pin(async move { told.await.unwrap_or(how) })
+        Box::pin(async move { told.await.unwrap_or(Ended::Stopped) })
     }
 }
 

@@ -262,7 +262,8 @@ impl AgentSystemBuilder {
 
     /// So many workers have their actors from the start, and keep them. The actor of any other is
     /// made at its first task, and given up when it has been idle for `idle_for`; the worker keeps
-    /// its name, its limits and its place. Default: 10,000 workers, 5 minutes.
+    /// its name, its limits and its place, but not what its behaviour held. Default: 10,000 workers,
+    /// 5 minutes.
     pub fn eager_workers(mut self, workers: usize, idle_for: Duration) -> AgentSystemBuilder {
         self.lazy = Lazy { eager: workers, idle_for };
         self

@@ -12,8 +12,8 @@ use crate::budget::{Budget, GetBalances};
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
     AgentView, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect, LAST_WRITES,
-    LifecycleSource, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError, Subscribe,
-    Told, WaitForStop,
+    LifecycleDesk, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError, Subscribe, Told,
+    WaitForStop,
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
@@ -32,7 +32,7 @@ use crate::task::{Outcome, Task, TaskId};
 pub struct AgentSystem {
     pub(super) coordinator: Addr<Coordinator>,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) lifecycle: LifecycleSource,
+    pub(super) lifecycle: LifecycleDesk,
     pub(super) store: Addr<Store>,
     pub(super) places: Arc<Semaphore>,
     pub(super) max_open_tasks: usize,
@@ -96,7 +96,8 @@ impl AgentSystem {
 
     /// Submits a task; when this returns, it is on disk and will end exactly once.
     ///
-    /// Waits while as many tasks are open as may be: that is the back-pressure.
+    /// Waits while as many tasks are open as may be: that is the back-pressure. The ids of all tasks
+    /// that were accepted are kept as long as the run lasts.
     ///
     /// # Errors
     ///
@@ -198,7 +199,8 @@ impl AgentSystem {
         self.coordinator.send(inspect).await.map_err(|_| SubmitError::Closed)
     }
 
-    /// What happens from now on to workers, tasks and the run. Nothing waits for who watches: one
+    /// What happens from now on to workers, tasks and the run; what happens to sub-agents is in the
+    /// audit trail. Nothing waits for who watches: one
     /// that falls more than [`BEHIND`](crate::coordinator::BEHIND) events behind misses some.
     pub fn lifecycle(&self) -> Lifecycles {
         self.lifecycle.watch()
@@ -277,7 +279,8 @@ impl AgentSystem {
     /// timers of the caller's runtime (`enable_time`).
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
         self.places.close();
-        let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(how);
+        // Where the actors have ended, nobody knows of any task that it has.
+        let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(Ended::Stopped);
         let status = match how {
             Ended::Finished => store::RunStatus::Finished,
             Ended::Interrupted => store::RunStatus::Interrupted,

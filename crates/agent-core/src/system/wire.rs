@@ -120,7 +120,7 @@ pub(super) fn wire(
         agents: names,
         store,
         inbox,
-        lifecycle,
+        lifecycle: lifecycle.desk(),
         budget,
         limiter,
         life: Arc::new(Life { coordinator: coordinator.clone(), _thread: thread }),
