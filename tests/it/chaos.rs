@@ -2,6 +2,7 @@
 //! while an auditor checks that money and tasks are conserved all along.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Scene};
@@ -9,9 +10,10 @@ use agent_core::clock::Clock;
 use agent_core::ledger::{BudgetSpec, OnExhausted, Window};
 use agent_core::money::NanoUsd;
 use agent_core::permits::ProviderLimits;
-use agent_core::supervision::{Restart, Supervision};
+use agent_core::supervision::{GroupSpec, Restart, Strategy, Supervision};
 use agent_core::system::{AgentSystem, Ended, SubmitError, TaskHandle};
 use agent_core::task::{Deadline, Priority, Task, TaskId};
+use futures_util::future::{Either, select};
 
 use crate::behaviour::Does;
 use crate::support::{Scripted, agent, budget, expect_panics, run, system};
@@ -49,6 +51,25 @@ fn lead(seed: u64) -> AgentSpec {
     })
 }
 
+/// An agent that now and then loses sight of a call that has left, and never moves again.
+fn lost(seed: u64) -> AgentSpec {
+    let named = AgentSpec { name: "lost".into(), ..agent(2) };
+    named.group("team").behaviour(move || {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Does(async move |scene: &Scene, task: &Task| {
+            let call = Box::pin(scene.answer(task));
+            if random.bool() {
+                return call.await;
+            }
+            let glance = Box::pin(scene.clock().sleep(Duration::from_millis(50)));
+            match select(call, glance).await {
+                Either::Left((done, _)) => done,
+                Either::Right((_, _call)) => pending().await,
+            }
+        })
+    })
+}
+
 async fn start(clock: &Clock, client: &Scripted, seed: u64) -> AgentSystem {
     let named = |name: &str, workers| AgentSpec { name: name.into(), ..agent(workers) };
     let per_minute = BudgetSpec {
@@ -56,6 +77,10 @@ async fn start(clock: &Clock, client: &Scripted, seed: u64) -> AgentSystem {
         on_exhausted: OnExhausted::Wait,
         ..budget("project:*", "0.02")
     };
+    let wedged_after = Duration::from_secs(20);
+    let poison_limit = 2.try_into().unwrap();
+    let supervision =
+        Supervision { max_restarts: 40, wedged_after, poison_limit, ..Supervision::default() };
     let limits = ProviderLimits {
         requests_per_minute: 120.try_into().ok(),
         max_concurrent: 10.try_into().unwrap(),
@@ -65,11 +90,15 @@ async fn start(clock: &Clock, client: &Scripted, seed: u64) -> AgentSystem {
         .agent(named("clerk", 8))
         .agent(named("brittle", 4).restart(Restart::Temporary))
         .agent(lead(seed))
+        .agent(lost(seed))
+        .agent(named("second", 3).group("team"))
+        .group(GroupSpec::new("team", Strategy::OneForAll).policy(supervision.clone()))
+        .eager_workers(10, Duration::from_secs(20))
         .budget(budget("global", "0.06"))
         .budget(per_minute)
         .budget(budget("task:*", "0.01"))
         .limits(limits)
-        .supervision(Supervision { max_restarts: 40, ..Supervision::default() })
+        .supervision(supervision)
         .max_open_tasks(OPEN)
         .start()
         .await
@@ -80,8 +109,9 @@ fn random_task(random: &mut fastrand::Rng, id: u32) -> Task {
     let mut task = Task::new(id.to_string(), "Whatever comes");
     task.priority = [Priority::Low, Priority::Normal, Priority::High][random.usize(..3)];
     task.project_id = (random.u32(..10) > 0).then(|| format!("p{}", random.u32(..3)));
-    task.agent =
-        [None, Some("clerk"), Some("brittle"), Some("lead")][random.usize(..4)].map(Into::into);
+    task.agent = [None, Some("clerk"), Some("brittle"), Some("lead"), Some("lost")]
+        [random.usize(..5)]
+    .map(Into::into);
     task.deadline = (random.u32(..3) == 0)
         .then(|| Deadline::After(Duration::from_millis(random.u64(1..120_000))));
     task
