@@ -57,6 +57,11 @@ pub struct Assumption {
 }
 
 impl Report {
+    /// Whether it was simulated again to find what is in the way.
+    pub(crate) fn was_asked(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// Simulates a scenario, all its replicas, on as many threads as there are processors.
     ///
     /// # Errors

@@ -65,12 +65,13 @@ fn rows(out: &mut String, fittings: &[Fitting]) {
     );
     for fitting in fittings {
         let [goal, time, cost, ..] = fitting.report.cells();
+        let report = &fitting.report;
+        let in_the_way = if report.was_asked() { report.bottleneck.name() } else { "not asked" };
         let why = fitting.verdict.why_not.first().map_or("", String::as_str);
         let line = format!(
-            "{:<12}{:>8}  {goal:<8}{time:>10}{cost:>12}  {:<25}{why}",
+            "{:<12}{:>8}  {goal:<8}{time:>10}{cost:>12}  {in_the_way:<25}{why}",
             fitting.choice.name(),
-            fitting.workers,
-            fitting.report.bottleneck.name()
+            fitting.workers
         );
         _ = writeln!(out, "{}", line.trim_end());
     }

@@ -83,6 +83,8 @@ fn a_fleet_that_needs_a_higher_cap_on_calls_at_once_says_which() {
         "{}",
         plan.text()
     );
+    let text = plan.text();
+    assert!(text.contains("not asked") && !text.contains("none"), "{text}");
     let enough = Plan::of(&scenario(64)).unwrap();
     assert!(enough.text().starts_with("40 workers with limits tier"), "{}", enough.text());
 }

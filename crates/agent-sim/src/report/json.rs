@@ -76,11 +76,6 @@ impl Report {
         object
     }
 
-    /// Whether it was simulated again to find what is in the way.
-    fn was_asked(&self) -> bool {
-        !self.effects.is_empty()
-    }
-
     fn limits(&self) -> BTreeMap<&str, Value> {
         let uses = self.uses.iter();
         uses.map(|it| (it.name.as_str(), limit(it))).collect()

@@ -98,9 +98,9 @@ impl Report {
     fn in_the_way(&self) -> String {
         let bottleneck = &self.bottleneck;
         if bottleneck.lever.is_none() {
-            return match self.effects.is_empty() {
-                true => "not asked (run.sensitivity = false)".to_owned(),
-                false => "nothing: no limit would help if it were higher".to_owned(),
+            return match self.was_asked() {
+                true => "nothing: no limit would help if it were higher".to_owned(),
+                false => "not asked (run.sensitivity = false)".to_owned(),
             };
         }
         let use_of = self.uses.iter().find(|it| it.name == bottleneck.name());
