@@ -8,7 +8,8 @@ mod simulate;
 mod store;
 mod usage;
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 pub(crate) use audit::Audit;
 pub(crate) use calibrate::{Calibrate, Verify};
@@ -42,6 +43,33 @@ impl Args {
         Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
     }
 
+    /// Whether what is written is another file than all that are read.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not; names the flag and the file.
+    pub(crate) fn check_files(&self) -> Result<(), Refused> {
+        let (flag, written, read) = match &self.command {
+            Command::Run(Run { out, fleet, tasks, .. }) => {
+                ("--out", out, [Some(fleet), tasks.as_ref()])
+            }
+            Command::Calibrate(Calibrate { out, trace, against, .. }) => {
+                ("--out", out, [trace.as_ref(), against.as_ref()])
+            }
+            Command::MockProvider(MockProvider { ledger, scenario, .. }) => {
+                ("--ledger", ledger, [scenario.as_ref(), None])
+            }
+            _ => return Ok(()),
+        };
+        let Some(written) = written else { return Ok(()) };
+        let Some(own) = identity(written) else { return Ok(()) };
+        if read.into_iter().flatten().all(|read| identity(read) != Some(own)) {
+            return Ok(());
+        }
+        let file = written.display();
+        Err(Refused(format!("{flag}: {file} is read by the same command; name another file")))
+    }
+
     /// Whether the command writes the format that is asked for: before the command, any is read.
     ///
     /// # Errors
@@ -57,6 +85,12 @@ impl Args {
         let (asked, words) = (word(&asked), words.join(", "));
         Err(Refused(format!("`{command}` does not write {asked}; it writes {words}")))
     }
+}
+
+/// The number of a file's disk and its own there; none where there is no such file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let meta = path.metadata().ok()?;
+    meta.is_file().then(|| (meta.dev(), meta.ino()))
 }
 
 /// All commands; behind its name each offers the formats that it writes, and no other.

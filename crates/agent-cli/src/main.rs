@@ -62,6 +62,7 @@ fn main() -> ExitCode {
 /// Checks what clap cannot, and starts the logs.
 fn started(args: &Args) -> Result<(), exit::Refused> {
     args.check_format()?;
+    args.check_files()?;
     logs::start(&args.common, matches!(args.command, Command::Run(_)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::symlink;
 use std::process::{Output, Stdio};
 
 use crate::support::{FLEET, Place, stderr};
@@ -9,6 +10,33 @@ use crate::support::{FLEET, Place, stderr};
 fn out_to(place: &Place, url: &str, out: &str) -> Output {
     let args = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--store", "store", "--out", out];
     place.impresario(&args).args(["--provider-url", url]).output().unwrap()
+}
+
+#[test]
+fn a_file_that_a_command_reads_is_not_the_one_that_it_writes() {
+    let place = Place::new();
+    place.write("fleet.toml", FLEET);
+    place.tasks(2);
+    place.write("mock.toml", "seed = 1\n");
+    place.write("trace.csv", "arrival_s,input_tokens,output_tokens\n0,10,10\n");
+    symlink("tasks.jsonl", place.path("link")).unwrap();
+    let files = ["fleet.toml", "tasks.jsonl", "mock.toml", "trace.csv"];
+    let before = files.map(|file| place.read(file));
+    let run = ["run", "fleet.toml", "--tasks", "tasks.jsonl", "--store", "store"];
+    for args in [
+        &[&run[..], &["--out", "tasks.jsonl"]].concat()[..],
+        &[&run[..], &["--out", "./link", "--resume"]].concat(),
+        &[&run[..], &["--out", "fleet.toml"]].concat(),
+        &["calibrate", "--trace", "trace.csv", "--out", "trace.csv"],
+        &["calibrate", "--against", "trace.csv", "--out", "trace.csv"],
+        &["mock-provider", "--scenario", "mock.toml", "--ledger", "mock.toml"],
+    ] {
+        let output = place.output(args);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains("is read by the same command; name another file"), "{told}");
+    }
+    assert_eq!(files.map(|file| place.read(file)), before);
 }
 
 #[test]
