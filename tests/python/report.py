@@ -21,6 +21,13 @@ BEYOND = """() => [...document.querySelectorAll("body *")]
     .filter((it) => !it.closest(".scroll, svg, .tip") && it.getBoundingClientRect().right > innerWidth + 0.5)
     .map((it) => `${it.tagName}.${it.className}: ${it.textContent.slice(0, 40)}`)"""
 
+# Words of a plot that lie on others of it.
+OVERLAPPING = """() => [...document.querySelectorAll(".plot")].flatMap((plot) => {
+    const all = [...plot.querySelectorAll("b")].map((it) => [it.textContent, it.getBoundingClientRect()]);
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    return all.flatMap(([one, a], at) => all.slice(at + 1).filter(([, b]) => meet(a, b)).map(([two]) => `${one} ${two}`));
+})"""
+
 # The least contrast of any text with what is behind it; WCAG asks for 4.5.
 CONTRAST = """() => {
     const parts = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -73,6 +80,7 @@ def each_view_is_quiet_and_fits(browser):
             hidden = "[...document.querySelectorAll('.pair .scroll')].some(it => it.scrollWidth > it.clientWidth)"
             assert not page.evaluate(hidden), f"{width}: a column of the limits is out of sight"
             assert page.evaluate(BEYOND) == [], page.evaluate(BEYOND)
+            assert page.evaluate(OVERLAPPING) == [], page.evaluate(OVERLAPPING)
             ratio, text = page.evaluate(CONTRAST)
             assert ratio >= 4.5, f"{scheme}: contrast {ratio:.2f} of {text!r}"
             page.context.close()

@@ -238,6 +238,19 @@ fn what_is_missed_by_little_is_told_with_as_many_digits_as_it_takes() {
 }
 
 #[test]
+fn what_is_told_as_presumed_is_of_the_run_whose_cost_is_told() {
+    let mut report = plain("");
+    for (run, (cost, presumed)) in
+        report.replicas.iter_mut().zip([("3", "0.50"), ("2", "0.25"), ("1", "0")])
+    {
+        (run.cost, run.presumed) = (cost.parse().unwrap(), presumed.parse().unwrap());
+    }
+    let (text, page) = (report.text(), report.html());
+    assert!(text.contains("cost        $2.25, $0.25 of it presumed"), "{text}");
+    assert!(page.contains(">$0.25 of it presumed"), "{page}");
+}
+
+#[test]
 fn no_percentile_is_above_the_longest_task() {
     let report = plain("");
     for run in &report.replicas {

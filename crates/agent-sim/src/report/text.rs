@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use agent_core::money::NanoUsd;
+
 use super::goal::dollars;
 use super::span::short as span;
 use super::{Report, levers};
@@ -34,11 +36,13 @@ impl Report {
             false => String::new(),
         };
         line(format!("time        {median}{}", range(&shortest, &longest)));
-        let [least, cost, most] = self.interval(Replica::charged).map(dollars);
-        let presumed = match run.presumed.is_zero() {
-            true => String::new(),
-            false => format!(", ${} of it presumed", dollars(run.presumed)),
+        // What is presumed is that of the run whose cost is told.
+        let costs = self.interval(|run| (run.charged(), run.presumed));
+        let presumed = match costs[1].1 {
+            NanoUsd::ZERO => String::new(),
+            presumed => format!(", ${} of it presumed", dollars(presumed)),
         };
+        let [least, cost, most] = costs.map(|(charged, _)| dollars(charged));
         line(format!(
             "cost        ${cost}{presumed}{}",
             range(&format!("${least}"), &format!("${most}"))

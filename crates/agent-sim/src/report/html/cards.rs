@@ -3,7 +3,7 @@
 use agent_core::money::NanoUsd;
 
 use crate::engine::{End, Replica};
-use crate::report::{Bottleneck, Report};
+use crate::report::{Bottleneck, Lever, Report};
 
 use super::words::{self, escaped, place, spoken, whole};
 
@@ -21,7 +21,7 @@ pub(super) fn head(report: &Report, title: &str) -> String {
         sure
     };
     let why: String =
-        verdict.why_not.iter().map(|why| format!("<li>{}</li>", escaped(why))).collect();
+        verdict.why_not.iter().map(|why| format!("<li>{}</li>", unbroken(why))).collect();
     let why = match why.is_empty() {
         true => why,
         false => format!("<ul class=\"why\">{why}</ul>\n"),
@@ -56,6 +56,11 @@ fn usd(amount: NanoUsd) -> f64 {
     amount.nanos() as f64 / 1e9
 }
 
+/// Escaped; a sign of percent stays at its number.
+fn unbroken(words: &str) -> String {
+    escaped(words).replace(" %", "\u{202f}%")
+}
+
 /// The cards below the head.
 pub(super) fn cards(report: &Report) -> String {
     let all = [
@@ -87,10 +92,12 @@ fn time(report: &Report) -> String {
 }
 
 fn cost(report: &Report) -> String {
-    let costs = report.interval(Replica::charged).map(usd);
+    // What is presumed is that of the run whose cost is told.
+    let costs = report.interval(|run| (run.charged(), run.presumed));
+    let presumed = costs[1].1;
+    let costs = costs.map(|(charged, _)| usd(charged));
     let goal = report.goal.max_cost.map(usd);
     let mut below = range(report, costs, goal, words::dollars);
-    let presumed = report.first().presumed;
     if !presumed.is_zero() {
         let presumed = words::dollars(usd(presumed));
         below += &format!("<p class=\"note\">{presumed} of it presumed: fate unknown</p>");
@@ -203,8 +210,12 @@ fn in_the_way(report: &Report) -> String {
         let all = [success, time, task].into_iter();
         let seen = all.filter(|(share, _)| seen(*share)).map(|(_, text)| text);
         let changes = seen.collect::<Vec<_>>().join(", ");
-        let more = words::percent(effect.raised);
-        format!("<p class=\"note\">{more} more of it: {changes}</p>")
+        let share = words::percent(effect.raised);
+        let more = match lever {
+            Lever::ProviderLatency => format!("answers {share} faster"),
+            _ => format!("{share} more of it"),
+        };
+        format!("<p class=\"note\">{more}: {changes}</p>")
     });
     let below = format!(
         "<p>{} of the time is waited for it</p>{}",

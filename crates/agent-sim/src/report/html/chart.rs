@@ -195,7 +195,7 @@ impl Chart<'_> {
                 "<b class=\"moment {}{left}\" style=\"left:{}%;bottom:{}px\">{label}</b>",
                 mark.class,
                 place(at * 100.0),
-                6 + 17 * (row % 2)
+                6 + 17 * row
             );
         }
     }

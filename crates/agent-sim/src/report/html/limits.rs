@@ -3,7 +3,7 @@
 use agent_core::ledger::Window;
 
 use crate::engine::Spent;
-use crate::report::{Effect, Report, Use};
+use crate::report::{Effect, Lever, Report, Use};
 
 use super::page::{bar, table};
 use super::words::{change, dollars, escaped, percent, place, points, spoken, whole};
@@ -16,6 +16,9 @@ fn uses(report: &Report) -> String {
     let row = |it: &Use| {
         let (name, limit) = match &it.budget {
             Some(budget) => (budgeted(budget), dollars(it.limit)),
+            None if it.name == Lever::RateLimit.name() => {
+                ("workers' own calls per minute".to_owned(), whole(it.limit as u64))
+            }
             None => (spoken(&it.name), whole(it.limit as u64)),
         };
         let bar = bar(it.share, if it.share >= 0.9 { "full" } else { "" });
@@ -53,7 +56,10 @@ fn effects(report: &Report) -> String {
         };
         let toned_change = |share: f64| toned(share, &change(share));
         vec![
-            format!("{} more {name}", percent(effect.raised)),
+            match effect.lever {
+                Lever::ProviderLatency => format!("answers {} faster", percent(effect.raised)),
+                _ => format!("{} more {name}", percent(effect.raised)),
+            },
             toned_change(effect.makespan),
             toned_change(effect.latency),
             toned_change(effect.cost),

@@ -1,7 +1,9 @@
 //! Charts over the time of a run: throughput, backlog, calls in flight, use of limits, spend.
 
+use agent_core::ledger::Scope;
+
 use crate::engine::{Replica, Sums};
-use crate::report::Report;
+use crate::report::{Report, Use};
 
 use super::axis::{Axis, Unit};
 use super::bins::Bins;
@@ -157,7 +159,12 @@ fn spend(report: &Report, bins: &Bins) -> String {
     let top = others.iter().map(|other| most(&other.values)).fold(most(&spent), f64::max);
     let near = |at: f64| (at > 0.0 && at <= top * 2.5).then_some(at);
     let goal = report.goal.max_cost.map(|goal| goal.nanos() as f64 / 1e9).and_then(near);
-    let budgets = report.uses.iter().filter(|it| it.name.starts_with("budget "));
+    // Only what bounds all that is spent: everybody's budget, of which one window has it all.
+    let of_all = |it: &&Use| {
+        let budget = it.budget.as_ref();
+        budget.is_some_and(|it| it.scope == Scope::global() && it.fullest == it.total)
+    };
+    let budgets = report.uses.iter().filter(of_all);
     let budgets = budgets.filter_map(|it| Some((near(it.limit)?, &it.name)));
     let mut levels: Vec<Mark> =
         budgets.take(2).map(|(at, name)| level(at, words::escaped(name), "warn")).collect();

@@ -76,6 +76,20 @@ fn a_page_says_what_the_report_says() {
 }
 
 #[test]
+fn only_a_budget_of_all_that_is_spent_is_a_level_of_the_spend() {
+    let level = "<b class=\"level warn";
+    assert!(!page(SMALL).contains(level), "the budget is one project's");
+    let of_all = SMALL.replace("project:<b>&\\\"web'", "global");
+    assert!(page(&of_all).contains(level), "the budget is everybody's");
+}
+
+#[test]
+fn a_provider_that_answers_sooner_is_not_told_as_more_latency() {
+    let page = page(SMALL);
+    assert!(page.contains("answers 20\u{202f}% faster") && !page.contains("more provider latency"));
+}
+
+#[test]
 fn a_run_in_which_nothing_ends_has_a_page_too() {
     let hang = "\n[[fault]]\neffect = \"hang\"\nat = \"0s\"\nfor = \"1h\"\n";
     let text = SMALL.replace("seed = 5", "seed = 5\nuntil = \"5s\"\nsensitivity = false") + hang;

@@ -39,13 +39,13 @@ pub(super) fn html(run: &Replica) -> String {
     let row = |stage: Stage| {
         vec![
             format!("<span class=\"key {0}\">{0}</span>", stage.name()),
-            meaning(stage).to_owned(),
             words::percent(of(stage) / all),
             words::span(of(stage) / tasks),
+            meaning(stage).to_owned(),
         ]
     };
     let rows: Vec<Vec<String>> = seen(&run.waits).map(row).collect();
-    let heads = ["Stage", "A task", "Share", "Mean of a task"];
+    let heads = ["Stage", "Share", "Mean of a task", "A task"];
     let table = page::table("Time of all tasks by stage", &heads, &rows);
     format!(
         "<div class=\"stages\" aria-hidden=\"true\">{bar}</div>\n<div class=\"words\">{table}</div>\n\
