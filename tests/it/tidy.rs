@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `agent-core`, lowest layer first. A module imports only from the layers before
-/// its own, so there are no cycles. DESIGN and ARCHITECTURE.md draw the same list.
+/// its own, so there are no cycles. ARCHITECTURE.md draws the same list.
 const LAYERS: &[&[&str]] = &[
     &["hash", "lookup", "money", "panics", "usage", "wording"],
     &["clock"],

@@ -183,7 +183,9 @@ impl Command {
 pub(crate) enum Command {
     /// Runs a fleet's tasks to the end and prints a summary
     #[command(
-        after_help = "Example:\n  impresario run fleet.toml --tasks tasks.jsonl --out outcomes.jsonl"
+        after_help = "Example:\n  impresario run fleet.toml --tasks tasks.jsonl --out outcomes.jsonl\n\n\
+                      Exit codes: 0 all tasks completed, 1 some failed, 2 nothing was started, \
+                      3 interrupted: --resume goes on."
     )]
     Run(Run),
     /// Rehearses a workload in virtual time: how long it takes, what it costs, what is in the way

@@ -32,19 +32,20 @@ pub struct AgentSpec {
     pub max_tokens: NonZeroU32,
     /// The system prompt. Absent: the default prompt.
     pub system: Option<String>,
-    /// Sampling temperature, 0 to 2. Absent: the provider's.
+    /// Sampling temperature, 0 to 2; Anthropic refuses more than 1, and a model that takes none is
+    /// sent none. Absent: the provider's.
     pub temperature: Option<f64>,
     /// Texts at which the answer ends.
     pub stop_sequences: Vec<String>,
     /// Limit on the calls of each worker. Absent: the default of the place it is used in.
     pub rate_limit: Option<AgentRateLimit>,
-    /// When a worker that ended is started again.
+    /// When a worker that ended is started again. Default: transient.
     pub restart: Restart,
     /// The group of agents that its workers are restarted with. Absent: each by itself.
     pub group: Option<String>,
     /// Whether a budget may lower `max_tokens` to what fits. Default: no.
     pub clamp_max_tokens: bool,
-    /// How input tokens are bounded.
+    /// How input tokens are bounded. Default: strict.
     pub bounding: Bounding,
     /// What its workers do with a task. Absent: one call, and its answer.
     pub behaviour: Option<Factory>,

@@ -9,7 +9,8 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Hashes what is written to it, eight bytes at a time: each is added by exclusive or, the whole
 /// multiplied and, since a product carries upwards alone, turned half round.
 ///
-/// What is written in one piece and in two differs.
+/// What is written in one piece and in two differs. Of whole numbers only bytes and `u64` are the
+/// same on every machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Digest(u64);
 

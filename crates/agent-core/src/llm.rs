@@ -84,7 +84,7 @@ pub struct Request {
     pub system: Option<String>,
     /// The conversation so far; the last message is to be answered.
     pub messages: Vec<Message>,
-    /// 0 to 1, where the model takes it.
+    /// Sampling temperature, 0 to 2; Anthropic refuses more than 1. Absent: the provider's.
     pub temperature: Option<f64>,
     /// Texts that end the answer.
     pub stop_sequences: Vec<String>,

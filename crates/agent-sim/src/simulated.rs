@@ -43,6 +43,7 @@ pub struct SimulatedProvider {
     /// How long answers take.
     pub latency: Latency,
     /// Median length of answers in tokens; their spread is that of agents' answers (σ = 0.8).
+    /// Default: 160.
     pub output_tokens: f64,
 }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 pub(crate) struct Usage {
     #[command(subcommand)]
     pub(crate) export: Option<UsageCommand>,
-    /// What rows are grouped by [default: project]
+    /// What rows are grouped by, several with commas [default: project]
     #[arg(long, value_delimiter = ',', value_name = "project|agent|model|user|day")]
     pub(crate) by: Vec<String>,
     /// Only this project

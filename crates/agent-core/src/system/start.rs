@@ -64,7 +64,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The store's last run did not finish.
     #[error(
-        "run {run_id} did not finish: {open} tasks are open; go on with --resume, or give them up \
+        "run {run_id} did not finish, open tasks: {open}; go on with --resume, or give them up \
          with --discard-unfinished"
     )]
     Unfinished {
