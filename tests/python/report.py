@@ -77,8 +77,8 @@ def each_view_is_quiet_and_fits(browser):
             page, told = opened(browser, width, scheme, True)
             assert told == [], told
             assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width], page.evaluate(BEYOND)
-            hidden = "[...document.querySelectorAll('.pair .scroll')].some(it => it.scrollWidth > it.clientWidth)"
-            assert not page.evaluate(hidden), f"{width}: a column of the limits is out of sight"
+            hidden = "[...document.querySelectorAll('.pair .scroll, .words .scroll')].some(it => it.scrollWidth > it.clientWidth)"
+            assert not page.evaluate(hidden), f"{width}: a column of the limits or of words is out of sight"
             assert page.evaluate(BEYOND) == [], page.evaluate(BEYOND)
             assert page.evaluate(OVERLAPPING) == [], page.evaluate(OVERLAPPING)
             ratio, text = page.evaluate(CONTRAST)
