@@ -110,7 +110,7 @@ struct Run {
 }
 
 fn run_of(command: &mut Command) -> Result<Run, Failure> {
-    let output = command.env("MIMALLOC_ALLOW_THP", "0").output()?;
+    let output = command.output()?;
     let Ok(line) = serde_json::from_slice::<Value>(&output.stdout) else {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{command:?} printed no line of figures: {said}").into());

@@ -232,7 +232,7 @@ impl Coordinator {
             // Who does not wait any more need not be told.
             _ = waiter.send(Arc::clone(&outcome));
         }
-        let place = entry.place.map(Arc::new);
+        let place = entry.place.filter(|_| !self.subscribers.is_empty()).map(Arc::new);
         self.subscribers.retain(|subscriber| {
             let (outcome, place) = (Arc::clone(&outcome), place.clone());
             subscriber.send(Told { outcome, _place: place }).is_ok()
