@@ -31,6 +31,12 @@ fn counted(workers: u32, life: &Life) -> AgentSpec {
     })
 }
 
+/// A system of these workers, of which so many have actors from the start.
+async fn started(clock: &Clock, workers: AgentSpec, eager: usize) -> AgentSystem {
+    let client = Scripted::new(clock, Vec::new(), GOOD);
+    system(clock, &client).agent(workers).eager_workers(eager, IDLE).start().await.unwrap()
+}
+
 fn living(life: &Life) -> usize {
     // The test's own, and the factory's.
     Arc::strong_count(life) - 2
@@ -40,14 +46,8 @@ fn living(life: &Life) -> usize {
 fn a_worker_beyond_the_eager_ones_is_given_up_when_idle_for_long_and_comes_back_for_the_next_task()
 {
     run(|clock| async move {
-        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let life = Life::default();
-        let system = system(&clock, &client)
-            .agent(counted(3, &life))
-            .eager_workers(1, IDLE)
-            .start()
-            .await
-            .unwrap();
+        let system = started(&clock, counted(3, &life), 1).await;
         let all = [system.run(task(1)), system.run(task(2)), system.run(task(3))];
         for outcome in futures_util::future::join_all(all).await {
             assert!(outcome.unwrap().error.is_none());
@@ -68,14 +68,8 @@ fn a_worker_beyond_the_eager_ones_is_given_up_when_idle_for_long_and_comes_back_
 #[test]
 fn a_worker_that_works_again_and_again_is_not_given_up() {
     run(|clock| async move {
-        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let life = Life::default();
-        let system = system(&clock, &client)
-            .agent(counted(1, &life))
-            .eager_workers(0, IDLE)
-            .start()
-            .await
-            .unwrap();
+        let system = started(&clock, counted(1, &life), 0).await;
         for id in 0..10 {
             system.run(task(id)).await.unwrap();
             clock.sleep(IDLE / 2).await;
@@ -89,14 +83,8 @@ fn a_worker_that_works_again_and_again_is_not_given_up() {
 #[test]
 fn an_actor_is_given_up_when_its_worker_has_been_idle_for_so_long_and_not_much_later() {
     run(|clock| async move {
-        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let life = Life::default();
-        let system = system(&clock, &client)
-            .agent(counted(1, &life))
-            .eager_workers(0, IDLE)
-            .start()
-            .await
-            .unwrap();
+        let system = started(&clock, counted(1, &life), 0).await;
         system.run(task(1)).await.unwrap();
         clock.sleep(IDLE / 2).await;
         system.run(task(2)).await.unwrap();
@@ -110,17 +98,11 @@ fn an_actor_is_given_up_when_its_worker_has_been_idle_for_so_long_and_not_much_l
 #[test]
 fn a_worker_that_may_not_call_and_has_nothing_to_do_is_given_up_too() {
     run(|clock| async move {
-        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let per = IDLE * 10;
         let limit =
             AgentRateLimit { calls: 1.try_into().unwrap(), per, ..AgentRateLimit::default() };
         let life = Life::default();
-        let system = system(&clock, &client)
-            .agent(counted(1, &life).rate_limit(limit))
-            .eager_workers(0, IDLE)
-            .start()
-            .await
-            .unwrap();
+        let system = started(&clock, counted(1, &life).rate_limit(limit), 0).await;
         let began = clock.now();
         system.run(task(1)).await.unwrap();
         clock.sleep(IDLE + Duration::from_secs(1)).await;
@@ -133,18 +115,12 @@ fn a_worker_that_may_not_call_and_has_nothing_to_do_is_given_up_too() {
 #[test]
 fn a_worker_that_was_given_up_keeps_its_own_limit() {
     run(|clock| async move {
-        let client = Scripted::new(&clock, Vec::new(), GOOD);
         let limit = AgentRateLimit {
             calls: 1.try_into().unwrap(),
             per: Duration::from_secs(600),
             mode: LimitMode::Reject,
         };
-        let system = system(&clock, &client)
-            .agent(agent(1).rate_limit(limit))
-            .eager_workers(0, IDLE)
-            .start()
-            .await
-            .unwrap();
+        let system = started(&clock, agent(1).rate_limit(limit), 0).await;
         assert!(system.run(task(1)).await.unwrap().error.is_none());
         clock.sleep(IDLE * 3).await;
         let refused = system.run(task(2)).await.unwrap().error.clone().unwrap();
