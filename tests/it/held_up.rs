@@ -1,13 +1,18 @@
 //! Threads that are held up by code that does not yield: what was to be done there is done elsewhere.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
+use agent_core::config::Guards;
+use agent_core::money::NanoUsd;
+use agent_core::retry::AttemptTimeout;
 use agent_core::supervision::{GroupSpec, Strategy, Supervision};
 use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, TaskHandle};
 use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
@@ -183,6 +188,49 @@ fn a_worker_that_holds_its_thread_for_too_long_is_replaced_on_another() {
         system.finish().await;
         let told = std::iter::from_fn(|| outcomes.try_next()).count();
         assert_eq!(told, 5, "the one that was held up has nothing more to say");
+    });
+}
+
+#[test]
+fn what_a_replaced_worker_has_in_flight_counts_for_the_guard_of_the_next() {
+    let ended = |max_cost_per_task: NanoUsd| async move {
+        let gate = Gate::default();
+        let _opens = Opens(gate.clone());
+        let quick = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
+        let wedged_after = Duration::from_millis(200);
+        let system = AgentSystem::builder(Scripted::new(&Clock::real(), vec![Act::Hang], quick))
+            .arbiters(NonZeroUsize::new(2).unwrap())
+            .blocked_after(Duration::from_millis(40))
+            .supervision(Supervision { wedged_after, ..Supervision::default() })
+            .guards(Guards { max_cost_per_task, ..Guards::default() })
+            .timeouts(AttemptTimeout {
+                base: Duration::from_millis(200),
+                per_1k_tokens: Duration::ZERO,
+                ..AttemptTimeout::default()
+            })
+            .agent(agent(2).behaviour(move || {
+                let gate = gate.clone();
+                Does(async move |scene: &Scene, task: &Task| {
+                    let mut answer = pin!(scene.answer(task));
+                    if gate.begin(task) == 1 {
+                        // It leaves, and is not answered.
+                        let polled = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
+                        assert!(polled.is_pending());
+                        scene.tool("compress", || gate.pass());
+                    }
+                    answer.await
+                })
+            }));
+        let system = system.start().await.unwrap();
+        let handle = system.submit(task(BLOCKS)).await.unwrap();
+        soon("an outcome", handle.outcome()).await.unwrap()
+    };
+    actix::System::new().block_on(async {
+        let both = ended(NanoUsd::from_dollars(1)).await;
+        assert!(both.error.is_none() && !both.presumed_cost_usd.is_zero(), "{both:?}");
+        let one = ended(both.presumed_cost_usd).await;
+        let code = one.error.as_ref().map(|error| error.code);
+        assert_eq!(code, Some(ErrorCode::CostLimitExceeded), "{one:?}");
     });
 }
 

@@ -27,7 +27,7 @@ impl Call<'_> {
     }
 
     fn guard(&self, bound: NanoUsd) -> Result<(), TaskError> {
-        let estimated = bound.saturating_add(self.charged());
+        let estimated = bound.saturating_add(self.charged()).saturating_add(self.left_behind());
         if estimated <= self.services.rules.max_cost_per_task {
             return Ok(());
         }
@@ -50,7 +50,8 @@ impl Call<'_> {
             if let Err(refused) = self.guard(bound) {
                 return Poll::Ready(Err(refused));
             }
-            turn.poll_hold(bound, limit.saturating_sub(self.charged()), cx).map(Ok)
+            let taken = self.charged().saturating_add(self.left_behind());
+            turn.poll_hold(bound, limit.saturating_sub(taken), cx).map(Ok)
         });
         match self.services.clock.timeout(deadline, held).await {
             Ok(held) => held,
@@ -66,6 +67,13 @@ impl Call<'_> {
     /// What the task has been charged so far.
     fn charged(&self) -> NanoUsd {
         self.job.tally(|tally| tally.charged())
+    }
+
+    /// What a worker that was replaced still has in flight for the task. Its own calls hold what they
+    /// could cost, or, where nothing can hold it, there are none while the guard is asked.
+    fn left_behind(&self) -> NanoUsd {
+        let held = self.job.family.as_ref().map_or(NanoUsd::ZERO, |family| family.tree().held());
+        self.job.tally(|tally| tally.in_flight.saturating_sub(held))
     }
 
     fn refuse(&self, estimated: NanoUsd) -> TaskError {
