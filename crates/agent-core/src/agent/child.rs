@@ -147,8 +147,9 @@ impl Child {
     /// Has it work on a part of its parent's task, at once or when a worker of it is idle.
     ///
     /// Who pays, on whose behalf and how urgently is as in the parent's task; the deadline is the
-    /// earlier of the two, and where it comes before a worker is idle the sub-task is not begun. Where its worker crashes, it is done again, at most `poison_limit`
-    /// times. A sub-task has no outcome of its own: what it takes is a part of its parent's.
+    /// earlier of the two, and where it comes before a worker is idle the sub-task is not begun.
+    /// Where its worker crashes, it is done again, at most `poison_limit` times. A sub-task has no
+    /// outcome of its own: what it takes is a part of its parent's.
     pub fn execute(&self, task: Task) -> Execution {
         let Submitted { number, answer, expiry } = self.0.submit(task);
         Execution { number, answer, expiry, children: Rc::clone(&self.0) }

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn the_same_texts_give_the_same_word_and_others_another() {
-        assert_eq!(tag(&["a", "b"]), tag(&["a", "b"]));
+        // In every version and on every machine.
+        assert_eq!(tag(&["a", "b"]).as_str(), "b7f60a097e790730");
         assert_ne!(tag(&["a", "b"]), tag(&["ab", ""]));
         assert_eq!(Tag::new(0x0123_4567_89ab_cdef).as_str(), "0123456789abcdef");
     }

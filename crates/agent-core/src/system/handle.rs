@@ -200,8 +200,8 @@ impl AgentSystem {
     }
 
     /// What happens from now on to workers, tasks and the run; what happens to sub-agents is in the
-    /// audit trail. Nothing waits for who watches: one
-    /// that falls more than [`BEHIND`](crate::coordinator::BEHIND) events behind misses some.
+    /// audit trail. Nothing waits for who watches: one that falls more than
+    /// [`BEHIND`](crate::coordinator::BEHIND) events behind misses some.
     pub fn lifecycle(&self) -> Lifecycles {
         self.lifecycle.watch()
     }

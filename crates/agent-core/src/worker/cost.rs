@@ -27,7 +27,7 @@ impl Call<'_> {
     }
 
     fn guard(&self, bound: NanoUsd) -> Result<(), TaskError> {
-        let estimated = bound.saturating_add(self.charged()).saturating_add(self.left_behind());
+        let estimated = bound.saturating_add(self.taken());
         if estimated <= self.services.rules.max_cost_per_task {
             return Ok(());
         }
@@ -50,8 +50,7 @@ impl Call<'_> {
             if let Err(refused) = self.guard(bound) {
                 return Poll::Ready(Err(refused));
             }
-            let taken = self.charged().saturating_add(self.left_behind());
-            turn.poll_hold(bound, limit.saturating_sub(taken), cx).map(Ok)
+            turn.poll_hold(bound, limit.saturating_sub(self.taken()), cx).map(Ok)
         });
         match self.services.clock.timeout(deadline, held).await {
             Ok(held) => held,
@@ -59,7 +58,7 @@ impl Call<'_> {
                 Err(refusal::deadline(self.job))
             }
             Err(_) => {
-                Err(self.refuse(self.charged().saturating_add(tree.held()).saturating_add(bound)))
+                Err(self.refuse(self.taken().saturating_add(tree.held()).saturating_add(bound)))
             }
         }
     }
@@ -69,11 +68,13 @@ impl Call<'_> {
         self.job.tally(|tally| tally.charged())
     }
 
-    /// What a worker that was replaced still has in flight for the task. Its own calls hold what they
-    /// could cost, or, where nothing can hold it, there are none while the guard is asked.
-    fn left_behind(&self) -> NanoUsd {
+    /// The same, with what a worker that was replaced still has in flight for the task. This one's
+    /// own calls hold what they could cost; where nothing can hold it, none is in flight while the
+    /// guard is asked.
+    fn taken(&self) -> NanoUsd {
         let held = self.job.family.as_ref().map_or(NanoUsd::ZERO, |family| family.tree().held());
-        self.job.tally(|tally| tally.in_flight.saturating_sub(held))
+        let left_behind = self.job.tally(|tally| tally.in_flight.saturating_sub(held));
+        self.charged().saturating_add(left_behind)
     }
 
     fn refuse(&self, estimated: NanoUsd) -> TaskError {

@@ -138,9 +138,11 @@ mod tests {
 
     #[test]
     fn a_word_that_ends_as_a_key_begins_is_shown_and_a_key_behind_a_letter_is_not() {
-        let words = "risk-assessment, desk-research-and-interviews, task-1234567890123456789";
+        let words = "risk-assessment, desk-research-and-interviews, desk-plan-of-2026, \
+                     task-1234567890123456789012345";
         assert_eq!(redact(words), words);
         assert_eq!(redact("keysk-4Ab7Cd2Ef9Gh1Jk6Lm3N"), "key[redacted]");
+        assert_eq!(redact("tokenghp_abcdefghijklmnopqr"), "token[redacted]");
         assert_eq!(redact("(sk-assessment\\nsk-ant-x"), "([redacted]\\nsk-ant-***");
     }
 
