@@ -15,6 +15,7 @@ mod invariants;
 mod lazy;
 mod licences;
 mod limits;
+mod listeners;
 mod money;
 mod readme;
 mod scenarios;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit, display};
 
 use super::{AuditEvent, AuditKind};
+use crate::panics;
 
 /// Emits one event; its fields are those of the object that have these names.
 macro_rules! emit {
@@ -26,8 +27,14 @@ impl AuditEvent {
     /// Emits the event to `tracing`, as a warning where a person should look at it.
     ///
     /// Its fields have the names and values that they have in [`AuditEvent::to_json`]; what is null
-    /// there has no value, a list is its JSON. It costs little where nobody listens.
+    /// there has no value, a list is its JSON. It costs little where nobody listens. A panic of who
+    /// listens goes no further: what was audited has happened, and some of it while a panic unwinds.
     pub fn trace(&self) {
+        // The panic hook has told of it; to say so here would ask the same listener.
+        _ = panics::contain(|| self.emit());
+    }
+
+    fn emit(&self) {
         let is_heard = if self.kind.is_warning() {
             tracing::enabled!(target: "audit", tracing::Level::WARN)
         } else {

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::estimate::Estimator;
 use crate::llm::LlmClient;
 use crate::money::NanoUsd;
+use crate::panics;
 use crate::pricing::Catalogue;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::{self, RateLimiter};
@@ -171,7 +172,8 @@ impl Services {
 
     /// Whether anything hears of what is not a warning: if not, it need not be made.
     pub(crate) fn is_heard(&self) -> bool {
-        self.records.is_some() || tracing::enabled!(target: "audit", tracing::Level::INFO)
+        let listens = || tracing::enabled!(target: "audit", tracing::Level::INFO);
+        self.records.is_some() || panics::contain(listens).unwrap_or_default()
     }
 
     /// Writes entries with the next commit; nobody is told when.
