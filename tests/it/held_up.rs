@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::num::NonZeroUsize;
-use std::pin::pin;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -11,11 +11,14 @@ use std::time::Duration;
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::config::Guards;
+use agent_core::llm::LlmErrorKind;
 use agent_core::money::NanoUsd;
-use agent_core::retry::AttemptTimeout;
+use agent_core::permits::ProviderLimits;
+use agent_core::retry::{AttemptTimeout, RetryPolicy};
 use agent_core::supervision::{GroupSpec, Strategy, Supervision};
 use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended, TaskHandle};
 use agent_core::task::{Deadline, ErrorCode, Outcome, Task};
+use futures_util::future::join;
 
 use crate::behaviour::Does;
 use crate::support::{Act, Scripted, agent, task};
@@ -191,36 +194,43 @@ fn a_worker_that_holds_its_thread_for_too_long_is_replaced_on_another() {
     });
 }
 
+/// A system on two threads that soon replaces a worker, and gives an attempt 200 ms.
+fn replaces(client: &Scripted, max_cost_per_task: NanoUsd) -> AgentSystemBuilder {
+    let moment = Duration::from_millis(200);
+    AgentSystem::builder(client.clone())
+        .arbiters(NonZeroUsize::new(2).unwrap())
+        .blocked_after(Duration::from_millis(40))
+        .supervision(Supervision { wedged_after: moment, ..Supervision::default() })
+        .guards(Guards { max_cost_per_task, ..Guards::default() })
+        .timeouts(AttemptTimeout {
+            base: moment,
+            per_1k_tokens: Duration::ZERO,
+            ..AttemptTimeout::default()
+        })
+}
+
+/// Has a call leave, which is not answered, and holds up its thread.
+async fn leaves_and_holds(mut call: impl Future + Unpin, scene: &Scene, gate: &Gate) {
+    assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut call).poll(cx))).await.is_pending());
+    scene.tool("compress", || gate.pass());
+}
+
 #[test]
 fn what_a_replaced_worker_has_in_flight_counts_for_the_guard_of_the_next() {
     let ended = |max_cost_per_task: NanoUsd| async move {
         let gate = Gate::default();
         let _opens = Opens(gate.clone());
         let quick = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
-        let wedged_after = Duration::from_millis(200);
-        let system = AgentSystem::builder(Scripted::new(&Clock::real(), vec![Act::Hang], quick))
-            .arbiters(NonZeroUsize::new(2).unwrap())
-            .blocked_after(Duration::from_millis(40))
-            .supervision(Supervision { wedged_after, ..Supervision::default() })
-            .guards(Guards { max_cost_per_task, ..Guards::default() })
-            .timeouts(AttemptTimeout {
-                base: Duration::from_millis(200),
-                per_1k_tokens: Duration::ZERO,
-                ..AttemptTimeout::default()
+        let client = Scripted::new(&Clock::real(), vec![Act::Hang], quick);
+        let system = replaces(&client, max_cost_per_task).agent(agent(2).behaviour(move || {
+            let gate = gate.clone();
+            Does(async move |scene: &Scene, task: &Task| {
+                if gate.begin(task) == 1 {
+                    leaves_and_holds(pin!(scene.answer(task)), scene, &gate).await;
+                }
+                scene.answer(task).await
             })
-            .agent(agent(2).behaviour(move || {
-                let gate = gate.clone();
-                Does(async move |scene: &Scene, task: &Task| {
-                    let mut answer = pin!(scene.answer(task));
-                    if gate.begin(task) == 1 {
-                        // It leaves, and is not answered.
-                        let polled = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
-                        assert!(polled.is_pending());
-                        scene.tool("compress", || gate.pass());
-                    }
-                    answer.await
-                })
-            }));
+        }));
         let system = system.start().await.unwrap();
         let handle = system.submit(task(BLOCKS)).await.unwrap();
         soon("an outcome", handle.outcome()).await.unwrap()
@@ -231,6 +241,44 @@ fn what_a_replaced_worker_has_in_flight_counts_for_the_guard_of_the_next() {
         let one = ended(both.presumed_cost_usd).await;
         let code = one.error.as_ref().map(|error| error.code);
         assert_eq!(code, Some(ErrorCode::CostLimitExceeded), "{one:?}");
+    });
+}
+
+#[test]
+fn what_a_replaced_worker_has_in_flight_counts_beside_calls_that_wait_to_leave() {
+    let presumed = |max_cost_per_task: NanoUsd| async move {
+        let gate = Gate::default();
+        let _opens = Opens(gate.clone());
+        let lost = Act::Fail(LlmErrorKind::Broken);
+        let client = Scripted::new(&Clock::real(), vec![Act::Hang], lost);
+        let spec = agent(2).behaviour(move || {
+            let gate = gate.clone();
+            Does(async move |scene: &Scene, task: &Task| {
+                if gate.begin(task) == 1 {
+                    leaves_and_holds(pin!(scene.answer(task)), scene, &gate).await;
+                }
+                // The first has the only permit until its thread is let go.
+                let mut both = pin!(join(scene.answer(task), scene.answer(task)));
+                let polled = poll_fn(|cx| Poll::Ready(both.as_mut().poll(cx))).await;
+                assert!(polled.is_pending());
+                gate.open();
+                let (one, other) = both.await;
+                one.and(other)
+            })
+        });
+        let limits =
+            ProviderLimits { max_concurrent: NonZeroU32::MIN, ..ProviderLimits::default() };
+        let once = RetryPolicy { max_attempts: NonZeroU32::MIN, ..RetryPolicy::default() };
+        let builder = replaces(&client, max_cost_per_task).limits(limits).retry(once).agent(spec);
+        let system = builder.start().await.unwrap();
+        let handle = system.submit(task(BLOCKS)).await.unwrap();
+        let outcome = soon("an outcome", handle.outcome()).await.unwrap();
+        outcome.presumed_cost_usd.nanos()
+    };
+    actix::System::new().block_on(async {
+        let three = presumed(NanoUsd::from_dollars(1)).await;
+        let two = NanoUsd::from_nanos(three / 3 * 2);
+        assert_eq!(presumed(two).await, two.nanos());
     });
 }
 

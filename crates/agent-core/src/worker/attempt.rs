@@ -17,6 +17,7 @@ use crate::usage::{TokenCounts, Usage};
 use crate::worker::call::Call;
 use crate::worker::job::{Job, millis};
 use crate::worker::services::Services;
+use crate::worker::tree::Away;
 
 /// Waits before an attempt left.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +38,8 @@ pub(super) struct Attempt<'a> {
     waits: Waits,
     money: Option<InFlight>,
     permit: Option<Departed>,
+    /// Where several calls of the task may be made at once.
+    _away: Option<Away>,
 }
 
 /// What is charged for an attempt, and what it used as far as that is known.
@@ -60,12 +63,18 @@ impl<'a> Attempt<'a> {
         services.departed();
         let waits = std::mem::take(&mut call.waits);
         let (money, permit) = (Some(money), Some(permit));
-        Attempt { services, job, open, model, max_tokens, waits, money, permit }
+        let _away = job.family.as_ref().map(|family| family.tree().depart(open.bound));
+        Attempt { services, job, open, model, max_tokens, waits, money, permit, _away }
     }
 
     /// Who pays for it.
     pub(super) fn account(&self) -> &str {
         &self.open.account
+    }
+
+    /// The most that it may cost.
+    pub(super) fn bound(&self) -> NanoUsd {
+        self.open.bound
     }
 
     /// What its task will be charged for it where it ends with `error`.

@@ -176,7 +176,7 @@ impl<'a> Call<'a> {
             Err(_) => refusal::timed_out(timeout),
         };
         let (mut next, pause) = self.next(number, now, attempt.account(), &error);
-        if matches!(next, Next::After(_)) && !self.may_cost(request, attempt.takes(&error)) {
+        if matches!(next, Next::After(_)) && !self.may_try_again(request, &attempt, &error) {
             next = Next::TooDear;
         }
         let out_of_service =

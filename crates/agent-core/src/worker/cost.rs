@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::audit::AuditKind;
-use crate::llm::Request;
+use crate::llm::{LlmError, Request};
 use crate::money::NanoUsd;
 use crate::task::TaskError;
+use crate::worker::attempt::Attempt;
 use crate::worker::call::Call;
+use crate::worker::job::Tally;
 use crate::worker::refusal;
 use crate::worker::tree::{Held, Tree};
 
@@ -18,16 +20,20 @@ impl Call<'_> {
         self.guard(self.bound(self.full_input_bound, request.max_tokens)?)
     }
 
-    /// Whether another attempt passes the guard, once `more` is charged than was so far.
-    pub(super) fn may_cost(&self, request: &Request, more: NanoUsd) -> bool {
-        self.bound(self.full_input_bound, request.max_tokens).is_ok_and(|bound| {
-            let estimated = bound.saturating_add(self.charged()).saturating_add(more);
-            estimated <= self.services.rules.max_cost_per_task
-        })
+    /// Whether another attempt passes the guard, once `attempt` has ended with `error`.
+    pub(super) fn may_try_again(
+        &self,
+        request: &Request,
+        attempt: &Attempt<'_>,
+        error: &LlmError,
+    ) -> bool {
+        let taken = self.taken(attempt.bound()).saturating_add(attempt.takes(error));
+        self.bound(self.full_input_bound, request.max_tokens)
+            .is_ok_and(|bound| bound.saturating_add(taken) <= self.services.rules.max_cost_per_task)
     }
 
     fn guard(&self, bound: NanoUsd) -> Result<(), TaskError> {
-        let estimated = bound.saturating_add(self.taken());
+        let estimated = bound.saturating_add(self.taken(NanoUsd::ZERO));
         if estimated <= self.services.rules.max_cost_per_task {
             return Ok(());
         }
@@ -50,31 +56,27 @@ impl Call<'_> {
             if let Err(refused) = self.guard(bound) {
                 return Poll::Ready(Err(refused));
             }
-            turn.poll_hold(bound, limit.saturating_sub(self.taken()), cx).map(Ok)
+            turn.poll_hold(bound, limit.saturating_sub(self.taken(NanoUsd::ZERO)), cx).map(Ok)
         });
         match self.services.clock.timeout(deadline, held).await {
             Ok(held) => held,
             Err(_) if self.job.assignment.deadline <= self.services.clock.now() => {
                 Err(refusal::deadline(self.job))
             }
-            Err(_) => {
-                Err(self.refuse(self.taken().saturating_add(tree.held()).saturating_add(bound)))
-            }
+            Err(_) => Err(self.refuse(
+                self.taken(NanoUsd::ZERO).saturating_add(tree.held()).saturating_add(bound),
+            )),
         }
     }
 
-    /// What the task has been charged so far.
-    fn charged(&self) -> NanoUsd {
-        self.job.tally(|tally| tally.charged())
-    }
-
-    /// The same, with what a worker that was replaced still has in flight for the task. This one's
-    /// own calls hold what they could cost; where nothing can hold it, none is in flight while the
-    /// guard is asked.
-    fn taken(&self) -> NanoUsd {
-        let held = self.job.family.as_ref().map_or(NanoUsd::ZERO, |family| family.tree().held());
-        let left_behind = self.job.tally(|tally| tally.in_flight.saturating_sub(held));
-        self.charged().saturating_add(left_behind)
+    /// What the task has been charged so far, and what a worker that was replaced still has in
+    /// flight for it: that is all that is in flight but this one's own. `alone` is that where calls
+    /// are made one by one.
+    fn taken(&self, alone: NanoUsd) -> NanoUsd {
+        let own = self.job.family.as_ref().map_or(alone, |family| family.tree().in_flight());
+        let taken =
+            |tally: &mut Tally| tally.charged().saturating_add(tally.in_flight.saturating_sub(own));
+        self.job.tally(taken)
     }
 
     fn refuse(&self, estimated: NanoUsd) -> TaskError {

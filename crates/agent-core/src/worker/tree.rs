@@ -77,6 +77,8 @@ pub(crate) struct Tree {
 struct State {
     /// What calls that are under way may still cost.
     held: NanoUsd,
+    /// What those of their attempts that have left may.
+    in_flight: NanoUsd,
     /// Who waits for some of it, oldest first.
     waiting: Vec<(u64, Waker)>,
     next: u64,
@@ -95,6 +97,19 @@ impl Tree {
     /// What calls that are under way may still cost.
     pub(super) fn held(&self) -> NanoUsd {
         self.state().held
+    }
+
+    /// What attempts of its calls that have left may cost.
+    pub(super) fn in_flight(&self) -> NanoUsd {
+        self.state().in_flight
+    }
+
+    /// An attempt that may cost `bound` leaves.
+    pub(super) fn depart(self: &Arc<Self>, bound: NanoUsd) -> Away {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_add(bound);
+        drop(state);
+        Away { tree: Arc::clone(self), bound }
     }
 
     /// Counts workers of a sub-agent that starts.
@@ -176,6 +191,20 @@ impl Drop for Held {
         let mut state = self.tree.state();
         state.held = state.held.saturating_sub(self.bound);
         wake_first(state);
+    }
+}
+
+/// An attempt of one of a task's calls that has left; dropped when it has ended.
+#[derive(Debug)]
+pub(super) struct Away {
+    tree: Arc<Tree>,
+    bound: NanoUsd,
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let mut state = self.tree.state();
+        state.in_flight = state.in_flight.saturating_sub(self.bound);
     }
 }
 
