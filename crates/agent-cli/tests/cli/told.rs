@@ -1,11 +1,12 @@
 //! What is said of tasks: which failed and why, and what is written down of their calls.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{FLEET, KEY, Place, all_bytes, json, stderr, stdout};
+use crate::support::{FLEET, KEY, Place, all_bytes, begun, json, stderr, stdout};
 
 /// The events of this name.
 fn events(place: &Place, name: &str) -> Vec<Value> {
@@ -71,10 +72,9 @@ fn an_attempt_that_the_deadline_cuts_is_not_said_to_have_had_its_whole_timeout()
     assert!(message.contains("deadline") && !message.contains("31s"), "{message}");
 }
 
-/// A provider that answers one request with what it was sent as a key.
-fn echo(server: &TcpListener) {
-    let (mut stream, _) = server.accept().unwrap();
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+/// Answers one request with what it was sent as a key.
+fn echo(mut stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
     let (mut key, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -108,10 +108,18 @@ fn a_key_that_the_provider_echoes_is_masked_wherever_the_answer_is_kept() {
     place.tasks(1);
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
-    let mut run = place.run(&url, &["-vvv"]);
-    let run = run.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let run = run.spawn().unwrap();
-    echo(&server);
+    server.set_nonblocking(true).unwrap();
+    let mut request = None;
+    let run = begun(&mut place.run(&url, &["-vvv"]), || {
+        request = server.accept().ok();
+        request.is_some()
+    });
+    let (stream, _) = request.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    echo(&stream);
+    // Nobody is answered twice: a run that asks again is told at once.
+    drop((server, stream));
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let masked = "your key is sk-ant-***wxyz, that is sk-ant-***wxyz";
