@@ -57,12 +57,12 @@ type Logs = [f64; 3];
 
 /// The line whose sums are right, of calls as `points` and as `assumed`. What is far out is brought
 /// nearer, in `points` too. What calls do not differ in cannot be told from what is always there:
-/// there `known` holds.
+/// there `known` holds, but where `assumed` shows it.
 pub(super) fn line(points: &mut [Point], assumed: &[Point], known: Option<Line>) -> Line {
     let step = points.len().div_ceil(MOST).max(1);
     let some = |points: &[Point]| points.iter().step_by(step).copied().collect::<Vec<_>>();
     let sample = some(points);
-    let held = held(&sample, known);
+    let held = if assumed.is_empty() { held(&sample, known) } else { [None; 3] };
     let free =
         |logs: &Logs| std::array::from_fn(|at| held[at].unwrap_or_else(|| libm::exp(logs[at])));
     let all = [&sample, assumed].concat();

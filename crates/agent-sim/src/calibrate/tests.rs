@@ -115,6 +115,24 @@ fn sums_are_right_on_average_and_so_are_draws() {
 }
 
 #[test]
+fn a_single_call_that_was_quick_leaves_what_is_built_in_as_it_is() {
+    let known = Catalogue::builtin();
+    let built_in = known.find("claude-sonnet-4-5").unwrap().model;
+    let mut quick = calls("claude-sonnet-4-5", 1, 1, 0.0);
+    (quick[0].input, quick[0].output, quick[0].total_s) = (800, 50, 0.1);
+    let few: Vec<Call> = (0..5).map(|session| Call { session, ..quick[0].clone() }).collect();
+    for output in [5, 50, 500, 1_000] {
+        let of = |line: &Line| line.seconds(800, output);
+        let expected = of(&built_in.total) * built_in.total_spread.mean();
+        close(of(&only(&quick).latency.total), expected, 0.05);
+        // Several that are alike say how fast it is, not what of that an output token takes.
+        let fitted = only(&few).latency.total;
+        let faster = fitted.base_s / (built_in.total.base_s * built_in.total_spread.mean());
+        close(of(&fitted), expected * faster, 0.1);
+    }
+}
+
+#[test]
 fn few_calls_are_helped_out_by_what_is_built_in_and_it_is_said() {
     let few = only(&calls("claude-haiku-4-5", 2, 25, 0.0));
     assert!(!few.latency.calibrated);
