@@ -125,6 +125,12 @@ fn beside() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// Reads a seed, as a scenario file can hold it too.
+fn seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse::<i64>().ok().and_then(|seed| u64::try_from(seed).ok());
+    seed.ok_or_else(|| format!("write a whole number from 0 to {}", i64::MAX))
+}
+
 /// What every command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
@@ -260,6 +266,20 @@ mod tests {
         for line in ["usage export --format jsonl", "usage --format csv", "audit --format jsonl"] {
             assert!(read(&format!("impresario {line}")).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_seed_is_one_that_a_file_can_hold() {
+        let read = |seed: &str| {
+            let line = ["impresario", "simulate", "s.toml", "--seed", seed];
+            command().try_get_matches_from(line).map_err(|error| error.to_string())
+        };
+        for wrong in ["-1", "1.5", "x", "9223372036854775808", "18446744073709551616"] {
+            let said = read(wrong).unwrap_err();
+            let right = "write a whole number from 0 to 9223372036854775807";
+            assert!(said.contains(wrong) && said.contains(right), "{said}");
+        }
+        assert!(read("0").is_ok() && read("9223372036854775807").is_ok());
     }
 
     #[test]

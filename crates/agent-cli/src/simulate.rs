@@ -75,7 +75,7 @@ fn many(
     changes: &[Change],
     load: impl Fn(&[Change]) -> Result<Scenario, ScenarioError>,
 ) -> Result<Exit, Failure> {
-    let points = sweep::combinations(&args.sweep);
+    let points = sweep::combinations(&args.sweep)?;
     if points.len() > MOST_POINTS {
         return Err(Refusal::TooMany { points: points.len() }.into());
     }

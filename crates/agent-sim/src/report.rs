@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Replica, SimulationError, Stage, simulate};
-use crate::scenario::{Goal, LatencyChoice, Scenario};
+use crate::scenario::{Arrival, Goal, LatencyChoice, Scenario};
 
 pub(crate) use goal::Shortfall;
 pub use goal::{PROBABILITY, Verdict};
@@ -54,6 +54,8 @@ pub struct Assumption {
     pub source: String,
     /// Whether it was fitted on calls of the user's own, or is the user's own word.
     pub calibrated: bool,
+    /// Whether it is no assumption, but something to know of how the tasks come.
+    pub note: bool,
 }
 
 impl Report {
@@ -167,27 +169,29 @@ fn assumptions(scenario: &Scenario) -> Vec<Assumption> {
             LatencyChoice::Inline(inline) => {
                 let what = format!("latency of {model}");
                 let source = inline.source.clone();
-                all.push(Assumption { what, source, calibrated: inline.calibrated });
+                all.push(Assumption { what, source, calibrated: inline.calibrated, note: false });
                 continue;
             }
         };
         let what = format!("latency of {model}");
         let Ok(found) = spec.models.find(name) else {
             let source = "none is known: answers come at once".to_owned();
-            all.push(Assumption { what, source, calibrated: false });
+            all.push(Assumption { what, source, calibrated: false, note: false });
             continue;
         };
         let like = if exact && found.exact { "" } else { " (of another model)" };
         let source = format!("{}{like}: {}", found.model.name, found.model.source);
-        all.push(Assumption { what, source, calibrated: found.model.calibrated });
+        all.push(Assumption { what, source, calibrated: found.model.calibrated, note: false });
     }
     for workload in &scenario.workload {
-        let what = format!("trace of {}", workload.name);
+        let how = if matches!(workload.arrival, Arrival::Trace(_)) { "trace" } else { "arrival" };
+        let what = format!("{how} of {}", workload.name);
         let notes = workload.notes.iter();
         all.extend(notes.map(|note| Assumption {
             what: what.clone(),
             source: note.clone(),
             calibrated: true,
+            note: true,
         }));
     }
     all

@@ -25,6 +25,9 @@ impl std::str::FromStr for Axis {
             Some((from, to, step)) => {
                 (from..=to).step_by(step as usize).map(|value| value.to_string()).collect()
             }
+            None if is_meant_as_range(values) => {
+                return Err(ChangeError::Range { range: text.to_owned() });
+            }
             None => values.split(',').map(str::to_owned).collect(),
         };
         let twice = values.iter().enumerate().find(|(at, value)| values[..*at].contains(value));
@@ -50,6 +53,13 @@ fn range(text: &str) -> Option<(u64, u64, u64)> {
     (from <= to).then_some((from, to, step))
 }
 
+/// Whether there are numbers on both sides of `..`.
+fn is_meant_as_range(text: &str) -> bool {
+    let Some((from, rest)) = text.split_once("..") else { return false };
+    let to = rest.split_once(':').map_or(rest, |(to, _)| to);
+    [from, to].iter().all(|number| number.trim().parse::<f64>().is_ok())
+}
+
 /// One combination, and what it came to.
 #[derive(Debug, Clone)]
 pub struct Point {
@@ -60,15 +70,25 @@ pub struct Point {
 }
 
 /// All combinations of the values of all axes, the last axis changing fastest.
-pub fn combinations(axes: &[Axis]) -> Vec<Vec<Change>> {
-    axes.iter().fold(vec![Vec::new()], |all, axis| {
+///
+/// # Errors
+///
+/// [`ChangeError::SweptTwice`] where two axes are of one value.
+pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<Change>>, ChangeError> {
+    let firsts: Vec<&Change> = axes.iter().filter_map(|axis| axis.changes.first()).collect();
+    for (at, first) in firsts.iter().enumerate() {
+        if firsts[..at].iter().any(|before| before.is_of_one_with(first)) {
+            return Err(ChangeError::SweptTwice { path: first.path() });
+        }
+    }
+    Ok(axes.iter().fold(vec![Vec::new()], |all, axis| {
         let longer = |before: &Vec<Change>| {
             let before = before.clone();
             let with = move |change: &Change| [before.clone(), vec![change.clone()]].concat();
             axis.changes.iter().map(with).collect::<Vec<_>>()
         };
         all.iter().flat_map(longer).collect()
-    })
+    }))
 }
 
 /// Simulates scenarios with all their replicas, on all processors at once.
@@ -102,5 +122,19 @@ mod tests {
         assert_eq!(said("agent.0.count=5,7,5").unwrap_err(), twice);
         assert_eq!(said("agent.0.count=1..10:3").unwrap().changes.len(), 4);
         assert!(said("agent.0.count=1..5000:1").unwrap_err().contains("more than 1000 values"));
+        for none in ["8..2:2", "2..8", "2..8:0", "2..8:-1", "0.1..0.5:0.1"] {
+            let said = said(&format!("agent.0.count={none}")).unwrap_err();
+            assert!(said.contains(none) && said.contains("such as 50..400:50"), "{said}");
+        }
+        assert_eq!(said("workload.0.arrival.file=../a.csv,../b.csv").unwrap().changes.len(), 2);
+    }
+
+    #[test]
+    fn a_value_that_is_swept_twice_is_refused() {
+        let axes = |all: [&str; 2]| all.map(|axis| axis.parse::<Axis>().unwrap());
+        let twice = combinations(&axes(["agent.0.count=5,7", "agent.\"0\".count=9"]));
+        let said = "agent.\"0\".count is swept twice; write all its values behind one --sweep";
+        assert_eq!(twice.unwrap_err().to_string(), said);
+        assert_eq!(combinations(&axes(["run.seed=5,7", "agent.0.count=9"])).unwrap().len(), 2);
     }
 }

@@ -115,9 +115,10 @@ impl Trace {
         let mut trace = Trace { format: reader.format(), requests, notes: reader.notes() };
         let fallen = trace.put_in_order();
         if fallen > 0 && !reader.is_by_session() {
-            trace
-                .notes
-                .push(format!("{fallen} requests came before the one above; all are sorted"));
+            let plural = if fallen == 1 { "" } else { "s" };
+            trace.notes.push(format!(
+                "{fallen} request{plural} came before the one above; all are sorted"
+            ));
         }
         Ok(trace)
     }

@@ -23,7 +23,7 @@ pub(crate) struct Calibrate {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) halvings: u16,
     /// What the halvings are drawn from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = super::seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
 }
 

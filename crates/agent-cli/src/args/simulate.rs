@@ -12,7 +12,7 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) tasks: Option<PathBuf>,
     /// The seed, instead of the scenario's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::seed, allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// Change one value, such as agent.0.count=50; may be given several times
     #[arg(long, value_name = "PATH=VALUE")]
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     #[arg(value_name = "SCENARIO.toml")]
     pub(crate) scenario: PathBuf,
     /// The seed, instead of the scenario's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::seed, allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// Change one value, such as goal.deadline=30m; may be given several times
     #[arg(long, value_name = "PATH=VALUE")]

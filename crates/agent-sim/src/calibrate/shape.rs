@@ -62,7 +62,9 @@ impl Calibrated {
 
 fn source(total: &Fitted, helped_by: Option<&str>, first_calls: u64) -> String {
     let calls = total.calls;
-    let mut text = format!("fitted on {calls} calls in {} sessions", total.effects.of.len());
+    let many = |count: u64, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let sessions = many(total.effects.of.len() as u64, "session");
+    let mut text = format!("fitted on {} in {sessions}", many(calls, "call"));
     if calls < ENOUGH {
         let with = helped_by.map_or_else(
             || ", and nothing else is known of it".to_owned(),

@@ -98,7 +98,7 @@ impl Process {
             OutOfRange::unless(lasts > 0, "duration", 0.0, "longer than 0")?;
         }
         let most = steps.iter().map(|step| step.per_second).fold(0.0, f64::max);
-        OutOfRange::unless(most > 0.0, "rate", most, "above 0 somewhere")?;
+        OutOfRange::unless(most > 0.0, "rate", most, "above 0, in one step at least")?;
         Ok(Process { gaps: Some(gaps), steps: steps.into(), repeats })
     }
 
@@ -113,6 +113,13 @@ impl Process {
             }
             _ => None,
         }
+    }
+
+    /// How many arrive in all, on average; `None` where there is no end to them, or all come at once.
+    pub(crate) fn in_all(&self) -> Option<f64> {
+        let endless = self.is_batch() || self.repeats;
+        let steady = self.steps.first().is_some_and(|step| step.for_ns == u64::MAX);
+        (!endless && !steady).then(|| self.steps.iter().map(expected).sum())
     }
 
     /// Whether all arrive at once, however many there are.

@@ -184,6 +184,19 @@ impl Catalogue {
         like.map(|model| Found { model, exact: false }).ok_or_else(|| self.unknown(model))
     }
 
+    /// The latency that is asked for by `name`, as [`Catalogue::find`] has it: a name that neither
+    /// the price list knows nor a model here stands for is taken for a slip.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownModel`] lists those that are known.
+    pub fn named(&self, name: &str) -> Result<Found<'_>, UnknownModel> {
+        let found = self.find(name)?;
+        let meant = || found.model.stands_for.iter().any(|word| word == name);
+        let priced = || pricing::Catalogue::builtin().resolve(name).is_some();
+        if found.exact || meant() || priced() { Ok(found) } else { Err(self.unknown(name)) }
+    }
+
     fn unknown(&self, model: &str) -> UnknownModel {
         let mut known: Vec<_> = self.models.iter().map(|known| known.name.clone()).collect();
         known.sort();

@@ -47,7 +47,9 @@ fn lacks(goal: &Goal, run: &Replica) -> Vec<String> {
         lacks.push("it does not come to its end".to_owned());
     }
     if let Some(most) = goal.max_cost.filter(|most| charged > *most) {
-        let [charged, most] = apart([charged, most], dollars, |it| it.to_string());
+        let in_cents = most.nanos() % CENT == 0;
+        let usual = |it| if in_cents { dollars(it) } else { it.to_string() };
+        let [charged, most] = apart([charged, most], usual, |it| it.to_string());
         lacks.push(format!("it costs ${charged}, more than ${most}"));
     }
     let least = goal.min_success.unwrap_or(1.0);
@@ -124,8 +126,11 @@ fn digits(parts: u128, places: usize) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// A cent, in nano-dollars.
+const CENT: u64 = 10_000_000;
+
 /// Dollars to the cent.
 pub(super) fn dollars(amount: NanoUsd) -> String {
-    let cents = (amount.nanos() + 5_000_000) / 10_000_000;
+    let cents = (amount.nanos() + CENT / 2) / CENT;
     format!("{}.{:02}", cents / 100, cents % 100)
 }

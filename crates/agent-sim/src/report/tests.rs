@@ -59,6 +59,35 @@ fn in_the_json_times_are_whole_milliseconds_and_money_is_a_decimal_string() {
 }
 
 #[test]
+fn a_profile_that_ends_needs_no_count_and_one_that_ends_too_soon_is_told() {
+    let profile = "arrival = { kind = \"profile\", steps = [{ for = \"50s\", rate = 1.0 }] }";
+    let with = |count: &str| {
+        let text = QUEUE.replace("count = 100", &format!("{count}{profile}"));
+        Report::of(&Scenario::parse(&text.replace("[run]", "[run]\nsensitivity = false")).unwrap())
+    };
+    let said = "its profile ends after about 50 tasks, before all 1000 have come";
+    let too_soon = with("count = 1000\n").unwrap();
+    assert!(
+        too_soon.text().contains(&format!("note        arrival of w: {said}")),
+        "{}",
+        too_soon.text()
+    );
+    assert_eq!(too_soon.json()["assumptions"][1]["source"], said);
+    assert!(too_soon.is_calibrated() && too_soon.text().lines().count() <= 15);
+    let free = with("").unwrap();
+    assert_eq!(free.first().arrived, too_soon.first().arrived);
+    assert!(!free.text().contains("note  "), "{}", free.text());
+    assert!(!with("count = 20\n").unwrap().text().contains("note  "));
+}
+
+#[test]
+fn a_change_of_nothing_has_no_minus() {
+    let change = |share, places| text::signed(share, places);
+    assert_eq!([change(-0.001, 0), change(0.0, 1), change(-0.0002, 1)], ["+0", "+0.0", "+0.0"]);
+    assert_eq!([change(-0.174, 0), change(0.0151, 1)], ["-17", "+1.5"]);
+}
+
+#[test]
 fn another_seed_gives_another_run() {
     let report = plain("");
     let hashes: Vec<u64> = report.replicas.iter().map(|run| run.event_hash).collect();
@@ -225,6 +254,8 @@ fn what_is_missed_by_little_is_told_with_as_many_digits_as_it_takes() {
     let why = plain(&most).verdict.why_not.remove(0);
     let (costs, hoped) = why.strip_prefix("it costs ").unwrap().split_once(", more than ").unwrap();
     assert_ne!(costs, hoped, "{why}");
+    let far = plain("[goal]\nmax_cost_usd = \"0.044999\"").verdict.why_not.remove(0);
+    assert!(far.ends_with(", more than $0.044999"), "a goal is told as it is written: {far}");
     let share =
         plain("[[budget]]\nscope = \"global\"\nlimit = \"0.20\"\n[goal]\nmin_success = 1.0");
     let all = share.first().success();

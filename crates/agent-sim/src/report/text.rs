@@ -62,14 +62,22 @@ impl Report {
         line(format!("in the way  {}", self.in_the_way()));
         for effect in levers::suggestions(&self.effects).into_iter().take(3) {
             line(format!(
-                "  +{:.0} % {:<25} time {:+.0} %, a task's mean {:+.0} %, cost {:+.0} %, complete {:+.1} points",
+                "  +{:.0} % {:<25} time {} %, a task's mean {} %, cost {} %, complete {} points",
                 effect.raised * 100.0,
                 effect.lever.name(),
-                effect.makespan * 100.0,
-                effect.latency * 100.0,
-                effect.cost * 100.0,
-                effect.success * 100.0
+                signed(effect.makespan, 0),
+                signed(effect.latency, 0),
+                signed(effect.cost, 0),
+                signed(effect.success, 1)
             ));
+        }
+        let mut notes = self.assumptions.iter().filter(|it| it.note);
+        if let Some(first) = notes.next() {
+            let more = match notes.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more, in the report)"),
+            };
+            line(format!("note        {}: {}{more}", first.what, first.source));
         }
         line(format!("ended       {}", sparkline(&run.series.sums)));
         out.truncate(out.trim_end().len());
@@ -115,6 +123,14 @@ impl Report {
             bottleneck.share * 100.0,
             used.unwrap_or_default()
         )
+    }
+}
+
+/// A share in per cent with its sign; nothing is +0.
+pub(super) fn signed(share: f64, places: usize) -> String {
+    match format!("{:+.places$}", share * 100.0) {
+        nothing if nothing.trim_start_matches('-').parse() == Ok(0.0) => nothing.replace('-', "+"),
+        some => some,
     }
 }
 

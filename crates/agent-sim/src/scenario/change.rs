@@ -50,6 +50,21 @@ pub enum ChangeError {
         /// The one.
         value: String,
     },
+    /// Two axes of a sweep are of one value.
+    #[error("{path} is swept twice; write all its values behind one --sweep")]
+    SweptTwice {
+        /// Its path.
+        path: String,
+    },
+    /// Something that is meant as a range is none.
+    #[error(
+        "{range} has no range that can be taken; write whole numbers and a step above 0, the \
+         first number below the last, such as 50..400:50"
+    )]
+    Range {
+        /// The axis, as it was written.
+        range: String,
+    },
     /// The file is not TOML, so nothing can be changed in it.
     #[error("{file}: not valid TOML")]
     Syntax {
@@ -101,6 +116,11 @@ impl Change {
     /// The value, as it was written.
     pub fn value(&self) -> &str {
         &self.value
+    }
+
+    /// Whether it is of the same value as `other`.
+    pub(crate) fn is_of_one_with(&self, other: &Change) -> bool {
+        self.path == other.path
     }
 
     fn toml(&self) -> Result<Value, ChangeError> {

@@ -116,7 +116,7 @@ fn as_fleet(fleet: &ProviderLimits) -> Limits {
 
 fn latency(field: &Field<'_>, models: &Catalogue) -> Result<LatencyChoice, ConfigError> {
     if let Ok(name) = field.str("a model") {
-        let found = models.find(name);
+        let found = models.named(name);
         let model = found.map_err(|error| field.wrong(format_args!("is not known: {error}")))?;
         return Ok(LatencyChoice::Named(model.model.name.clone()));
     }

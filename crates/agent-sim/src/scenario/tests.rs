@@ -145,6 +145,23 @@ fn why_a_file_that_a_scenario_names_cannot_be_read_is_told() {
 }
 
 #[test]
+fn a_latency_by_name_is_that_of_a_model_that_there_is() {
+    let parse = |name: &str| {
+        let simulated = format!("[simulated]\nlatency = \"{name}\"\n");
+        Scenario::parse(&format!("{FLEET}[[task]]\nid = 1\n{simulated}"))
+    };
+    for slip in ["claude-sonet-4-5", "gpt-5.4-tiny-new", "banana", ""] {
+        let message = parse(slip).unwrap_err().to_string();
+        assert!(message.contains("`simulated.latency` is not known"), "{slip}: {message}");
+        assert!(message.contains("or name one of claude-"), "{slip}: {message}");
+    }
+    let dated = "claude-haiku-4-5-20251001";
+    for name in [dated, "anthropic/claude-opus-4-7", "claude-opus-4-8", "opus"] {
+        assert!(parse(name).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn changes_keep_the_lines_of_what_they_do_not_touch() {
     let change: Change = "agent.0.count=0".parse().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -60,7 +60,7 @@ pub struct Workload {
     pub like: Task,
     /// Tasks that are written out in the fleet.
     pub given: Vec<Task>,
-    /// What a report has to say about the trace that it plays again, as sentences.
+    /// What a report has to say about how its tasks come, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -238,11 +238,14 @@ fn workload(
     let (arrival, notes) = table.or("arrival", (default.arrival, Vec::new()), |it| {
         let (arrival, notes) = arrival(it, folder)?;
         comes_to_an_end(&arrival, count, lasts).map_err(|problem| it.wrong(problem))?;
-        Ok((arrival, notes))
+        let ends = ends_before(&arrival, count);
+        Ok((arrival, notes.into_iter().chain(ends).collect()))
     })?;
     let needs_count = match &arrival {
         Arrival::Trace(_) => false,
-        Arrival::Open(process) => lasts.is_none() || process.is_batch(),
+        Arrival::Open(process) => {
+            process.is_batch() || (lasts.is_none() && process.in_all().is_none())
+        }
         Arrival::Closed { .. } => lasts.is_none(),
     };
     if count.is_none() && needs_count {
@@ -294,12 +297,24 @@ fn comes_to_an_end(
         (Some(count), None) if process.lasts(count) > Some(LONGEST) => Err(format!(
             "is too slow: {count} tasks would take more than 100 years; write a higher rate"
         )),
+        (None, None) if process.in_all() > Some(MAX_TASKS as f64) => Err(format!(
+            "is too fast: more than {MAX_TASKS} tasks would come; write lower rates, or a count"
+        )),
         (None, Some(lasts)) if process.expected(lasts) > MAX_TASKS as f64 => Err(format!(
             "is too fast: more than {MAX_TASKS} tasks would come in {}; write a lower rate, or a count",
             humantime::format_duration(lasts)
         )),
         _ => Ok(()),
     }
+}
+
+/// What is to be said of a profile that is over before so many have come as were asked for.
+fn ends_before(arrival: &Arrival, count: Option<u64>) -> Option<String> {
+    let Arrival::Open(process) = arrival else { return None };
+    let (all, count) = (process.in_all()?, count?);
+    (all < count as f64).then(|| {
+        format!("its profile ends after about {all:.0} tasks, before all {count} have come")
+    })
 }
 
 /// A distribution whose middle is at most `most`, of which `what` is said where it is not.

@@ -87,6 +87,14 @@ pub enum TraceError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A line is longer than any that is read.
+    #[error("{file}:{line}: the line has more than 1 MiB; a row of a trace is shorter")]
+    LongLine {
+        /// The file.
+        file: String,
+        /// The line.
+        line: u64,
+    },
     /// There is more than a trace may have.
     #[error("{file}:{line}: there are more than {most}; cut the file into smaller ones")]
     TooLarge {

@@ -90,7 +90,7 @@ impl<'a> Lines<'a> {
                 self.line.pop();
             }
             if self.line.len() > MAX_LINE {
-                return Err(self.too_large("1 MiB in a line"));
+                return Err(TraceError::LongLine { file: self.file.clone(), line: self.number });
             }
             if !self.line.is_empty() {
                 return Ok(true);

@@ -155,7 +155,7 @@ fn requests_out_of_order_are_sorted_stably_and_told() {
     let trace = read("arrival_s,input_tokens,output_tokens\n2,1,1\n1,2,2\n1,3,3\n").unwrap();
     let outputs: Vec<_> = trace.requests.iter().map(|request| request.output).collect();
     assert_eq!(outputs, [2, 3, 1]);
-    assert_eq!(trace.notes, ["1 requests came before the one above; all are sorted"]);
+    assert_eq!(trace.notes, ["1 request came before the one above; all are sorted"]);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_bomb_without_line_ends_is_refused_after_a_mebibyte() {
     let bomb = packed(std::io::repeat(b'0').take(32 << 20));
     assert!(bomb.len() < 1 << 18);
     let refused = refused(Trace::read("t", &*bomb, None));
-    assert_eq!(refused, "t:1: there are more than 1 MiB in a line; cut the file into smaller ones");
+    assert_eq!(refused, "t:1: the line has more than 1 MiB; a row of a trace is shorter");
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_line_of_just_a_mebibyte_is_read() {
     let head = "arrival_s,input_tokens,output_tokens\n";
     let row = |length: usize| format!("{head}{}0,1,2\r\n", " ".repeat(length - 5));
     assert!(read(&row(MAX_LINE)).is_ok());
-    assert!(refusal(&row(MAX_LINE + 1)).starts_with("t:2: there are more than 1 MiB in a line"));
+    assert!(refusal(&row(MAX_LINE + 1)).starts_with("t:2: the line has more than 1 MiB"));
 }
 
 #[test]

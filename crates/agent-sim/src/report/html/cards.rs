@@ -3,7 +3,7 @@
 use agent_core::money::NanoUsd;
 
 use crate::engine::{End, Replica};
-use crate::report::{Bottleneck, Lever, Report};
+use crate::report::{Bottleneck, Lever, PROBABILITY, Report};
 
 use super::words::{self, escaped, place, spoken, whole};
 
@@ -80,9 +80,11 @@ fn card(name: &str, figure: &str, below: &str) -> String {
 }
 
 fn time(report: &Report) -> String {
+    let of = |run: &Replica| run.makespan.as_nanos() as f64;
     let spans = report.interval(|run| run.makespan);
     let goal = report.goal.deadline.map(|goal| goal.as_nanos() as f64);
-    let below = range(report, spans.map(|it| it.as_nanos() as f64), goal, words::span);
+    let mut below = range(report, spans.map(|it| it.as_nanos() as f64), goal, words::span);
+    below += &judged(report, goal, words::span, "beyond", |run, goal| of(run) <= goal);
     let ended = match report.first().end {
         End::AllDone => "",
         End::TimeOver => "<p class=\"note\">its time was over; tasks were open</p>",
@@ -98,6 +100,8 @@ fn cost(report: &Report) -> String {
     let costs = costs.map(|(charged, _)| usd(charged));
     let goal = report.goal.max_cost.map(usd);
     let mut below = range(report, costs, goal, words::dollars);
+    let meets = |run: &Replica, goal| usd(run.charged()) <= goal;
+    below += &judged(report, goal, words::dollars, "beyond", meets);
     if !presumed.is_zero() {
         let presumed = words::dollars(usd(presumed));
         below += &format!("<p class=\"note\">{presumed} of it presumed: fate unknown</p>");
@@ -129,12 +133,28 @@ fn range(report: &Report, values: [f64; 3], goal: Option<f64>, show: fn(f64) -> 
             mark.unwrap_or_default()
         );
     }
-    if let Some(goal) = goal {
-        let word = if high <= goal { "within" } else { "beyond" };
-        let class = if high <= goal { "good" } else { "bad" };
-        out += &format!("<p class=\"{class}\">{word} the goal of {}</p>", show(goal));
-    }
     out
+}
+
+/// Whether as many runs meet this part of the goal as must meet the whole; the others are `beyond` it.
+fn judged(
+    report: &Report,
+    goal: Option<f64>,
+    show: fn(f64) -> String,
+    beyond: &str,
+    meets: impl Fn(&Replica, f64) -> bool,
+) -> String {
+    let Some(goal) = goal else { return String::new() };
+    let runs = report.replicas.len();
+    let within = report.replicas.iter().filter(|run| meets(run, goal)).count();
+    let enough = within as f64 / runs as f64 >= PROBABILITY;
+    let (class, word, of) =
+        if enough { ("good", "within", within) } else { ("bad", beyond, runs - within) };
+    let some = match of {
+        all if all == runs => String::new(),
+        some => format!(" in {some} of {runs} runs"),
+    };
+    format!("<p class=\"{class}\">{word} the goal of {}{some}</p>", show(goal))
 }
 
 fn tasks(report: &Report) -> String {
@@ -149,10 +169,9 @@ fn tasks(report: &Report) -> String {
     if open > 0 {
         below += &format!("<p class=\"note\">{} still open</p>", whole(open));
     }
-    let least = report.goal.min_success.unwrap_or(1.0);
-    let met = run.success() >= least;
-    let (class, word) = if met { ("good", "within") } else { ("bad", "short of") };
-    below += &format!("<p class=\"{class}\">{word} the goal of {}</p>", words::percent(least));
+    let least = Some(report.goal.min_success.unwrap_or(1.0));
+    let meets = |run: &Replica, least| run.success() >= least;
+    below += &judged(report, least, words::percent, "short of", meets);
     card("Tasks complete", &complete(run), &below)
 }
 

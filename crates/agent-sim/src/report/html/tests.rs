@@ -1,5 +1,7 @@
 //! Pages of small scenarios.
 
+use std::time::Duration;
+
 use crate::report::{Report, sweep_html};
 use crate::scenario::{Change, Scenario};
 use crate::sweep::{Axis, combinations, sweep};
@@ -76,6 +78,26 @@ fn a_page_says_what_the_report_says() {
 }
 
 #[test]
+fn a_card_judges_by_as_many_runs_as_the_verdict() {
+    let mut report = Report::of(&Scenario::parse(SMALL).unwrap()).unwrap();
+    report.replicas = report.replicas.iter().cycle().take(10).cloned().collect();
+    report.goal.deadline = Some(Duration::from_secs(3_600));
+    for (late, says) in [
+        (0, "<p class=\"good\">within the goal of 1\u{202f}h</p>"),
+        (1, "<p class=\"good\">within the goal of 1\u{202f}h in 9 of 10 runs</p>"),
+        (2, "<p class=\"bad\">beyond the goal of 1\u{202f}h in 2 of 10 runs</p>"),
+        (10, "<p class=\"bad\">beyond the goal of 1\u{202f}h</p>"),
+    ] {
+        for (at, run) in report.replicas.iter_mut().enumerate() {
+            run.makespan = Duration::from_secs(if at < late { 7_200 } else { 60 });
+        }
+        let page = report.html();
+        let at = page.find("the goal of 1\u{202f}h").unwrap_or_default();
+        assert!(page.contains(says), "{late}: {}", &page[at..at + 60]);
+    }
+}
+
+#[test]
 fn only_a_budget_of_all_that_is_spent_is_a_level_of_the_spend() {
     let level = "<b class=\"level warn";
     assert!(!page(SMALL).contains(level), "the budget is one project's");
@@ -121,7 +143,7 @@ fn a_sweep_has_a_row_and_a_dot_for_each_combination() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     std::fs::write(&path, SMALL.replace("replicas = 3", "replicas = 1")).unwrap();
-    let scenarios = combinations(&axes).into_iter().map(|changes: Vec<Change>| {
+    let scenarios = combinations(&axes).unwrap().into_iter().map(|changes: Vec<Change>| {
         let scenario = Scenario::load(&path, &changes).unwrap();
         (changes, scenario)
     });
