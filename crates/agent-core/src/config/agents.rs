@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use super::groups::known;
 use super::read::{Field, Section};
-use super::{ConfigError, ModelName};
+use super::{ConfigError, ModelName, ProviderKind};
 use crate::agent::AgentSpec;
 use crate::estimate::Bounding;
 use crate::ledger::AGENT_SEPARATOR;
@@ -16,12 +16,19 @@ use crate::wording::shown;
 /// Most workers of a fleet.
 pub(crate) const MAX_WORKERS: u64 = 1_000_000;
 
+/// What of the rest of a fleet its agents depend on.
+pub(super) struct Around<'a> {
+    /// Calls a minute of each worker, from the environment.
+    pub(super) calls: Option<NonZeroU32>,
+    pub(super) groups: &'a [GroupSpec],
+    pub(super) limits: &'a ProviderLimits,
+    pub(super) provider: ProviderKind,
+}
+
 /// The agents, and the models that they name.
 pub(super) fn agents(
     top: &Section<'_>,
-    calls: Option<NonZeroU32>,
-    groups: &[GroupSpec],
-    limits: &ProviderLimits,
+    around: &Around<'_>,
 ) -> Result<(Vec<AgentSpec>, Vec<ModelName>), ConfigError> {
     let form = "an [[agent]] with a name and a model";
     let mut models = Vec::new();
@@ -32,7 +39,7 @@ pub(super) fn agents(
             return Err(field.wrong(format_args!("is empty; write {form}")));
         }
         let mut read = |item: &Field<'_>| {
-            let spec = agent(item, calls, groups, limits, &mut models)?;
+            let spec = agent(item, around, &mut models)?;
             if !names.insert(spec.name.clone()) {
                 let problem = format!(
                     "is the second agent named \"{}\"; give each its own name, or raise count",
@@ -56,9 +63,7 @@ pub(super) fn agents(
 
 fn agent(
     field: &Field<'_>,
-    calls: Option<NonZeroU32>,
-    groups: &[GroupSpec],
-    limits: &ProviderLimits,
+    &Around { calls, groups, limits, provider }: &Around<'_>,
     models: &mut Vec<ModelName>,
 ) -> Result<AgentSpec, ConfigError> {
     let table = field.section(&[
@@ -107,10 +112,7 @@ fn agent(
         model: default.model,
         max_tokens,
         system: table.maybe("system", Field::text)?,
-        temperature: table.maybe("temperature", |it| match it.float()? {
-            warm if (0.0..=2.0).contains(&warm) => Ok(warm),
-            _ => Err(it.wrong("is out of range; write a number from 0 to 2")),
-        })?,
+        temperature: table.maybe("temperature", |it| temperature(it, provider))?,
         stop_sequences: table.or("stop_sequences", Vec::new(), |it| {
             it.items("a list of strings")?.iter().map(Field::text).collect()
         })?,
@@ -121,6 +123,15 @@ fn agent(
         bounding: table.or("bounding", default.bounding, |it| it.one_of(&bounds))?,
         behaviour: default.behaviour,
     })
+}
+
+/// As much as the provider takes.
+fn temperature(field: &Field<'_>, provider: ProviderKind) -> Result<f64, ConfigError> {
+    let most = if provider == ProviderKind::Anthropic { 1.0 } else { 2.0 };
+    match field.float()? {
+        warm if (0.0..=most).contains(&warm) => Ok(warm),
+        _ => Err(field.wrong(format_args!("is out of range; write a number from 0 to {most}"))),
+    }
 }
 
 /// Most output of a call, which must fit into the provider's limit, or none would ever leave.

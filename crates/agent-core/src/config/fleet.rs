@@ -11,7 +11,7 @@ use std::{
 
 use toml::de::DeValue;
 
-use super::agents::agents;
+use super::agents::{Around, agents};
 use super::budgets::budgets;
 use super::groups;
 use super::read::{Field, Section};
@@ -51,7 +51,8 @@ pub(super) fn read(top: &Section<'_>, env: Env<'_>) -> Result<Fleet, ConfigError
     let supervision = top.or("supervision", Supervision::default(), supervision)?;
     let group = groups::groups(top, &supervision)?;
     let limits = top.or("limits", ProviderLimits::default(), limits)?;
-    let (agent, mut models) = agents(top, calls, &group, &limits)?;
+    let around = Around { calls, groups: &group, limits: &limits, provider: provider.kind };
+    let (agent, mut models) = agents(top, &around)?;
     groups::check(top, &group, &agent)?;
     let (budget, limited) = budgets(top, &agent)?;
     models.extend(limited);

@@ -195,6 +195,20 @@ fn a_file_that_is_no_toml_is_told_in_a_whole_sentence_with_its_place() {
 }
 
 #[test]
+fn an_agent_is_no_warmer_than_its_provider_takes() {
+    let of = |kind: &str, warm: &str| {
+        format!("[provider]\nkind = \"{kind}\"\n{AGENT}temperature = {warm}\n")
+    };
+    says(
+        &of("anthropic", "1.5"),
+        "6:15: `agent[0].temperature` is out of range; write a number from 0 to 1",
+    );
+    for (kind, warm) in [("anthropic", "1.0"), ("simulated", "2.0")] {
+        assert!(Fleet::parse(&of(kind, warm), "f", &|_| None).is_ok(), "{kind} {warm}");
+    }
+}
+
+#[test]
 fn a_wrong_agent_is_named_with_its_key_and_the_remedy() {
     says("", "1:1: `agent` is missing; write an [[agent]] with a name and a model");
     says("agent = []", "1:9: `agent` is empty; write an [[agent]] with a name and a model");
