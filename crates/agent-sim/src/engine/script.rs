@@ -173,13 +173,7 @@ impl Script {
         plan.context = input;
         plan.turn += 1;
         let gap = Duration::from_nanos(gap_ns);
-        Some(Step {
-            gap,
-            input,
-            cached,
-            written: written.min(input - cached),
-            output: output.max(1),
-        })
+        Some(Step { gap, input, cached, written: written.min(input - cached), output })
     }
 
     fn first_input(&self, workload: &Workload, place: Place) -> u64 {

@@ -31,6 +31,17 @@ fn all_tasks_of_a_batch_are_done_and_their_time_is_accounted_for() {
 }
 
 #[test]
+fn an_answer_without_a_word_costs_its_input_alone() {
+    let text = BATCH.replace("count = 60", "count = 1\noutput = 0");
+    let text =
+        text.replace("turns = { kind = \"lognormal\", median = 3, sigma = 0.5, max = 10 }", "");
+    let run = simulate(&Scenario::parse(&text).unwrap(), 1).unwrap();
+    assert_eq!((run.completed, run.usage.output_tokens), (1, 0));
+    // 300 tokens at 3 dollars a million, and 2,700 that are written to the cache at 3.75.
+    assert_eq!(run.charged().to_string(), "0.011025");
+}
+
+#[test]
 fn a_run_whose_time_is_over_ends_with_tasks_open() {
     let scenario = format!("[run]\nuntil = \"5s\"\n{BATCH}");
     let run = simulate(&Scenario::parse(&scenario).unwrap(), 1).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Report, Use, ms, rounded};
+use super::{Effect, Lever, Report, Use, ms, rounded};
 use crate::engine::{End, Replica, Stage};
 
 /// The version of the form; raised where something changes its meaning.
@@ -84,7 +84,7 @@ impl Report {
     fn sensitivity(&self) -> Vec<Value> {
         let effects = self.effects.iter().map(|effect| {
             json!({
-                "lever": effect.lever.name(), "raised": effect.raised, "makespan": effect.makespan,
+                "lever": effect.lever.name(), "raised": raised(effect), "makespan": effect.makespan,
                 "latency": effect.latency, "cost": effect.cost, "success": effect.success,
             })
         });
@@ -105,6 +105,15 @@ impl Report {
             "latency_p50_ms": of_latency(50.0),
             "latency_p95_ms": of_latency(95.0),
         })
+    }
+}
+
+/// By what share the value of its name is raised: answers that come a fifth faster take a sixth
+/// less time.
+fn raised(effect: &Effect) -> f64 {
+    match effect.lever {
+        Lever::ProviderLatency => rounded(1.0 / (1.0 + effect.raised) - 1.0),
+        _ => effect.raised,
     }
 }
 

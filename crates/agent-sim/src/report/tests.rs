@@ -229,6 +229,10 @@ fn one_more_of_few_workers_is_told_as_what_it_is_and_not_as_a_fifth() {
     assert!(few.text().contains("  +50 % workers"), "{}", few.text());
     let of_ten = report(QUEUE, "");
     assert!(of_ten.effects.iter().all(|it| it.raised == 0.2), "{:?}", of_ten.effects);
+    let json = of_ten.json();
+    let sensitivity = json["sensitivity"].as_array().unwrap();
+    let sooner = sensitivity.iter().find(|it| it["lever"] == "provider_latency").unwrap();
+    assert_eq!(sooner["raised"], -0.1667, "a fifth faster is a sixth less time: {sooner}");
 }
 
 #[test]
