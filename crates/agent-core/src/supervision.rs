@@ -35,10 +35,11 @@ pub struct Supervision {
     /// The sliding window over which restarts are counted. Default: `"1m"`.
     #[serde(with = "human_duration")]
     pub within: Duration,
-    /// Least pause before a restart; doubled for each restart within the window. Default: `"200ms"`.
+    /// Least pause before a restart; doubled for each restart within the window, and spread by up
+    /// to a quarter, so that what failed together does not come back together. Default: `"200ms"`.
     #[serde(with = "human_duration")]
     pub backoff: Duration,
-    /// Most that the doubling comes to. Default: `"30s"`.
+    /// The longest pause. Default: `"30s"`.
     #[serde(with = "human_duration")]
     pub max_backoff: Duration,
     /// Times that a task whose worker crashed goes back to the queue; one crash more and it ends
@@ -80,7 +81,8 @@ impl RestartHistory {
     }
 
     /// Counts a restart at `now` and returns the pause before it, spread by `jitter` (0 to 1) over
-    /// up to a quarter more; `None` where that is one restart too many.
+    /// up to a quarter more, or less where that is above `max_backoff`; `None` where that is one
+    /// restart too many.
     pub fn restart(
         &mut self,
         now: Timestamp,
@@ -96,8 +98,11 @@ impl RestartHistory {
             return None;
         }
         self.restarts.push_back(now);
-        let doubled = policy.backoff.saturating_mul(2u32.saturating_pow(earlier));
-        Some(doubled.min(policy.max_backoff).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 4.0))
+        let (least, most) = (policy.backoff.min(policy.max_backoff), policy.max_backoff);
+        let doubled = least.saturating_mul(2u32.saturating_pow(earlier)).min(most);
+        let spread = doubled.saturating_add((doubled / 4).mul_f64(jitter.clamp(0.0, 1.0)));
+        let above = spread.saturating_sub(most);
+        Some((spread - above * 2).max(least))
     }
 }
 
@@ -118,6 +123,30 @@ mod tests {
             [millis(200), millis(400), millis(800), millis(1000), millis(1000)]
         );
         assert_eq!(pauses[5], None);
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest_or_shorter_than_the_least() {
+        let seconds = Duration::from_secs;
+        let bounds = [(1, 1), (1, 10), (1, 3), (7, 8), (9, 2)];
+        let bounds = bounds.map(|(least, most)| (seconds(least), seconds(most)));
+        for (backoff, max_backoff) in bounds.into_iter().chain([(Duration::MAX, Duration::MAX)]) {
+            let policy =
+                Supervision { max_restarts: 50, backoff, max_backoff, ..Supervision::default() };
+            for jitter in [0.0, 0.3, 1.0] {
+                let mut history = RestartHistory::default();
+                for _ in 0..50 {
+                    let pause = history.restart(Timestamp::EPOCH, &policy, jitter).unwrap();
+                    assert!(backoff.min(max_backoff) <= pause && pause <= max_backoff, "{pause:?}");
+                }
+            }
+        }
+        let policy = Supervision { max_restarts: 50, ..Supervision::default() };
+        let mut history = RestartHistory::default();
+        let pauses =
+            (0..50).map(|n| history.restart(Timestamp::EPOCH, &policy, f64::from(n) / 50.0));
+        let longest: std::collections::BTreeSet<_> = pauses.skip(10).collect();
+        assert_eq!(longest.len(), 40, "the longest pauses are spread too");
     }
 
     #[test]
