@@ -66,6 +66,9 @@ fn one_for_all_stops_the_others_in_reverse_order_and_starts_all_in_order() {
         assert_eq!(client.sent().len(), 7);
         let summary = system.snapshot().await.unwrap().summary;
         assert_eq!((summary.tasks.completed, summary.restarts), (4, 3));
+        for (name, restarts) in [("a", 1), ("b", 1), ("c", 1), ("d", 0)] {
+            assert_eq!(system.inspect(name).await.unwrap().unwrap().restarts, restarts, "{name}");
+        }
         // What had left is charged at its bound, and nothing stays reserved.
         assert!(!summary.presumed_cost_usd.is_zero());
         let charged = summary.cost_usd.saturating_add(summary.presumed_cost_usd);
@@ -194,7 +197,14 @@ fn a_temporary_worker_is_stopped_with_its_group_and_not_started_again() {
             .start()
             .await
             .unwrap();
+        let mut lives = system.lifecycle();
         assert!(system.run(of("a", 1)).await.unwrap().error.is_none());
+        let restarted =
+            std::iter::from_fn(|| lives.try_next()).find_map(|event| match event.what {
+                Lifecycle::GroupRestarts { workers, .. } => Some(workers),
+                _ => None,
+            });
+        assert_eq!(restarted, Some(1), "it is not restarted, and not counted");
         let error = system.run(of("b", 2)).await.unwrap().error.clone().unwrap();
         assert_eq!(error.code, ErrorCode::WorkerCrashed);
     });

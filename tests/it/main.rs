@@ -17,6 +17,7 @@ mod licences;
 mod limits;
 mod listeners;
 mod money;
+mod over;
 mod readme;
 mod scenarios;
 mod seen;

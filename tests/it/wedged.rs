@@ -173,6 +173,33 @@ fn a_worker_that_is_wedged_too_often_stays_down() {
     });
 }
 
+#[test]
+fn crashes_and_wedges_of_a_worker_count_together() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let policy = Supervision {
+            max_restarts: 3,
+            within: 24 * 60 * MINUTE,
+            poison_limit: 100.try_into().unwrap(),
+            ..Supervision::default()
+        };
+        let times = Arc::new(AtomicU32::new(0));
+        let begun = Arc::clone(&times);
+        let spec = agent(1).behaviour(move || {
+            let begun = Arc::clone(&begun);
+            Does(async move |_: &Scene, _: &Task| {
+                assert!(begun.fetch_add(1, Ordering::SeqCst) % 2 == 1, "scripted panic");
+                pending().await
+            })
+        });
+        let system = building(&clock, &client, spec).supervision(policy).start().await.unwrap();
+        let error = system.run(task(1)).await.unwrap().error.clone().unwrap();
+        assert_eq!(error.code, ErrorCode::WorkerCrashed);
+        assert_eq!(times.load(Ordering::SeqCst), 4, "three restarts");
+    });
+}
+
 /// Runs one task of `spec`, and checks that it was left in peace.
 async fn is_left_alone(what: &str, builder: AgentSystemBuilder, at_least: Duration, clock: &Clock) {
     let system: AgentSystem = builder.start().await.unwrap();

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::agent::AgentSpec;
 use crate::clock::Timestamp;
@@ -66,11 +66,15 @@ use seen::Fortunes;
 use supervise::Link;
 use troupe::Troupe;
 
+/// The agents by their names, as numbers in their order.
+pub(crate) type AgentNames = Lookup<String, u32>;
+
 /// What the coordinator is told once.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) run_id: Arc<str>,
     pub(crate) agents: Vec<Arc<AgentSpec>>,
+    pub(crate) names: Arc<AgentNames>,
     pub(crate) supervision: Supervision,
     pub(crate) tree: Tree,
     /// Whether a task must name its project.
@@ -194,6 +198,7 @@ impl Coordinator {
             policy: plan.supervision.clone(),
             services: Arc::clone(&services),
             coordinator: address.clone().recipient(),
+            open: Arc::new(Semaphore::new(0)),
         };
         let queue = Queue::new(plan.age);
         let troupe = {
@@ -244,7 +249,10 @@ impl Coordinator {
     /// Gives a task to a worker, or puts it into the queue.
     fn place(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
         let Some(entry) = self.tasks.get(&task) else { return };
-        let line = self.line(entry);
+        let (line, deadline) = (self.line(entry), entry.assignment.deadline);
+        if deadline != Timestamp::NEVER && deadline <= self.services.clock.now() {
+            return self.end_late(task, ctx);
+        }
         let feeds = self.feeds();
         let mut worker = None;
         while feeds && worker.is_none() {

@@ -14,8 +14,10 @@ use std::time::Duration;
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
-use crate::clock::{Clock, Sleep};
+use crate::clock::Clock;
 use crate::panics;
 
 /// Is told what becomes of a guarded actor, and decides whether it goes on.
@@ -26,6 +28,10 @@ pub(crate) trait Watcher: 'static {
     fn runs(&self, _now: bool) {}
     /// It panicked. The pause before it goes on, or `None` where it must end.
     fn panicked(&self, reason: &str) -> Option<Duration>;
+    /// Waits for so long; whether it goes on then.
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
+        Box::pin(self.clock().sleep(pause).map(|()| true))
+    }
     /// It goes on after a pause.
     fn resumed(&self);
     /// It ended for good.
@@ -81,7 +87,7 @@ pub(crate) fn crash<A: Actor<Context = Context<A>>>(reason: String, ctx: &mut Co
 struct Guard<A: Actor<Context = Context<A>>, W> {
     running: Option<ContextFut<A, Context<A>>>,
     watcher: W,
-    pause: Option<Sleep>,
+    pause: Option<LocalBoxFuture<'static, bool>>,
 }
 
 impl<A: Actor<Context = Context<A>>, W> fmt::Debug for Guard<A, W> {
@@ -105,7 +111,7 @@ where
             Ok(true) => {}
             Ok(false) | Err(_) => return self.end(),
         }
-        self.pause = Some(self.watcher.clock().sleep(pause));
+        self.pause = Some(self.watcher.pause(pause));
         Poll::Pending
     }
 
@@ -129,8 +135,11 @@ where
         let this = self.get_mut();
         loop {
             if let Some(pause) = this.pause.as_mut() {
-                ready!(Pin::new(pause).poll(cx));
+                let goes_on = ready!(pause.as_mut().poll(cx));
                 this.pause = None;
+                if !goes_on {
+                    return this.end();
+                }
                 this.watcher.resumed();
             }
             let Some(running) = this.running.as_mut() else { return Poll::Ready(()) };

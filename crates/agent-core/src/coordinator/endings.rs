@@ -102,7 +102,7 @@ impl Coordinator {
     }
 
     /// Tells those who wait for the end of the run, where nothing is in flight any more, and every
-    /// outcome is durable or the store is given up on.
+    /// outcome is durable or the store is given up on; and with them whoever watches outcomes.
     pub(super) fn tell_if_idle(&mut self) {
         let Intake::Closed(how) = self.intake else { return };
         let undurable = self.endings > 0;
@@ -123,6 +123,9 @@ impl Coordinator {
         let mut open: Vec<_> = self.tasks.iter_mut().collect();
         open.sort_unstable_by_key(|(number, _)| **number);
         open.into_iter().for_each(|(_, entry)| entry.waiter = None);
+        if !undurable {
+            self.subscribers.clear();
+        }
         for waiting in self.waiting_for_end.drain(..) {
             // Who does not wait any more need not be told.
             _ = waiting.send(how);
@@ -134,6 +137,7 @@ impl Coordinator {
         match self.intake {
             Intake::Open => {
                 self.intake = Intake::Closed(how);
+                self.inbox.shut();
                 self.tell(|| Lifecycle::RunStopping { how });
                 self.subscribers.retain(|subscriber| !subscriber.is_closed());
             }
@@ -261,5 +265,6 @@ impl Handler<Subscribe> for Coordinator {
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _ctx: &mut Context<Self>) {
         self.subscribers.push(subscriber);
+        self.tell_if_idle();
     }
 }

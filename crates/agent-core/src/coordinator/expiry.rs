@@ -19,10 +19,17 @@ impl Coordinator {
                 return;
             }
             if self.take_queued(task) {
-                let message = format!("the task's deadline {deadline} passed while it waited");
-                self.end_without_answer(task, ErrorCode::DeadlineExceeded, message, ctx);
+                self.end_late(task, ctx);
             }
         }
+    }
+
+    /// Ends a task that waits and whose deadline has come.
+    pub(super) fn end_late(&mut self, task: TaskNumber, ctx: &mut Context<Self>) {
+        let Some(entry) = self.tasks.get(&task) else { return };
+        let deadline = entry.assignment.deadline;
+        let message = format!("the task's deadline {deadline} passed while it waited");
+        self.end_without_answer(task, ErrorCode::DeadlineExceeded, message, ctx);
     }
 
     /// Takes a task out of the queue, if it is there.

@@ -73,7 +73,7 @@ impl Coordinator {
             }
         }
         starts.reverse();
-        let restarts = workers.len();
+        let restarts = starts.len();
         tracing::warn!(group, workers = restarts, ?pause, "a group restarts its workers");
         self.tell(|| {
             let (group, died) = (group.into(), self.name(died).into());

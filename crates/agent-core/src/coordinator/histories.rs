@@ -1,4 +1,4 @@
-//! How often workers were restarted by the coordinator: kept as long as it counts.
+//! How often workers were restarted, whatever actors they have had: kept as long as it counts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -33,6 +33,11 @@ impl Histories {
         }
         self.restarts.push_back((now, worker));
         self.of.entry(worker).or_default().restart(now, policy, jitter)
+    }
+
+    /// What counts of a worker, for the guard of its next actor.
+    pub(super) fn of(&self, worker: WorkerIndex) -> RestartHistory {
+        self.of.get(&worker).cloned().unwrap_or_default()
     }
 
     /// Drops what a worker did so far: whoever supervises it begins anew.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::{Addr, AsyncContext, Context, Handler, Message};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use super::{Coordinator, Entry, Intake, Lifecycle};
 use crate::clock::Timestamp;
@@ -62,18 +62,43 @@ pub(crate) struct Submission {
 
 /// Where tasks wait until they are taken in, bounded by their places. They do not wait in the
 /// coordinator's mailbox, so that a flood of them does not hold up whoever wants to cancel or to see.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox(Mutex<Option<VecDeque<Submission>>>);
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    waiting: Mutex<Option<VecDeque<Submission>>>,
+    /// Of the tasks that may be open at once.
+    places: Arc<Semaphore>,
+    limit: usize,
+}
 
 impl Inbox {
-    pub(crate) fn open() -> Inbox {
-        Inbox(Mutex::new(Some(VecDeque::new())))
+    /// One for as many tasks as may be open at once.
+    pub(crate) fn open(limit: usize) -> Inbox {
+        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        Inbox { waiting: Mutex::new(Some(VecDeque::new())), places, limit }
+    }
+
+    /// A place for a task, as soon as there is one.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| SubmitError::Closed)
+    }
+
+    /// A place for a task, where there is one.
+    pub(crate) fn place_now(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => SubmitError::Full { limit: self.limit },
+            TryAcquireError::Closed => SubmitError::Closed,
+        })
+    }
+
+    /// Nobody gets a place any more; who waits for one is told so.
+    pub(crate) fn shut(&self) {
+        self.places.close();
     }
 
     /// Puts a submission in; whether it is the first, so that [`TakeIn`] must be sent. Dropped, and
     /// with it told so, where the coordinator is gone.
     fn push(&self, submission: Submission) -> bool {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         let Some(waiting) = waiting.as_mut() else { return false };
         waiting.push_back(submission);
         waiting.len() == 1
@@ -81,7 +106,7 @@ impl Inbox {
 
     /// The next bite, and whether more is left.
     fn bite(&self) -> (Vec<Submission>, bool) {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         let Some(waiting) = waiting.as_mut() else { return (Vec::new(), false) };
         let bite = waiting.len().min(BITE);
         (waiting.drain(..bite).collect(), !waiting.is_empty())
@@ -89,7 +114,8 @@ impl Inbox {
 
     /// Lets go of all that waits, and of all that will come.
     pub(super) fn close(&self) {
-        drop(lock(&self.0).take());
+        self.shut();
+        drop(lock(&self.waiting).take());
     }
 
     /// Submits to `coordinator`.
@@ -204,7 +230,7 @@ impl Coordinator {
     }
 
     pub(super) fn agent(&self, name: &str) -> Option<u32> {
-        (0..).zip(&self.plan.agents).find(|(_, spec)| spec.name == name).map(|(agent, _)| agent)
+        self.plan.names.get(name).copied()
     }
 
     /// What is wrong with a task, before anything is taken for it.

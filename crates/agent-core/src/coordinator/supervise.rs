@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
+use futures_util::future::{Either, LocalBoxFuture, select};
+use tokio::sync::Semaphore;
 
 use super::{Coordinator, Lifecycle, State};
 use crate::audit::AuditKind;
@@ -26,6 +29,8 @@ pub(super) struct Link {
     pub(super) policy: Supervision,
     pub(super) services: Arc<Services>,
     pub(super) coordinator: Recipient<Down>,
+    /// Closed when the system is over: nobody pauses any longer then.
+    pub(super) open: Arc<Semaphore>,
 }
 
 /// Watches one worker: decides on its restarts, and reports them to the coordinator.
@@ -52,9 +57,10 @@ impl Watch {
         life: u32,
         restart: Restart,
         is_grouped: bool,
+        history: RestartHistory,
         link: Arc<Link>,
     ) -> Watch {
-        Watch { worker, life, restart, is_grouped, history: RefCell::default(), link }
+        Watch { worker, life, restart, is_grouped, history: RefCell::new(history), link }
     }
 
     fn report(&self, what: What) {
@@ -86,6 +92,14 @@ impl Watcher for Watch {
         };
         self.report(What::Panicked { reason: crate::llm::redact(reason), pause });
         pause
+    }
+
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
+        let (sleep, open) = (self.clock().sleep(pause), Arc::clone(&self.link.open));
+        Box::pin(async move {
+            let over = pin!(open.acquire());
+            matches!(select(sleep, over).await, Either::Left(_))
+        })
     }
 
     fn resumed(&self) {
@@ -162,7 +176,11 @@ impl Handler<Down> for Coordinator {
             What::Panicked { reason, pause } => {
                 let task = self.roster.task(worker);
                 self.roster.set(worker, State::Down);
-                self.troupe.note_crash(worker, self.services.clock.now());
+                // Its guard has counted the restart, and goes on; the next actor's begins with it.
+                if pause.is_some() {
+                    let now = self.services.clock.now();
+                    self.histories.restart(worker, now, &self.plan.supervision, 0.0);
+                }
                 let failure = Failure::Panicked(reason);
                 self.note_failure(worker, task, &failure, pause);
                 self.requeue_after_crash(worker, task, &failure, ctx);
@@ -201,12 +219,11 @@ impl Coordinator {
         });
         let reason = failure.reason();
         let fortunes = self.fortunes.entry(self.roster.agent(worker)).or_default();
-        fortunes.restarts += u64::from(pause.is_some());
         fortunes.last_failure = Some(reason.into());
         self.audit_restart(worker, task, reason, pause);
     }
 
-    /// Records that a worker is restarted after the pause, or stays down.
+    /// Counts and records that a worker is restarted after the pause, or stays down.
     pub(super) fn audit_restart(
         &mut self,
         worker: WorkerIndex,
@@ -229,6 +246,7 @@ impl Coordinator {
         let event = match pause {
             Some(pause) => {
                 self.stats.restarts += 1;
+                self.fortunes.entry(self.roster.agent(worker)).or_default().restarts += 1;
                 let restarts = restarts.saturating_add(1);
                 AuditKind::WorkerRestarted { reason, restarts, backoff_ms: millis(pause) }
             }

@@ -12,7 +12,7 @@ use super::threads::{HeldUp, Threads};
 use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
-use crate::supervision::Tree;
+use crate::supervision::{RestartHistory, Tree};
 use crate::worker::job::Assignment;
 use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
 
@@ -46,23 +46,13 @@ struct Member {
     is_watched: bool,
     /// Whether it stands in the line of those that may be at work.
     is_looked_at: bool,
-    /// Its last crash: its actor is kept as long as that counts, and the count with it.
-    crashed_at: Option<Timestamp>,
 }
 
 impl Member {
     fn new(worker: usize, tree: &Tree) -> Member {
         let root = WorkerIndex::try_from(worker).ok().and_then(|worker| tree.root(worker));
         let root = root.and_then(|root| u32::try_from(root).ok());
-        Member {
-            actor: None,
-            root,
-            thread: 0,
-            life: 0,
-            is_watched: false,
-            is_looked_at: false,
-            crashed_at: None,
-        }
+        Member { actor: None, root, thread: 0, life: 0, is_watched: false, is_looked_at: false }
     }
 }
 
@@ -95,10 +85,6 @@ impl Troupe {
         self.members[worker as usize].life
     }
 
-    pub(super) fn note_crash(&mut self, worker: WorkerIndex, at: Timestamp) {
-        self.members[worker as usize].crashed_at = Some(at);
-    }
-
     /// Notes whether it stands in the line of those that may be at work; whether it did.
     pub(super) fn set_looked_at(&mut self, worker: WorkerIndex, is: bool) -> bool {
         std::mem::replace(&mut self.members[worker as usize].is_looked_at, is)
@@ -117,8 +103,14 @@ impl Troupe {
         }
     }
 
-    /// Makes the actor of a worker that has none: number `number` of `agent`.
-    pub(super) fn start(&mut self, worker: WorkerIndex, agent: u32, number: u32) {
+    /// Makes the actor of a worker that has none: number `number` of `agent`, restarted so often.
+    pub(super) fn start(
+        &mut self,
+        worker: WorkerIndex,
+        agent: u32,
+        number: u32,
+        history: RestartHistory,
+    ) {
         let thread = self.thread_of(worker);
         let Troupe { roles, superior, link, threads, members, actors, .. } = self;
         let member = &mut members[worker as usize];
@@ -129,7 +121,8 @@ impl Troupe {
         let (address, mail) = channel(MAILBOX);
         let start = move || {
             let name = format!("{}-{number}", role.agent).into();
-            let watch = Watch::new(worker, life, role.spec.restart, root.is_some(), link);
+            let restart = role.spec.restart;
+            let watch = Watch::new(worker, life, restart, root.is_some(), history, link);
             let superior = Superior::Coordinator(superior);
             let actor = WorkerAgent::new(worker, life, name, role, superior);
             guard::start_with(mail, actor, watch);
@@ -174,13 +167,14 @@ impl Troupe {
         member.life += 1;
     }
 
-    /// Ends all of them, and their threads. Whoever is at work is cancelled.
+    /// Ends all of them, and their threads. Whoever is at work is cancelled, a pause cut short.
     pub(super) fn end(&mut self) {
         for member in &mut self.members {
             if let Some(actor) = member.actor.take() {
                 actor.do_send(Cancel);
             }
         }
+        self.link.open.close();
         self.threads.end();
     }
 }
@@ -210,15 +204,8 @@ impl Handler<GiveUpIdle> for Coordinator {
                 break;
             }
             self.idle.pop_first();
-            let member = &mut self.troupe.members[worker as usize];
-            member.is_watched = false;
-            let within = self.plan.supervision.within;
-            let counts = member.crashed_at.is_some_and(|at| at + within >= now);
+            self.troupe.members[worker as usize].is_watched = false;
             match self.roster.state(worker) {
-                // It crashed not long ago.
-                State::Ready(_) | State::Resting { .. } if counts => {
-                    self.watch_idle(worker, now, ctx);
-                }
                 State::Ready(idle) | State::Resting { since: idle, .. } => {
                     if idle + self.plan.lazy.idle_for <= now {
                         self.give_up(worker);
@@ -257,7 +244,7 @@ impl Coordinator {
 
     pub(super) fn start(&mut self, worker: WorkerIndex) {
         let (agent, number) = (self.roster.agent(worker), self.roster.number(worker));
-        self.troupe.start(worker, agent, number);
+        self.troupe.start(worker, agent, number, self.histories.of(worker));
         self.roster.set_cold(worker, false);
         self.tell(|| Lifecycle::WorkerStarted { worker: self.name(worker).into() });
     }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
-    AgentView, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect, LAST_WRITES,
-    LifecycleDesk, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError, Subscribe, Told,
-    WaitForStop,
+    AgentNames, AgentView, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect,
+    LAST_WRITES, LifecycleDesk, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError,
+    Subscribe, Told, WaitForStop,
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
@@ -34,13 +34,11 @@ pub struct AgentSystem {
     pub(super) inbox: Arc<Inbox>,
     pub(super) lifecycle: LifecycleDesk,
     pub(super) store: Addr<Store>,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) max_open_tasks: usize,
     pub(super) run_id: Arc<str>,
     pub(super) clock: Clock,
     pub(super) grace: Duration,
     pub(super) resumed: Arc<Resumed>,
-    pub(super) agents: Arc<[String]>,
+    pub(super) agents: Arc<AgentNames>,
     pub(super) budget: Addr<Budget>,
     pub(super) limiter: Addr<RateLimiter>,
     #[expect(dead_code, reason = "what it does is done when the last handle drops it")]
@@ -103,9 +101,7 @@ impl AgentSystem {
     ///
     /// [`SubmitError`] where its id was used before, the run is ending or the store is down.
     pub async fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| SubmitError::Closed)?;
-        self.send(task, false, place).await
+        self.send(task, false, self.inbox.place().await?).await
     }
 
     /// Submits a task, or refuses it where as many tasks are open as may be.
@@ -114,15 +110,7 @@ impl AgentSystem {
     ///
     /// [`SubmitError::Full`], and those of [`submit`](AgentSystem::submit).
     pub async fn try_submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        self.send(task, false, self.place()?).await
-    }
-
-    /// A place for a task, where there is one.
-    fn place(&self) -> Result<OwnedSemaphorePermit, SubmitError> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => SubmitError::Full { limit: self.max_open_tasks },
-            TryAcquireError::Closed => SubmitError::Closed,
-        })
+        self.send(task, false, self.inbox.place_now()?).await
     }
 
     async fn send(
@@ -150,8 +138,8 @@ impl AgentSystem {
 
     /// A handle to the agent of this name, where there is one.
     pub fn agent(&self, name: &str) -> Option<AgentHandle> {
-        let name = self.agents.iter().find(|agent| *agent == name)?.clone();
-        Some(AgentHandle { system: self.clone(), name })
+        let is_there = self.agents.contains_key(name);
+        is_there.then(|| AgentHandle { system: self.clone(), name: name.to_owned() })
     }
 
     /// Cancels a task: it ends as `CANCELLED`, unless it ends by itself first. What of it has left
@@ -278,7 +266,7 @@ impl AgentSystem {
     /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own. All three need the
     /// timers of the caller's runtime (`enable_time`).
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
-        self.places.close();
+        self.inbox.shut();
         // Where the actors have ended, nobody knows of any task that it has.
         let how = self.coordinator.send(Shutdown { how, grace }).await.unwrap_or(Ended::Stopped);
         let status = match how {
@@ -336,8 +324,7 @@ impl AgentHandle {
     /// Those of [`AgentSystem::run`].
     pub async fn execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
         task.agent = Some(self.name.clone());
-        let place = Arc::clone(&self.system.places).acquire_owned().await;
-        let place = place.map_err(|_| SubmitError::Closed)?;
+        let place = self.system.inbox.place().await?;
         self.system.send(task, true, place).await?.outcome().await
     }
 
@@ -348,7 +335,8 @@ impl AgentHandle {
     /// [`SubmitError::Full`], and those of [`execute`](AgentHandle::execute).
     pub async fn try_execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
         task.agent = Some(self.name.clone());
-        self.system.send(task, true, self.system.place()?).await?.outcome().await
+        let place = self.system.inbox.place_now()?;
+        self.system.send(task, true, place).await?.outcome().await
     }
 }
 
@@ -357,7 +345,7 @@ impl AgentHandle {
 pub struct Outcomes(mpsc::UnboundedReceiver<Told>);
 
 impl Outcomes {
-    /// Waits for the next; `None` where the system is gone.
+    /// Waits for the next; `None` where the run has ended, or the system is gone.
     pub async fn next(&mut self) -> Option<Arc<Outcome>> {
         self.0.recv().await.map(|told| told.outcome)
     }

@@ -1,6 +1,6 @@
 //! Starting a system: check, open the store, rebuild what was spent, start the actors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -159,8 +159,9 @@ fn check(builder: &AgentSystemBuilder) -> Result<(), StartError> {
         return Err(StartError::TooManyWorkers { workers, limit: MAX_WORKERS });
     }
     tree(builder)?;
-    for (index, agent) in builder.agents.iter().enumerate() {
-        if builder.agents[..index].iter().any(|other| other.name == agent.name) {
+    let mut names = BTreeSet::new();
+    for agent in &builder.agents {
+        if !names.insert(&agent.name) {
             return Err(StartError::SameName(agent.name.clone()));
         }
         if agent.name.contains(AGENT_SEPARATOR) {

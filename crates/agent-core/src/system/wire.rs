@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext};
-use tokio::sync::Semaphore;
 
 use super::builder::{AgentSystemBuilder, Keeping};
 use super::durable::source;
@@ -14,8 +13,8 @@ use crate::agent::AgentSpec;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::coordinator::{
-    Coordinator, Inbox, Left, Lifecycle, LifecycleEvent, LifecycleSource, Plan, Restore,
-    SharedWatch,
+    AgentNames, Coordinator, Inbox, Left, Lifecycle, LifecycleEvent, LifecycleSource, Plan,
+    Restore, SharedWatch,
 };
 use crate::guard;
 use crate::ledger::{Ledger, ScopeKind, ScopePattern};
@@ -39,14 +38,17 @@ pub(super) fn wire(
 ) -> AgentSystem {
     let seed = random(&builder).u64(..);
     let AgentSystemBuilder { client, agents, budgets, limits, guards, clock, .. } = builder;
-    let names: Arc<[String]> = agents.iter().map(|agent| agent.name.clone()).collect();
-    let (lifecycle, inbox) = (LifecycleSource::new(), Arc::new(Inbox::open()));
+    let names: AgentNames = agents.iter().map(|agent| agent.name.clone()).zip(0..).collect();
+    let names = Arc::new(names);
+    let inbox = Arc::new(Inbox::open(builder.max_open_tasks));
+    let lifecycle = LifecycleSource::new();
     let agents: Vec<Arc<AgentSpec>> = agents.into_iter().map(Arc::new).collect();
     let watchdog = watchdog(&clock, builder.blocked_after, &agents, &lifecycle);
     let plan = Plan {
         run_id: Arc::clone(run_id),
         tree,
         agents,
+        names: Arc::clone(&names),
         supervision: builder.supervision,
         project_required: budgets.iter().any(|it| it.scope.kind() == ScopeKind::Project),
         tasks_have_budgets: budgets
@@ -107,12 +109,8 @@ pub(super) fn wire(
         )
     });
     let (store, budget, limiter) = addresses.expect("the context is built before `create` returns");
-    let places = Semaphore::new(builder.max_open_tasks.min(Semaphore::MAX_PERMITS));
-    let places = Arc::new(places);
-    let resumed = resume(unfinished, &coordinator, &places);
+    let resumed = resume(unfinished, &coordinator, &inbox);
     AgentSystem {
-        places,
-        max_open_tasks: builder.max_open_tasks,
         run_id: Arc::clone(run_id),
         clock: now,
         grace: builder.grace,
@@ -171,7 +169,7 @@ fn watchdog(
 fn resume(
     run: Option<(UnfinishedRun, Warnings)>,
     coordinator: &Addr<Coordinator>,
-    places: &Arc<Semaphore>,
+    inbox: &Inbox,
 ) -> Resumed {
     let Some((run, warnings)) = run else { return Resumed::default() };
     let open = run.tasks.iter().map(|left| left.task.id.clone()).collect();
@@ -189,7 +187,7 @@ fn resume(
                 task: Arc::unwrap_or_clone(task),
                 tally: tally(&spent, None),
                 submitted: accepted_at,
-                place: Arc::clone(places).try_acquire_owned().ok(),
+                place: inbox.place_now().ok(),
             })
             .collect(),
         ended: ended.clone(),
