@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{Either, select};
+use slab::Slab;
 
 use super::{Clock, Timestamp};
-use crate::lookup::Lookup;
 
 /// Timers that were dropped are not looked for among fewer than so many.
 const FEW: usize = 64;
@@ -33,14 +33,22 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Heap {
     next: u64,
-    order: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    /// The timers not yet fired and not dropped; what is missing here is skipped in `order`, of
-    /// which it is never much less than half.
-    waiting: Lookup<u64, Waker>,
+    order: BinaryHeap<Reverse<(Timestamp, Name)>>,
+    /// The timers not yet fired and not dropped, each at its place; what is missing here is skipped
+    /// in `order`, of which it is never much less than half.
+    waiting: Slab<(u64, Waker)>,
     /// The task of `main`, woken to be told that nothing can move.
     main: Option<Waker>,
     stuck: bool,
     stuck_polls: u32,
+}
+
+/// Which timer: they are told apart, and of one moment put in order, by how many were armed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    number: u64,
+    /// Where it waits.
+    place: u32,
 }
 
 impl VirtualClock {
@@ -153,7 +161,7 @@ impl VirtualClock {
     pub fn fire_next(&self) -> bool {
         let mut heap = self.heap();
         while let Some(Reverse((at, timer))) = heap.order.pop() {
-            if let Some(waker) = heap.waiting.remove(&timer) {
+            if let Some(waker) = heap.disarm(timer) {
                 self.0.now.fetch_max(at.nanos(), Ordering::Relaxed);
                 drop(heap);
                 waker.wake();
@@ -164,7 +172,7 @@ impl VirtualClock {
     }
 
     pub(super) fn sleep_until(&self, at: Timestamp) -> Timer {
-        Timer { clock: self.clone(), at, number: None }
+        Timer { clock: self.clone(), at, name: None }
     }
 
     fn heap(&self) -> MutexGuard<'_, Heap> {
@@ -173,18 +181,30 @@ impl VirtualClock {
 }
 
 impl Heap {
-    fn arm(&mut self, at: Timestamp, waker: Waker) -> u64 {
-        let timer = self.next;
+    fn arm(&mut self, at: Timestamp, waker: Waker) -> Name {
+        let number = self.next;
         self.next += 1;
         if self.order.len() >= FEW + 2 * self.waiting.len() {
             // Most timers are deadlines that are kept: they would be carried until they pass.
             let Heap { order, waiting, .. } = self;
-            order.retain(|Reverse((_, timer))| waiting.contains_key(timer));
+            order.retain(|Reverse((_, timer))| waiter(waiting, *timer).is_some());
         }
-        self.order.push(Reverse((at, timer)));
-        self.waiting.insert(timer, waker);
-        timer
+        let place = self.waiting.insert((number, waker)) as u32;
+        let name = Name { number, place };
+        self.order.push(Reverse((at, name)));
+        name
     }
+
+    fn disarm(&mut self, timer: Name) -> Option<Waker> {
+        waiter(&mut self.waiting, timer)?;
+        Some(self.waiting.remove(timer.place as usize).1)
+    }
+}
+
+/// Whom `timer` wakes, where it is still armed.
+fn waiter(waiting: &mut Slab<(u64, Waker)>, timer: Name) -> Option<&mut Waker> {
+    let (number, waker) = waiting.get_mut(timer.place as usize)?;
+    (*number == timer.number).then_some(waker)
 }
 
 /// A timer; armed when it is first polled, and disarmed when dropped.
@@ -192,20 +212,20 @@ impl Heap {
 pub(super) struct Timer {
     clock: VirtualClock,
     at: Timestamp,
-    number: Option<u64>,
+    name: Option<Name>,
 }
 
 impl Timer {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Timer { clock, at, number } = self;
+        let Timer { clock, at, name } = self;
         let mut heap = clock.heap();
-        match number {
-            Some(number) => match heap.waiting.get_mut(number) {
+        match *name {
+            Some(name) => match waiter(&mut heap.waiting, name) {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => return Poll::Ready(()),
             },
             None if *at <= clock.now() => return Poll::Ready(()),
-            None => *number = Some(heap.arm(*at, cx.waker().clone())),
+            None => *name = Some(heap.arm(*at, cx.waker().clone())),
         }
         Poll::Pending
     }
@@ -213,8 +233,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.clock.heap().waiting.remove(&number);
+        if let Some(name) = self.name {
+            self.clock.heap().disarm(name);
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Desk(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     pages: Mutex<Pages>,
+    /// Whether an observer is shown what is written.
+    is_observed: bool,
     gauges: Arc<Gauges>,
 }
 
@@ -57,8 +59,14 @@ impl Desk {
         gauges: Arc<Gauges>,
     ) -> Result<Desk, StoreError> {
         let (book, _) = Book::open(backend)?;
+        let is_observed = observer.is_some();
         let pages = Mutex::new(Pages { book, pending: Vec::new(), observer });
-        Ok(Desk(Arc::new(Shared { pages, gauges })))
+        Ok(Desk(Arc::new(Shared { pages, is_observed, gauges })))
+    }
+
+    /// Whether nothing is kept, and an observer is shown it instead.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.0.is_observed
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {

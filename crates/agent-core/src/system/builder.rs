@@ -197,7 +197,8 @@ impl AgentSystemBuilder {
     }
 
     /// Keeps nothing: each entry that would be written is shown to `observer` in the order of their
-    /// writing, on the thread of whoever writes it, who waits for it. There is no usage to be asked
+    /// writing, on the thread of whoever writes it, who waits for it; but not the audit events of calls
+    /// that go their way, which say what the entries of the attempts say. There is no usage to be asked
     /// for, and a budget that panics comes back empty; so it is for simulations, not for money.
     /// Default: as with [`store`](AgentSystemBuilder::store).
     pub fn observe(

@@ -93,14 +93,15 @@ impl<'a> Attempt<'a> {
             let answered_by = (!answer.model.is_empty() && *answer.model != *self.job.model)
                 .then(|| answer.model.clone());
             record.answered_by = answered_by;
-            AuditKind::CallSuccess {
+            let event = || AuditKind::CallSuccess {
                 attempt: record.attempt,
                 usage: record.usage,
                 cost: record.cost,
                 duration_ms: record.duration_ms,
                 stop_reason: record.stop_reason.clone(),
                 provider_request_id: record.request_id.clone(),
-            }
+            };
+            self.services.event_of_call(record.call_id, &self.open.subject, event)
         });
         if let Some(money) = self.money.take() {
             money.settle_at(now, charge.cost, charge.presumed);
@@ -123,7 +124,7 @@ impl<'a> Attempt<'a> {
             record.error = Some(error.kind.as_str().to_owned());
             record.status = error.status;
             record.request_id.clone_from(&error.request_id);
-            AuditKind::CallFailure {
+            let event = AuditKind::CallFailure {
                 attempt: record.attempt,
                 error_type: error.kind.as_str().to_owned(),
                 error_message: error.message.clone(),
@@ -132,7 +133,8 @@ impl<'a> Attempt<'a> {
                 retry_after_ms: error.retry_after.map(millis),
                 duration_ms: record.duration_ms,
                 presumed: !charge.presumed.is_zero(),
-            }
+            };
+            Some(self.event(event))
         });
         if let Some(money) = self.money.take() {
             if charge.cost.is_zero() && charge.presumed.is_zero() && error.fate() == Fate::NotBilled
@@ -216,7 +218,7 @@ impl<'a> Attempt<'a> {
         &self,
         now: Timestamp,
         charge: &Charge,
-        end: impl FnOnce(&mut UsageRecord) -> AuditKind,
+        end: impl FnOnce(&mut UsageRecord) -> Option<Entry>,
     ) {
         if !self.services.is_heard() {
             return;
@@ -233,8 +235,14 @@ impl<'a> Attempt<'a> {
             ..open.ended(now)
         };
         let event = end(&mut record);
-        let event = self.services.event(Some(record.call_id), &open.subject, event);
-        self.services.note(vec![Entry::AttemptClosed(record), event]);
+        let mut entries = Vec::with_capacity(2);
+        entries.push(Entry::AttemptClosed(record));
+        entries.extend(event);
+        self.services.note(entries);
+    }
+
+    fn event(&self, kind: AuditKind) -> Entry {
+        self.services.event(Some(self.open.call_id), &self.open.subject, kind)
     }
 }
 
@@ -247,7 +255,7 @@ impl Drop for Attempt<'_> {
         self.tally(&charge, false);
         self.record(self.services.clock.now(), &charge, |record| {
             record.error = Some("abandoned".to_owned());
-            AuditKind::CallFailure {
+            let event = AuditKind::CallFailure {
                 attempt: record.attempt,
                 error_type: "abandoned".to_owned(),
                 error_message: "the worker ended before the answer came".to_owned(),
@@ -256,7 +264,8 @@ impl Drop for Attempt<'_> {
                 retry_after_ms: None,
                 duration_ms: record.duration_ms,
                 presumed: true,
-            }
+            };
+            Some(self.event(event))
         });
         money.presume();
     }

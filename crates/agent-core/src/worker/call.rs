@@ -253,7 +253,7 @@ impl<'a> Call<'a> {
     }
 
     fn journal(&self, open: &Arc<OpenAttempt>, request: &Request) -> Vec<Entry> {
-        let start = AuditKind::CallStart {
+        let start = || AuditKind::CallStart {
             task_title: redact(self.job.task().title()),
             max_tokens: request.max_tokens,
             attempt: open.attempt,
@@ -261,8 +261,10 @@ impl<'a> Call<'a> {
             reserved: open.bound,
             timeout_ms: millis(self.timeout(request)),
         };
-        let start = self.services.event(Some(self.id), &self.job.subject, start);
-        vec![Entry::AttemptOpened(Arc::clone(open)), start]
+        let mut entries = Vec::with_capacity(2);
+        entries.push(Entry::AttemptOpened(Arc::clone(open)));
+        entries.extend(self.services.event_of_call(self.id, &self.job.subject, start));
+        entries
     }
 
     /// Decides what follows a failure, and for how long everyone's calls to this model pause.

@@ -164,6 +164,19 @@ impl Services {
         Entry::Audit(event)
     }
 
+    /// The event of a call that goes its way, where anybody wants it: an observer sees the attempt's
+    /// own entries, which say as much.
+    pub(crate) fn event_of_call(
+        &self,
+        call_id: CallId,
+        subject: &Arc<Subject>,
+        kind: impl FnOnce() -> AuditKind,
+    ) -> Option<Entry> {
+        let desk = self.records.as_ref().map(|records| records.desk.as_ref());
+        let is_kept = desk.is_some_and(|desk| desk.is_none_or(|desk| !desk.is_observed()));
+        (is_kept || is_traced()).then(|| self.event(Some(call_id), subject, kind()))
+    }
+
     /// Makes an event and stores it, without waiting for it to be durable.
     pub(crate) fn audit(&self, call_id: Option<CallId>, subject: &Arc<Subject>, kind: AuditKind) {
         let entry = self.event(call_id, subject, kind);
@@ -172,8 +185,7 @@ impl Services {
 
     /// Whether anything hears of what is not a warning: if not, it need not be made.
     pub(crate) fn is_heard(&self) -> bool {
-        let listens = || tracing::enabled!(target: "audit", tracing::Level::INFO);
-        self.records.is_some() || panics::contain(listens).unwrap_or_default()
+        self.records.is_some() || is_traced()
     }
 
     /// Writes entries with the next commit; nobody is told when.
@@ -248,6 +260,12 @@ impl Services {
     pub(crate) fn arrived(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether somebody listens to audit events that are no warnings.
+fn is_traced() -> bool {
+    let listens = || tracing::enabled!(target: "audit", tracing::Level::INFO);
+    panics::contain(listens).unwrap_or_default()
 }
 
 /// Locks what holds no promise across a panic: each critical section is one assignment.

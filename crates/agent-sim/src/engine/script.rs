@@ -101,7 +101,8 @@ impl Script {
         if let Some(&task) = self.given.get(id) {
             return Some(Place { workload: 0, task });
         }
-        let (name, number) = id.rsplit_once('-')?;
+        let dash = id.bytes().rposition(|byte| byte == b'-')?;
+        let (name, number) = (&id[..dash], &id[dash + 1..]);
         let task = number.parse::<u64>().ok()?.checked_sub(1)?;
         Some(Place { workload: *self.by_name.get(name)?, task })
     }
