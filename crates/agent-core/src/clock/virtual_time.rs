@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
 use slab::Slab;
 
 use super::{Clock, Timestamp};
@@ -105,14 +107,15 @@ impl VirtualClock {
         });
         let watch = clock.clone();
         system.block_on(async move {
-            let main = std::pin::pin!(main(clock.into()));
+            let main = main(clock.into());
+            // Polled where it is woken itself, while this block is whenever anything moves; and what
+            // it returns, which may be large, is moved once.
+            let mut main = FuturesUnordered::from_iter([async { Box::new(main.await) }]);
             let nothing_moves = || std::future::poll_fn(|cx| watch.poll_stuck(cx));
-            let main = match select(main, nothing_moves()).await {
-                Either::Left((output, _)) => return output,
-                Either::Right(((), main)) => main,
-            };
+            if let Either::Left((output, _)) = select(main.next(), nothing_moves()).await {
+                return *output.expect("it is there until it has ended");
+            }
             // `main` is kept until it is told: what it holds may be asked about.
-            let _main = main;
             let stuck = std::pin::pin!(stuck());
             match select(stuck, nothing_moves()).await {
                 Either::Left((output, _)) => output,
@@ -133,7 +136,10 @@ impl VirtualClock {
 
     fn poll_stuck(&self, cx: &Context<'_>) -> Poll<()> {
         let mut heap = self.heap();
-        heap.main = Some(cx.waker().clone());
+        match &mut heap.main {
+            Some(main) => main.clone_from(cx.waker()),
+            None => heap.main = Some(cx.waker().clone()),
+        }
         // A thread outside may have moved something since: ask twice before giving up.
         if std::mem::take(&mut heap.stuck) {
             heap.stuck_polls += 1;

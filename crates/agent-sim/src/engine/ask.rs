@@ -85,17 +85,14 @@ impl Ask {
 
 /// A space and the digits after it, taken from the start of `rest`.
 fn number(rest: &mut &[u8]) -> Option<u64> {
-    let [b' ', after @ ..] = *rest else { return None };
-    let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest_of_it) = after.split_at(digits);
-    *rest = rest_of_it;
-    let (first, more) = digits.split_first()?;
-    more.iter()
-        .try_fold(value(first), |number, digit| number.checked_mul(10)?.checked_add(value(digit)))
-}
-
-fn value(digit: &u8) -> u64 {
-    u64::from(digit - b'0')
+    let [b' ', first @ b'0'..=b'9', after @ ..] = *rest else { return None };
+    let (mut number, mut after) = (u64::from(first - b'0'), after);
+    while let [digit @ b'0'..=b'9', more @ ..] = after {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        after = more;
+    }
+    *rest = after;
+    Some(number)
 }
 
 /// Shared texts that are `bytes` long together, few of them.

@@ -111,6 +111,9 @@ impl Limiter {
 
     /// Gives back output tokens of what was admitted at `at` and not used.
     pub(crate) fn give_back(&mut self, key: &str, model: &str, output_tokens: u64, at: Timestamp) {
+        if self.is_unlimited() {
+            return;
+        }
         let model = one_name(model);
         let meter = self.meters.get_mut(key).and_then(|models| models.get_mut(&model));
         if let Some(quota) = meter.and_then(|meter| meter[OUTPUT].as_mut()) {

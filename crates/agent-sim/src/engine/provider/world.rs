@@ -162,7 +162,8 @@ impl World {
         let reserved = u64::from(max_tokens);
         let amounts = [1, ask.input - ask.cached, reserved].map(scaled);
         let admitted = self.limiter.admit(ACCOUNT, &model.name, amounts, now);
-        let limits = self.spec.headers.then(|| Box::new(headers(&admitted.standings)));
+        let is_told = self.spec.headers && admitted.standings.iter().any(Option::is_some);
+        let limits = is_told.then(|| Box::new(headers(&admitted.standings)));
         if let Some(refusal) = admitted.refusal {
             self.refused += 1;
             let error = refused(refusal.name, refusal.limit, refusal.wait, limits);
