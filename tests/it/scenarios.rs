@@ -36,6 +36,56 @@ fn every_example_is_read_as_it_stands_and_begins_with_its_question_and_its_comma
     }
 }
 
+/// What an error says is known where `path` is given a key or a kind that is none.
+fn known(path: &str) -> Vec<String> {
+    let change: Change = format!("{path}=qqqqqqqqqq").parse().unwrap();
+    let said = Scenario::load(&folder().join("keys.toml"), &[change]).unwrap_err().to_string();
+    let list = said.split_once("known here: ").or_else(|| said.split_once("write one of "));
+    let (_, list) = list.unwrap_or_else(|| panic!("{path}: {said}"));
+    list.split(", ").map(|key| key.trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn the_example_of_all_keys_has_all_keys() {
+    let text = std::fs::read_to_string(folder().join("keys.toml")).unwrap();
+    let words: Vec<&str> =
+        text.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();
+    let places = [
+        "qq",
+        "run.qq",
+        "goal.qq",
+        "simulated.qq",
+        "simulated.latency.qq",
+        "simulated.load.qq",
+        "simulated.limits.qq",
+        "simulated.limits.enforcement",
+        "workload.0.qq",
+        "workload.0.priority",
+        "workload.0.arrival.kind",
+        "workload.1.arrival.qq",
+        "workload.2.arrival.qq",
+        "workload.3.arrival.qq",
+        "workload.4.arrival.qq",
+        "workload.5.arrival.qq",
+        "workload.6.arrival.qq",
+        "workload.0.input.kind",
+        "workload.0.input.qq",
+        "workload.0.turns.qq",
+        "workload.0.growth.qq",
+        "workload.0.output.qq",
+        "workload.0.tool_gap.qq",
+        "workload.7.input.qq",
+        "workload.7.input.of",
+        "fault.0.qq",
+        "fault.0.effect",
+    ];
+    for place in places {
+        for key in known(place) {
+            assert!(words.contains(&&*key), "{place}: `{key}` is not in keys.toml");
+        }
+    }
+}
+
 #[test]
 fn the_batch_ends() {
     let report = small("batch.toml", &["workload.0.count=300"]);

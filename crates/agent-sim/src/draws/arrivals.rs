@@ -189,7 +189,7 @@ impl Arrivals {
             let step = *self.process.steps.get(self.at.step)?;
             let rest = step.for_ns as f64 - self.at.within_ns;
             let expected = step.per_second * (rest / 1e9);
-            if arrivals < expected {
+            if step.per_second > 0.0 && arrivals <= expected {
                 self.at.within_ns += arrivals / step.per_second * 1e9;
                 // A cast saturates.
                 return self.at.began_ns.checked_add(self.at.within_ns as u64);

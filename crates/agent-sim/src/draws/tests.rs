@@ -230,6 +230,19 @@ fn a_profile_follows_its_rates_and_ends_or_repeats() {
 }
 
 #[test]
+fn what_comes_at_the_very_end_of_a_step_comes_there_and_not_after_an_empty_one() {
+    let second = 1_000_000_000;
+    let steps = [
+        Step { for_ns: 3 * second, per_second: 1.0 },
+        Step { for_ns: 7 * second, per_second: 0.0 },
+    ];
+    let even = |repeats| Process::profile(&steps, 0.0, repeats).unwrap().arrivals(1, 0);
+    let seconds = |times: Vec<u64>| times.iter().map(|at| at / second).collect::<Vec<_>>();
+    assert_eq!(seconds(even(false).collect()), [1, 2, 3]);
+    assert_eq!(seconds(even(true).take(7).collect()), [1, 2, 3, 11, 12, 13, 21]);
+}
+
+#[test]
 fn rates_next_to_nothing_end_instead_of_looping() {
     for repeats in [false, true] {
         let steps = [Step { for_ns: 1, per_second: 1e-300 }];

@@ -214,11 +214,11 @@ fn calls(run: &Replica) -> String {
 fn in_the_way(report: &Report) -> String {
     let Bottleneck { lever, share, .. } = report.bottleneck;
     let Some(lever) = lever else {
-        let below = match report.effects.is_empty() {
-            true => "<p>not asked (run.sensitivity = false)</p>",
-            false => "<p>no limit would help if it were higher</p>",
+        let (found, below) = match report.was_asked() {
+            true => ("nothing", "<p>no limit would help if it were higher</p>"),
+            false => ("not asked", "<p>run.sensitivity = false</p>"),
         };
-        return card("In the way", "nothing", below);
+        return card("In the way", &format!("<span class=\"name\">{found}</span>"), below);
     };
     let effect = report.effects.iter().find(|effect| effect.lever == lever);
     let changes = effect.map(|effect| {

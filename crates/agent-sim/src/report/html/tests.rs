@@ -73,6 +73,8 @@ fn a_page_says_what_the_report_says() {
         assert!(page.contains(says), "{says}");
     }
     assert!(page.contains(&format!("{:016x}", report.first().event_hash)));
+    let unasked = self::page(&SMALL.replace("[run]", "[run]\nsensitivity = false"));
+    assert!(unasked.contains("not asked</span>") && !unasked.contains("nothing</span>"));
     let by_model = SMALL.replace("latency = { base = \"2s\", sigma = 0.4 }", "");
     assert!(self::page(&by_model).contains("UNCALIBRATED"), "latencies by model are others'");
 }
