@@ -29,7 +29,6 @@ use agent_core::store::Entry;
 use agent_core::system::{AgentSystem, StartError};
 use agent_core::task::ErrorCode;
 use agent_core::usage::TokenCounts;
-use hdrhistogram::Histogram;
 use thiserror::Error;
 
 use crate::scenario::Scenario;
@@ -39,7 +38,7 @@ use player::Player;
 use script::Script;
 
 pub use ask::Ask;
-pub use meter::{ModelSums, Series, Slow, Span, Spent, Stage, Sums, Waits};
+pub use meter::{Latencies, ModelSums, Series, Slow, Span, Spent, Stage, Sums, Waits};
 pub use provider::ScriptedProvider;
 
 /// Why a scenario could not be simulated to its end.
@@ -119,8 +118,8 @@ pub struct Replica {
     pub presumed: NanoUsd,
     /// How ended tasks spent their time, in nanoseconds, all of them together.
     pub waits: Waits,
-    /// From arrival to end, in microseconds.
-    pub latency: Histogram<u64>,
+    /// From arrival to end.
+    pub latency: Latencies,
     /// The sum of the same, in nanoseconds.
     pub latency_sum_ns: u128,
     /// Restarts of workers.
@@ -143,11 +142,10 @@ impl Replica {
         self.cost.saturating_add(self.presumed)
     }
 
-    /// What `percent` of the ended tasks did not exceed, to the microsecond and three digits.
+    /// What `percent` of the ended tasks did not exceed: exactly of up to 4,096 tasks, of more to
+    /// three digits.
     pub fn latency_at(&self, percent: f64) -> Duration {
-        // A histogram tells the upper end of the stretch in which a value lies.
-        let longest = self.slowest.first().map_or(u64::MAX, |slow| slow.took_ns / 1_000);
-        Duration::from_micros(self.latency.value_at_percentile(percent).min(longest))
+        self.latency.at(percent)
     }
 
     /// The share of the tasks that completed, 0 to 1; 1 where there was none.

@@ -1,5 +1,6 @@
 //! What is measured of a simulated run: every entry that would be written, summed as it comes.
 
+mod latencies;
 mod series;
 mod spending;
 
@@ -16,11 +17,11 @@ use agent_core::record::{CallId, OpenAttempt, UsageRecord};
 use agent_core::store::Entry;
 use agent_core::task::{ErrorCode, Outcome, Status};
 use agent_core::usage::TokenCounts;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::script::Place;
 
+pub use latencies::Latencies;
 pub use series::{Series, Sums};
 use spending::Spending;
 pub use spending::Spent;
@@ -147,7 +148,7 @@ pub(crate) struct Meter {
     pub(crate) cost: NanoUsd,
     pub(crate) presumed: NanoUsd,
     pub(crate) waits: Waits,
-    pub(crate) latency: Histogram<u64>,
+    pub(crate) latency: Latencies,
     pub(crate) latency_sum_ns: u128,
     pub(crate) last_end: Timestamp,
     pub(crate) slowest: Vec<Slow>,
@@ -175,8 +176,7 @@ impl Meter {
             cost: NanoUsd::ZERO,
             presumed: NanoUsd::ZERO,
             waits: Waits::default(),
-            // In microseconds; grows with the longest.
-            latency: Histogram::new(3).expect("3 digits are between 0 and 5"),
+            latency: Latencies::default(),
             latency_sum_ns: 0,
             last_end: start,
             slowest: Vec::new(),
@@ -288,8 +288,7 @@ impl Meter {
         under.rest(outcome, start);
         let took = now.since(under.arrived);
         self.latency_sum_ns += took.as_nanos();
-        // It grows by itself, so every value has its place.
-        _ = self.latency.record(took.as_micros() as u64);
+        self.latency.record(took);
         for (sum, wait) in self.waits.iter_mut().zip(under.waits) {
             *sum += wait;
         }

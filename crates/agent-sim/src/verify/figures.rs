@@ -42,7 +42,7 @@ impl Figures {
         took.sort_by(f64::total_cmp);
         let first = tasks.iter().map(|task| task.accepted_at).min().unwrap_or_default();
         let last = tasks.iter().filter_map(ended).max().unwrap_or_default();
-        // By nearest rank, as the histogram of a simulation has it.
+        // By nearest rank, as a simulation has it.
         let rank = |percent: usize| took[(took.len() * percent).div_ceil(100).max(1) - 1];
         let charged = |record: &&UsageRecord| record.cost.saturating_add(record.presumed).nanos();
         Figures([

@@ -42,7 +42,7 @@ pub(super) fn html(report: &Report) -> String {
         false => Axis::between(Unit::Time, 0.0, most),
     };
     let others = report.replicas.iter().skip(1).take(20).map(|run| {
-        let below = |x: &f64| run.latency.quantile_below((*x / 1e3) as u64);
+        let below = |x: &f64| run.latency.share_within(*x);
         let values = points.iter().map(below).collect();
         Series { name: String::new(), class: "other", values, kind: Kind::Faint }
     });
