@@ -42,6 +42,29 @@ fn an_answer_without_a_word_costs_its_input_alone() {
 }
 
 #[test]
+fn where_nothing_can_move_it_is_told_who_waits_for_what() {
+    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"3\"\n";
+    let scenario = Scenario::parse(&format!("{BATCH}{budget}")).unwrap();
+    let system: Rc<OnceCell<(AgentSystem, Clock)>> = Rc::default();
+    let (seen, known) = (Rc::clone(&system), &scenario);
+    let ended = VirtualClock::run_or(
+        scenario.run.start,
+        |clock| async move {
+            clock.sleep(Duration::from_millis(1_500)).await;
+            let provider = ScriptedProvider::new(known, 1, clock.clone());
+            let builder = AgentSystem::builder(provider).fleet(&known.fleet);
+            _ = system.set((builder.clock(clock.clone()).start().await?, clock));
+            std::future::pending().await
+        },
+        || stuck(seen, &scenario),
+    );
+    let told = ended.unwrap_err().to_string();
+    let start = "nothing can move any more at 1500 ms of virtual time: 0 tasks wait for a worker, ";
+    assert!(told.starts_with(start) && told.contains("20 are ready"), "{told}");
+    assert!(told.ends_with("; budget global has $0 of $3 spent and $0 reserved"), "{told}");
+}
+
+#[test]
 fn a_run_whose_time_is_over_ends_with_tasks_open() {
     let scenario = format!("[run]\nuntil = \"5s\"\n{BATCH}");
     let run = simulate(&Scenario::parse(&scenario).unwrap(), 1).unwrap();

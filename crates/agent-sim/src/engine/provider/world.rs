@@ -287,3 +287,17 @@ fn headers(standings: &Standings) -> RateHeaders {
     });
     RateHeaders { requests, input_tokens, output_tokens, tokens: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_in_whole_seconds_when_there_is_room_and_never_too_soon() {
+        for (wait_ms, seconds) in [(200, 1), (1_000, 1), (1_001, 2), (59_999, 60)] {
+            let error = refused("requests", 50, Duration::from_millis(wait_ms), None);
+            assert_eq!(error.retry_after, Some(Duration::from_secs(seconds)), "{wait_ms} ms");
+            assert_eq!((error.status, error.kind), (Some(429), LlmErrorKind::RateLimited));
+        }
+    }
+}

@@ -116,6 +116,12 @@ impl Axis {
             Unit::Dollars if self.to >= 5.0 && self.ticks.iter().all(|it| it.fract() == 0.0) => {
                 format!("${}", words::whole(value as u64))
             }
+            Unit::Dollars if self.to < 1_000.0 => {
+                // All alike.
+                let in_cents = |it: &f64| (it * 100.0 - libm::round(it * 100.0)).abs() < 1e-6;
+                let places = if self.ticks.iter().all(in_cents) { 2 } else { 4 };
+                format!("${value:.places$}")
+            }
             Unit::Time if value < 99.95e9 => {
                 // Short: a tick stands at a round value.
                 let (value, unit) = match value {
@@ -155,4 +161,22 @@ fn step(unit: Unit, least: f64) -> f64 {
     let ten = libm::exp10(libm::floor(libm::log10(least.max(1e-9))));
     let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * ten);
     steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * ten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_of_dollars_have_as_many_places_as_their_neighbours() {
+        let ticks = |most: f64| {
+            let axis = Axis::up_to(Unit::Dollars, most);
+            axis.ticks().map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        let cents = ["$0.00", "$0.05", "$0.10", "$0.15", "$0.20"];
+        assert_eq!(ticks(0.18), cents);
+        let parts = ["$0.0000", "$0.0250", "$0.0500", "$0.0750", "$0.1000"];
+        assert_eq!(ticks(0.09), parts);
+        assert_eq!(ticks(40.0), ["$0", "$10", "$20", "$30", "$40"]);
+    }
 }
