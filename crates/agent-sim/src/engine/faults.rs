@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_the_calls_is_hit() {
+        let at = When::At { from: Duration::ZERO, length: Duration::from_secs(1) };
+        let a_quarter = Fault { share: 0.25, ..fault(at, Effect::Hang) };
+        let mut faults = Faults::new(&[a_quarter], 1);
+        let mut hits = |task| faults.hit(&Ask { task, ..ask(0) }, 1, Duration::ZERO).is_some();
+        let hit = (0..10_000).filter(|task| hits(*task)).count();
+        assert!((2_370..2_630).contains(&hit), "{hit} of 10000");
+    }
+
+    #[test]
     fn episodes_take_their_share_of_the_time() {
         let when = When::Episodes {
             mean_gap: Duration::from_secs(90),

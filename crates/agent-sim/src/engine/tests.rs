@@ -42,29 +42,6 @@ fn an_answer_without_a_word_costs_its_input_alone() {
 }
 
 #[test]
-fn where_nothing_can_move_it_is_told_who_waits_for_what() {
-    let budget = "[[budget]]\nscope = \"global\"\nlimit = \"3\"\n";
-    let scenario = Scenario::parse(&format!("{BATCH}{budget}")).unwrap();
-    let system: Rc<OnceCell<(AgentSystem, Clock)>> = Rc::default();
-    let (seen, known) = (Rc::clone(&system), &scenario);
-    let ended = VirtualClock::run_or(
-        scenario.run.start,
-        |clock| async move {
-            clock.sleep(Duration::from_millis(1_500)).await;
-            let provider = ScriptedProvider::new(known, 1, clock.clone());
-            let builder = AgentSystem::builder(provider).fleet(&known.fleet);
-            _ = system.set((builder.clock(clock.clone()).start().await?, clock));
-            std::future::pending().await
-        },
-        || stuck(seen, &scenario),
-    );
-    let told = ended.unwrap_err().to_string();
-    let start = "nothing can move any more at 1500 ms of virtual time: 0 tasks wait for a worker, ";
-    assert!(told.starts_with(start) && told.contains("20 are ready"), "{told}");
-    assert!(told.ends_with("; budget global has $0 of $3 spent and $0 reserved"), "{told}");
-}
-
-#[test]
 fn a_run_whose_time_is_over_ends_with_tasks_open() {
     let scenario = format!("[run]\nuntil = \"5s\"\n{BATCH}");
     let run = simulate(&Scenario::parse(&scenario).unwrap(), 1).unwrap();
@@ -111,6 +88,22 @@ fn a_stricter_provider_refuses_until_its_headers_have_told_its_limit() {
     let silent = strict.replace("[retry]", "headers = false\n[retry]");
     let later = simulate(&Scenario::parse(&format!("{silent}{text}")).unwrap(), 1).unwrap();
     assert!(later.rate_limited > run.rate_limited, "{} {}", later.rate_limited, run.rate_limited);
+}
+
+#[test]
+fn what_is_read_from_the_cache_is_no_input_to_a_providers_limit() {
+    let turns = "turns = { kind = \"lognormal\", median = 3, sigma = 0.5, max = 10 }";
+    let text = BATCH.replace("count = 60", "count = 1").replace(turns, "turns = 5");
+    let text = text.replace("input = 3000", "input = 20000").replace("1.8s", "0s");
+    let limit = "[simulated]\nlatency = { base = \"1s\" }\nheaders = false\n\
+                 limits = { input_tokens_per_minute = 30000 }\n";
+    let refused = |share: &str| {
+        let text = text.replace("cached_share = 0.9", &format!("cached_share = {share}"));
+        simulate(&Scenario::parse(&format!("{limit}{text}")).unwrap(), 1).unwrap().rate_limited
+    };
+    // 20,000 tokens and 400 more in each further call, or five times all of them.
+    assert_eq!(refused("1.0"), 0);
+    assert!(refused("0") > 0);
 }
 
 #[test]

@@ -26,7 +26,11 @@ count = 100
 
 /// Without the runs that find what is in the way.
 fn plain(more: &str) -> Report {
-    report(&QUEUE.replace("[run]", "[run]\nsensitivity = false"), more)
+    plain_of(QUEUE, more)
+}
+
+fn plain_of(text: &str, more: &str) -> Report {
+    report(&text.replace("[run]", "[run]\nsensitivity = false"), more)
 }
 
 fn report(text: &str, more: &str) -> Report {
@@ -219,6 +223,17 @@ fn what_workers_may_call_themselves_is_a_limit_whose_use_is_told() {
     let of = &json["limits"]["rate_limit"];
     assert_eq!((of["limit"].as_f64(), of["use"].as_f64()), (Some(20.0), Some(1.0)), "{json}");
     assert_eq!(json["limits"]["workers"]["use"], 0.2);
+}
+
+#[test]
+fn a_minutes_worth_is_used_of_a_limit_however_short_a_run_is_and_what_is_cached_counts() {
+    let limits = "requests_per_minute = 200\ninput_tokens_per_minute = 600000\nmax_concurrent";
+    let text = QUEUE.replace("max_concurrent", limits).replace("count = 10\n", "count = 100\n");
+    let more = "input = 3000\ncached_share = 0.9\n";
+    let used = plain_of(&text, more).uses;
+    let of = |name: &str| used.iter().find(|it| it.name == name).unwrap().share;
+    // A hundred calls in two seconds, nine tenths of each written to the cache.
+    assert_eq!([of("requests_per_minute"), of("input_tokens_per_minute")], [0.5, 0.5]);
 }
 
 #[test]
