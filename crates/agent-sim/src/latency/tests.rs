@@ -57,6 +57,17 @@ fn nine_measured_calls_of_ten_lie_between_the_tables_ends_of_ninety_percent() {
 }
 
 #[test]
+fn sessions_differ_by_as_much_as_a_model_says() {
+    let mut model = Catalogue::builtin().find("claude-opus-4-7").unwrap().model.clone();
+    model.session_sigma = 0.2;
+    let session = |i| libm::log(model.session(&mut Draw::new(5, TEST, [i, 0, 0])));
+    let logs: Vec<f64> = (0..5_000).map(session).collect();
+    let mean = logs.iter().sum::<f64>() / 5e3;
+    let sigma = (logs.iter().map(|it| (it - mean) * (it - mean)).sum::<f64>() / 5e3).sqrt();
+    assert!(mean.abs() < 0.01 && (sigma / 0.2 - 1.0).abs() < 0.05, "{mean} {sigma}");
+}
+
+#[test]
 fn a_slow_call_is_slow_from_its_first_token_more_often_than_not() {
     let timings = timings("claude-opus-4-7", 1.0);
     let total = median(timings.iter().map(|timing| timing.total_ns).collect());

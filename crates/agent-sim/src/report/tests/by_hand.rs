@@ -1,0 +1,94 @@
+//! Scenarios so plain that all of their figures can be computed by hand.
+
+use super::*;
+use crate::latency::Catalogue;
+
+const TEN: &str = r#"
+[run]
+sensitivity = false
+[simulated]
+latency = { base = "1s" }
+[[agent]]
+name = "a"
+model = "claude-sonnet-4-5"
+count = 1
+rate_limit = { calls = 1000 }
+[[workload]]
+name = "w"
+count = 10
+input = 1000
+output = 100
+"#;
+
+fn json(text: &str, more: &str) -> Value {
+    report(text, more).json()
+}
+
+#[test]
+fn ten_tasks_of_a_second_each_one_after_the_other() {
+    let json = json(TEN, "");
+    assert_eq!(json["makespan_ms"], 10_000);
+    let latency = ["mean", "p50", "p90", "p95", "p99"].map(|it| json["latency_ms"][it].as_u64());
+    assert_eq!(latency, [5_500, 5_000, 9_000, 10_000, 10_000].map(Some));
+    let waits = ["queue", "provider", "permit", "backoff"].map(|it| json["waits_ms"][it].as_u64());
+    assert_eq!(waits, [4_500, 1_000, 0, 0].map(Some));
+    // A thousand tokens at 3 dollars a million and a hundred at 15, ten times.
+    assert_eq!(json["cost_usd"], "0.045");
+}
+
+#[test]
+fn a_connection_that_breaks_does_so_half_way_and_is_waited_for() {
+    let json = json(
+        &TEN.replace("count = 10", "count = 1"),
+        "[[fault]]\nfirst_calls = 1\neffect = \"reset\"\n",
+    );
+    let waits = |stage: &str| json["waits_ms"][stage].as_u64().unwrap();
+    assert_eq!((waits("provider"), waits("tools")), (1_500, 0));
+    assert_eq!(waits("backoff"), json["makespan_ms"].as_u64().unwrap() - 1_500);
+    assert!((2_000..4_000).contains(&waits("backoff")), "{json}");
+}
+
+#[test]
+fn half_of_its_limits_is_half_of_what_a_provider_admits() {
+    let limits = "\nlimits = { requests_per_minute = 60 }\nheaders = false\n";
+    let text = TEN.replace("{ base = \"1s\" }", &("{ base = \"1s\" }".to_owned() + limits));
+    let text = text.replace("count = 10", "count = 100").replace("count = 1\n", "count = 100\n");
+    let once = "[retry]\nmax_attempts = 1\n[limits]\nmax_concurrent = 100\n";
+    let fault = "[[fault]]\nat = \"0s\"\nfor = \"1m\"\neffect = \"limits\"\nfactor = 0.5\n";
+    let completed = |more: &str| json(&text, more)["tasks"]["completed"].clone();
+    assert_eq!(completed(once), 60);
+    assert_eq!(completed(&format!("{once}{fault}")), 30);
+}
+
+#[test]
+fn tasks_that_are_left_open_do_not_complete() {
+    let json = json(&TEN.replace("[run]", "[run]\nuntil = \"5500ms\""), "");
+    assert_eq!((&json["tasks"]["completed"], &json["tasks"]["open"]), (&5.into(), &5.into()));
+    assert_eq!(json["why_not"][0], "50 % of its tasks complete, fewer than 100 %");
+}
+
+#[test]
+fn a_goal_is_met_by_nine_runs_of_ten_and_not_by_eight() {
+    let scenario = Scenario::parse(&format!("{TEN}[goal]\ndeadline = \"10s\"\n")).unwrap();
+    let run = Report::of(&scenario).unwrap().first().clone();
+    let mut runs = vec![run; 10];
+    let verdict = |runs: &[Replica]| Verdict::of(&scenario, runs);
+    assert_eq!((verdict(&runs).met, verdict(&runs).probability), (true, 1.0));
+    runs[4].makespan += Duration::from_nanos(1);
+    assert_eq!((verdict(&runs).met, verdict(&runs).probability), (true, 0.9));
+    runs[7].makespan += Duration::from_nanos(1);
+    assert_eq!((verdict(&runs).met, verdict(&runs).probability), (false, 0.8));
+}
+
+#[test]
+fn a_provider_that_is_a_fifth_faster_takes_five_sixths_of_the_time() {
+    let by_model = TEN.replace("latency = { base = \"1s\" }", "");
+    for (text, before) in [(TEN, 1.0), (&by_model, 1.8)] {
+        let faster = Lever::ProviderLatency.raised(&Scenario::parse(text).unwrap()).provider;
+        let model = match &faster.latency {
+            LatencyChoice::Inline(model) => model,
+            _ => Catalogue::find(&faster.models, "claude-sonnet-4-5").unwrap().model,
+        };
+        assert!((model.total.base_s - before / 1.2).abs() < 1e-9, "{:?}", model.total);
+    }
+}
