@@ -243,6 +243,16 @@ fn what_comes_at_the_very_end_of_a_step_comes_there_and_not_after_an_empty_one()
 }
 
 #[test]
+fn a_step_that_repeats_is_a_steady_rate_also_where_cycles_pass_without_any() {
+    let step = [Step { for_ns: 1_000_000_000, per_second: 0.3 }];
+    let again = Process::profile(&step, 0.0, true).unwrap();
+    let times: Vec<u64> = again.arrivals(1, 0).take(9).collect();
+    for (at, expected) in times.into_iter().zip(1_u64..) {
+        assert!(at.abs_diff(expected * 10_000_000_000 / 3) < 1_000, "{expected}: {at}");
+    }
+}
+
+#[test]
 fn rates_next_to_nothing_end_instead_of_looping() {
     for repeats in [false, true] {
         let steps = [Step { for_ns: 1, per_second: 1e-300 }];

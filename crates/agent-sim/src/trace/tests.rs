@@ -284,3 +284,16 @@ fn a_replay_is_faster_larger_and_a_part_as_it_is_asked_for() {
     assert_eq!(speed, "speed is 0; it must be a number from 0.001 to 1e6");
     assert!(Replay { scale: f64::NAN, ..usual }.apply(trace()).is_err());
 }
+
+#[test]
+fn what_is_cached_of_a_prompt_is_scaled_with_it() {
+    let line = |hashes: &str| {
+        format!(
+            "{{\"timestamp\":0,\"input_length\":2000,\"output_length\":8,\"hash_ids\":{hashes}}}\n"
+        )
+    };
+    let trace = read(&(line("[1,2]") + &line("[1,2,3]"))).unwrap();
+    let half = Replay { scale: 0.5, ..Replay::default() }.apply(trace).unwrap();
+    let found = half.requests.iter().map(|it| (it.input, it.cached, it.output));
+    assert_eq!(found.collect::<Vec<_>>(), [(Some(1_000), Some(0), 4), (Some(1_000), Some(512), 4)]);
+}

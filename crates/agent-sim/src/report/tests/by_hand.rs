@@ -49,6 +49,27 @@ fn a_connection_that_breaks_does_so_half_way_and_is_waited_for() {
 }
 
 #[test]
+fn a_slow_provider_takes_so_many_times_as_long() {
+    let slow = "[[fault]]\nat = \"2s\"\nfor = \"4s\"\neffect = \"slow\"\nfactor = 3\n";
+    // Calls that begin at 0 and 1 take a second, at 2 and 5 three, and six more a second each.
+    assert_eq!(json(TEN, slow)["makespan_ms"], 14_000);
+}
+
+#[test]
+fn what_an_answer_does_not_use_of_its_max_tokens_comes_back_and_no_more() {
+    let limits = "\nlimits = { output_tokens_per_minute = 6000 }\nheaders = false\n";
+    let text = TEN.replace("{ base = \"1s\" }", &("{ base = \"1s\" }".to_owned() + limits));
+    let text = text.replace("output = 100", "output = 1000");
+    let text = text.replace("rate_limit", "max_tokens = 4000\nrate_limit");
+    let first = "[run]\nuntil = \"5s\"";
+    let json = json(&text.replace("[run]", first), "[retry]\nmax_attempts = 1\n");
+    // Each needs 4,000 of 6,000, and leaves 1,000 fewer, but for 100 that come anew each second:
+    // 6,000, 5,100 and 4,200 are enough; 3,300 are not.
+    assert_eq!(json["tasks"]["completed"], 3);
+    assert_eq!(json["errors"]["PROVIDER_RATE_LIMITED"], json["tasks"]["failed"]);
+}
+
+#[test]
 fn half_of_its_limits_is_half_of_what_a_provider_admits() {
     let limits = "\nlimits = { requests_per_minute = 60 }\nheaders = false\n";
     let text = TEN.replace("{ base = \"1s\" }", &("{ base = \"1s\" }".to_owned() + limits));
