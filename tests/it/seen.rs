@@ -1,7 +1,9 @@
 //! What can be seen of a run, and that a flood hides nothing and holds nobody up.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use agent_core::clock::Clock;
 use agent_core::coordinator::{BEHIND, Lifecycle, SubmitError};
 use agent_core::supervision::{Restart, Supervision};
 use agent_core::system::AgentSystem;
@@ -13,7 +15,7 @@ use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, sys
 
 const SLOW: Act = Act::Answer { input: 10, output: 10, after: Duration::from_secs(10) };
 
-async fn busy(clock: &agent_core::clock::Clock, workers: u32, tasks: u32) -> AgentSystem {
+async fn busy(clock: &Clock, workers: u32, tasks: u32) -> AgentSystem {
     let client = Scripted::new(clock, Vec::new(), SLOW);
     let system = system(clock, &client)
         .agent(agent(workers))
@@ -48,6 +50,27 @@ fn a_snapshot_counts_every_task_and_every_worker_once() {
         assert_eq!((seen.running, seen.queued, seen.summary.tasks.completed), (0, 0, 10));
         assert_eq!((seen.workers.ready, seen.summary.calls.succeeded), (4, 10));
         assert_eq!(seen.summary.cost_usd, seen.budgets[0].spent);
+    });
+}
+
+#[test]
+fn every_attempt_is_counted_once_in_a_snapshot_however_many_threads_there_are() {
+    actix::System::new().block_on(async {
+        let clock = Clock::real();
+        let at_once = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
+        let client = Scripted::new(&clock, Vec::new(), at_once);
+        let builder = AgentSystem::builder(client).arbiters(2.try_into().unwrap());
+        let system = builder.agent(agent(50)).start().await.unwrap();
+        let mut tasks = pin!(join_all((0..2_000).map(|id| system.run(task(id)))));
+        loop {
+            let done = (&mut tasks).now_or_never().is_some();
+            let seen = system.snapshot().await.unwrap();
+            let calls = seen.summary.calls;
+            assert_eq!(calls.attempts, calls.succeeded + calls.failed + seen.in_flight);
+            if done {
+                break;
+            }
+        }
     });
 }
 

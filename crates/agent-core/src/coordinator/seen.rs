@@ -51,7 +51,7 @@ pub struct Snapshot {
     pub queues: Lengths,
     /// Tasks that a worker is playing.
     pub running: usize,
-    /// Attempts in flight.
+    /// Attempts in flight: those of the summary that have neither succeeded nor failed.
     pub in_flight: u64,
     /// The workers by state.
     pub workers: WorkerCounts,
@@ -115,14 +115,15 @@ impl Handler<GetSnapshot> for Coordinator {
     type Result = MessageResult<GetSnapshot>;
 
     fn handle(&mut self, _msg: GetSnapshot, _ctx: &mut Context<Self>) -> Self::Result {
-        let counts = self.roster.counts();
+        let (counts, summary) = (self.roster.counts(), self.summary());
+        let ended = summary.calls.succeeded + summary.calls.failed;
         MessageResult(Snapshot {
             at: self.services.clock.now(),
-            summary: self.summary(),
             queued: self.queue.len(),
             queues: self.queue.lengths(),
             running: counts.busy,
-            in_flight: self.services.in_flight(),
+            in_flight: summary.calls.attempts.saturating_sub(ended),
+            summary,
             workers: counts.into(),
             actors: self.troupe.actors(),
             dead_letters: self.dead_letters,

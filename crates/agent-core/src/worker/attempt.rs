@@ -60,7 +60,6 @@ impl<'a> Attempt<'a> {
         permit: Departed,
     ) -> Attempt<'a> {
         let Call { services, job, model, .. } = *call;
-        services.departed();
         let waits = std::mem::take(&mut call.waits);
         let (money, permit) = (Some(money), Some(permit));
         let _away = job.family.as_ref().map(|family| family.tree().depart(open.bound));
@@ -248,7 +247,6 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.services.arrived();
         // Taken where the attempt was settled.
         let Some(money) = self.money.take() else { return };
         let charge = Charge { presumed: self.open.bound, priced: true, ..Charge::default() };

@@ -1,7 +1,6 @@
 //! What every worker shares: one allocation for all of them.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,7 +87,6 @@ pub(crate) struct Services {
     seed: u64,
     random: Mutex<fastrand::Rng>,
     warnings: Mutex<std::collections::BTreeMap<&'static str, u64>>,
-    in_flight: AtomicU64,
     /// What all calls of the run have taken so far.
     taken: Mutex<Tally>,
 }
@@ -124,7 +122,6 @@ impl Services {
             seed,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             warnings: Mutex::default(),
-            in_flight: AtomicU64::new(0),
             taken: Mutex::default(),
         }
     }
@@ -247,18 +244,6 @@ impl Services {
     /// What all calls of the run have taken so far, those of tasks that have not ended included.
     pub(crate) fn taken(&self) -> Tally {
         lock(&self.taken).clone()
-    }
-
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn departed(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn arrived(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
