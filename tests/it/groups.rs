@@ -1,8 +1,9 @@
 //! Groups of agents: restarted together, in order, or ended in order where that does not help.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_core::agent::AgentSpec;
+use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::config::Fleet;
 use agent_core::coordinator::Lifecycle;
@@ -10,7 +11,9 @@ use agent_core::money::NanoUsd;
 use agent_core::supervision::{GroupSpec, Restart, Strategy, Supervision};
 use agent_core::system::{AgentSystem, Ended, StartError};
 use agent_core::task::{Deadline, ErrorCode, Task};
+use futures_util::FutureExt;
 
+use crate::behaviour::Does;
 use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, spent, system, task};
 
 const LONG: Act = Act::Answer { input: 10, output: 10, after: Duration::from_secs(20) };
@@ -119,6 +122,44 @@ fn a_task_whose_worker_was_stopped_for_a_sibling_is_not_to_blame() {
         for handle in [first, second] {
             assert!(handle.outcome().await.unwrap().error.is_none());
         }
+    });
+}
+
+#[test]
+fn a_task_that_is_cancelled_as_its_worker_is_stopped_for_a_sibling_is_not_done_again() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, vec![LONG], GOOD);
+        let handle = Arc::new(Mutex::new(None::<AgentSystem>));
+        let taken = Arc::clone(&handle);
+        let crashes = named("b", Some("team")).behaviour(move || {
+            let taken = Arc::clone(&taken);
+            Does(async move |_: &Scene, _: &Task| {
+                let system = taken.lock().unwrap().take();
+                if let Some(system) = system {
+                    // The coordinator meets the cancel and the crash at once.
+                    let mut cancel = Box::pin(async move { system.cancel(task(1).id).await });
+                    assert!((&mut cancel).now_or_never().is_none());
+                    std::mem::forget(cancel);
+                    panic!("scripted panic");
+                }
+                Ok("done".into())
+            })
+        });
+        let system = system(&clock, &client)
+            .group(GroupSpec::new("team", Strategy::OneForAll))
+            .agent(named("a", Some("team")))
+            .agent(crashes)
+            .start()
+            .await
+            .unwrap();
+        let cancelled = system.submit(of("a", 1)).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        *handle.lock().unwrap() = Some(system.clone());
+        assert!(system.run(of("b", 2)).await.unwrap().error.is_none());
+        let error = cancelled.outcome().await.unwrap().error.clone().unwrap();
+        assert_eq!(error.code, ErrorCode::Cancelled);
+        assert_eq!(client.sent().len(), 1);
     });
 }
 

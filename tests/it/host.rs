@@ -24,7 +24,7 @@ use crate::support::agent;
 const ALONE: &str = "IMPRESARIO_TEST_ALONE";
 
 /// Runs `scene` of the test `name` in a process of its own: what it sets there is the process's.
-fn in_a_process_of_its_own(name: &str, scene: impl FnOnce()) {
+pub(crate) fn in_a_process_of_its_own(name: &str, scene: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return scene();
     }

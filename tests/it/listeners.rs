@@ -9,6 +9,7 @@ use agent_core::system::Ended;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::host::in_a_process_of_its_own;
 use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, spent, system, task};
 
 /// Panics over every event of the audit trail; how many there were.
@@ -40,33 +41,39 @@ impl Subscriber for Panics {
 
 #[test]
 fn a_subscriber_that_panics_over_each_event_costs_no_task_and_no_cent() {
-    expect_panics();
-    let panics = Panics::default();
-    let heard = Arc::clone(&panics.0);
-    tracing::subscriber::with_default(panics, || {
-        run(|clock| async move {
-            let late = Duration::from_secs(1);
-            // Answered, refused and tried again, given up, and cut off by a panic while it works.
-            let cut = Act::Cut { output: 3 };
-            let script = vec![GOOD, cut.clone(), GOOD, cut.clone(), cut.clone(), cut];
-            let script = script.into_iter().chain([Act::Panic(late)]).collect();
-            let client = Scripted::new(&clock, script, GOOD);
-            let builder = system(&clock, &client).agent(agent(1)).budget(budget("global", "1.00"));
-            let system = builder.start().await.unwrap();
-            let mut charged = 0;
-            for (id, completes) in [(0, true), (1, true), (2, false), (3, true)] {
-                let outcome = system.run(task(id)).await.unwrap();
-                assert_eq!(outcome.error.is_none(), completes, "{outcome:?}");
-                charged += outcome.cost_usd.nanos() + outcome.presumed_cost_usd.nanos();
-            }
-            let (all, reserved) = spent(&system).await;
-            assert_eq!((all.nanos(), reserved), (charged, NanoUsd::ZERO));
-            let summary = system.snapshot().await.unwrap().summary;
-            let counted = summary.cost_usd.nanos() + summary.presumed_cost_usd.nanos();
-            assert_eq!((counted, summary.restarts), (charged, 1));
-            assert_eq!(summary.calls.attempts, client.sent().len() as u64);
-            assert_eq!(system.finish().await, Ended::Finished);
-        });
+    // Whether an event is heard at all is a matter of the whole process.
+    let name = "listeners::a_subscriber_that_panics_over_each_event_costs_no_task_and_no_cent";
+    in_a_process_of_its_own(name, || {
+        expect_panics();
+        let panics = Panics::default();
+        let heard = Arc::clone(&panics.0);
+        tracing::subscriber::with_default(panics, scene);
+        assert!(heard.load(Ordering::SeqCst) > 10, "nobody listened");
     });
-    assert!(heard.load(Ordering::SeqCst) > 10, "nobody listened");
+}
+
+fn scene() {
+    run(|clock| async move {
+        let late = Duration::from_secs(1);
+        // Answered, refused and tried again, given up, and cut off by a panic while it works.
+        let cut = Act::Cut { output: 3 };
+        let script = vec![GOOD, cut.clone(), GOOD, cut.clone(), cut.clone(), cut];
+        let script = script.into_iter().chain([Act::Panic(late)]).collect();
+        let client = Scripted::new(&clock, script, GOOD);
+        let builder = system(&clock, &client).agent(agent(1)).budget(budget("global", "1.00"));
+        let system = builder.start().await.unwrap();
+        let mut charged = 0;
+        for (id, completes) in [(0, true), (1, true), (2, false), (3, true)] {
+            let outcome = system.run(task(id)).await.unwrap();
+            assert_eq!(outcome.error.is_none(), completes, "{outcome:?}");
+            charged += outcome.cost_usd.nanos() + outcome.presumed_cost_usd.nanos();
+        }
+        let (all, reserved) = spent(&system).await;
+        assert_eq!((all.nanos(), reserved), (charged, NanoUsd::ZERO));
+        let summary = system.snapshot().await.unwrap().summary;
+        let counted = summary.cost_usd.nanos() + summary.presumed_cost_usd.nanos();
+        assert_eq!((counted, summary.restarts), (charged, 1));
+        assert_eq!(summary.calls.attempts, client.sent().len() as u64);
+        assert_eq!(system.finish().await, Ended::Finished);
+    });
 }
