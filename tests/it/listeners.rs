@@ -1,10 +1,11 @@
 //! A program around the system that listens to its audit events, and panics over them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_core::money::NanoUsd;
+use agent_core::store::Entry;
 use agent_core::system::Ended;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -75,5 +76,34 @@ fn scene() {
         assert_eq!((counted, summary.restarts), (charged, 1));
         assert_eq!(summary.calls.attempts, client.sent().len() as u64);
         assert_eq!(system.finish().await, Ended::Finished);
+    });
+}
+
+#[test]
+fn an_observer_is_shown_no_event_of_a_call_where_somebody_listens_to_them() {
+    let name = "listeners::an_observer_is_shown_no_event_of_a_call_where_somebody_listens_to_them";
+    in_a_process_of_its_own(name, || {
+        expect_panics();
+        let panics = Panics::default();
+        let heard = Arc::clone(&panics.0);
+        tracing::subscriber::with_default(panics, observed);
+        assert_eq!(heard.load(Ordering::SeqCst), 2, "a start and a success");
+    });
+}
+
+fn observed() {
+    run(|clock| async move {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let observer = Arc::clone(&events);
+        let observe = move |entries: &[Entry]| {
+            let of_audit = entries.iter().filter(|entry| matches!(entry, Entry::Audit(_)));
+            observer.lock().unwrap().extend(of_audit.cloned());
+        };
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let system = system(&clock, &client).agent(agent(1)).observe(observe);
+        let system = system.start().await.unwrap();
+        system.run(task(0)).await.unwrap();
+        system.finish().await;
+        assert_eq!(*events.lock().unwrap(), []);
     });
 }

@@ -161,8 +161,8 @@ impl Services {
         Entry::Audit(event)
     }
 
-    /// The event of a call that goes its way, where anybody wants it: an observer sees the attempt's
-    /// own entries, which say as much.
+    /// The event of a call that goes its way, where it is to be written; emitted where anybody listens.
+    /// An observer is shown the attempt's own entries, which say as much.
     pub(crate) fn event_of_call(
         &self,
         call_id: CallId,
@@ -171,7 +171,8 @@ impl Services {
     ) -> Option<Entry> {
         let desk = self.records.as_ref().map(|records| records.desk.as_ref());
         let is_kept = desk.is_some_and(|desk| desk.is_none_or(|desk| !desk.is_observed()));
-        (is_kept || is_traced()).then(|| self.event(Some(call_id), subject, kind()))
+        let event = (is_kept || is_traced()).then(|| self.event(Some(call_id), subject, kind()));
+        event.filter(|_| is_kept)
     }
 
     /// Makes an event and stores it, without waiting for it to be durable.
