@@ -297,6 +297,22 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_fired_and_is_dropped_late_disarms_no_other() {
+        VirtualClock::run(Timestamp::EPOCH, |clock| async move {
+            let second = Duration::from_secs(1);
+            let mut first = Box::pin(clock.sleep(second));
+            first.as_mut().await;
+            let mut next = Box::pin(clock.sleep(second));
+            let is_armed = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx)));
+            assert!(is_armed.await.is_pending());
+            // It waits where the first one did.
+            drop(first);
+            next.await;
+            assert_eq!(clock.now(), Timestamp::EPOCH + 2 * second);
+        });
+    }
+
+    #[test]
     #[should_panic(expected = "nothing can move")]
     fn a_run_that_can_never_end_is_reported_instead_of_hanging() {
         VirtualClock::run(Timestamp::EPOCH, |_clock| std::future::pending::<()>());
