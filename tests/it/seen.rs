@@ -67,7 +67,9 @@ fn every_attempt_is_counted_once_in_a_snapshot_however_many_threads_there_are() 
             let seen = system.snapshot().await.unwrap();
             let calls = seen.summary.calls;
             assert_eq!(calls.attempts, calls.succeeded + calls.failed + seen.in_flight);
+            assert!(seen.in_flight <= 50, "{} in flight, of a worker each", seen.in_flight);
             if done {
+                assert_eq!((calls.succeeded, seen.in_flight), (2_000, 0));
                 break;
             }
         }

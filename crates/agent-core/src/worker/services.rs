@@ -58,6 +58,11 @@ impl Records {
         Records { store, desk }
     }
 
+    /// Whether an observer is shown them, and nothing is kept.
+    fn are_observed(&self) -> bool {
+        self.desk.as_ref().is_some_and(store::Desk::is_observed)
+    }
+
     /// Writes entries without waiting for it.
     pub(crate) fn note(&self, entries: Vec<Entry>) {
         match &self.desk {
@@ -169,8 +174,7 @@ impl Services {
         subject: &Arc<Subject>,
         kind: impl FnOnce() -> AuditKind,
     ) -> Option<Entry> {
-        let desk = self.records.as_ref().map(|records| records.desk.as_ref());
-        let is_kept = desk.is_some_and(|desk| desk.is_none_or(|desk| !desk.is_observed()));
+        let is_kept = self.records.as_ref().is_some_and(|records| !records.are_observed());
         let event = (is_kept || is_traced()).then(|| self.event(Some(call_id), subject, kind()));
         event.filter(|_| is_kept)
     }

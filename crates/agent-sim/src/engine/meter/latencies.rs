@@ -32,9 +32,10 @@ impl Latencies {
         // It grows by itself, so every value has its place.
         _ = self.all.record(ns / 1_000);
         self.longest_ns = self.longest_ns.max(ns);
-        match self.len() <= FEW as u64 {
-            true => self.few.push(ns),
-            false => self.few = Vec::new(),
+        if self.len() <= FEW as u64 {
+            self.few.push(ns);
+        } else {
+            self.few = Vec::new();
         }
     }
 
