@@ -1,16 +1,21 @@
 //! A client that panics anywhere but in a call: no more is lost than by a panic in one.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use agent_core::agent::AgentSpec;
+use agent_core::agent::{AgentSpec, Scene};
 use agent_core::estimate::Bounding;
 use agent_core::llm::{Answer, LlmClient, LlmError, LlmErrorKind, Request};
 use agent_core::money::NanoUsd;
 use agent_core::system::{AgentSystem, Ended};
-use agent_core::task::ErrorCode;
-use futures_util::future::LocalBoxFuture;
+use agent_core::task::{ErrorCode, Task};
+use futures_util::future::{LocalBoxFuture, join};
 
+use crate::behaviour::Does;
 use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, spent, task};
 
 /// Panics once, in what `place` names.
@@ -107,4 +112,75 @@ fn a_client_that_panics_in_anything_costs_one_task_at_most_and_the_run_goes_on()
             assert_eq!(system.finish().await, Ended::Finished, "{place}");
         });
     }
+}
+
+/// Counts twice in vain: it panics as it counts, and never answers; and each time where it is dropped.
+#[derive(Debug)]
+struct Counts(Scripted, Arc<AtomicU32>);
+
+impl LlmClient for Counts {
+    fn complete<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> LocalBoxFuture<'a, Result<Answer, LlmError>> {
+        self.0.complete(request)
+    }
+
+    fn provider(&self) -> &str {
+        "counts"
+    }
+
+    fn count_tokens<'a>(
+        &'a self,
+        _: &'a Request,
+    ) -> LocalBoxFuture<'a, Option<Result<u64, LlmError>>> {
+        Box::pin(Counting(self.1.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+struct Counting(u32);
+
+impl Future for Counting {
+    type Output = Option<Result<u64, LlmError>>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.0 {
+            0 => panic!("scripted panic"),
+            1 => Poll::Pending,
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        assert!(self.0 > 1, "scripted panic");
+    }
+}
+
+#[test]
+fn a_count_that_panics_where_a_panic_drops_it_costs_one_worker_one_restart_each_time() {
+    expect_panics();
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let client = Counts(client, Arc::default());
+        let counted = AgentSpec { bounding: Bounding::Counted, ..agent(1) };
+        let begun = Arc::new(AtomicU32::new(0));
+        let counted = counted.behaviour(move || {
+            let begun = Arc::clone(&begun);
+            Does(async move |scene: &Scene, task: &Task| {
+                let second = begun.fetch_add(1, Ordering::SeqCst) == 1;
+                let crash = async {
+                    scene.clock().sleep(Duration::from_millis(50)).await;
+                    assert!(!second, "scripted panic");
+                };
+                join(scene.answer(task), crash).await.0
+            })
+        });
+        let builder = AgentSystem::builder(client).clock(clock).seed(7);
+        let system = builder.agent(counted).start().await.unwrap();
+        let outcome = system.run(task(1)).await.unwrap();
+        assert_eq!((outcome.output.as_deref(), outcome.attempts), (Some("done"), 1));
+        assert_eq!(system.snapshot().await.unwrap().summary.restarts, 2);
+    });
 }

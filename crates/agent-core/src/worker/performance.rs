@@ -5,6 +5,7 @@ use crate::audit::AuditKind;
 use crate::clock::Timestamp;
 use crate::estimate::{self, Bounding};
 use crate::llm::{Message, Request};
+use crate::panics::Contained;
 use crate::prompt::{self, InjectionPolicy, Rendered};
 use crate::task::{ErrorCode, Task, TaskError};
 use crate::worker::call::{Call, Ending};
@@ -63,7 +64,8 @@ pub(super) async fn input_bound(services: &Services, job: &Job, request: &Reques
             let deadline = services.clock.now() + services.rules.timeout.of(0);
             let deadline = deadline.min(job.assignment.deadline);
             let _step = Step::new(&*job.assignment.standing, deadline);
-            match services.clock.timeout(deadline, services.client.count_tokens(request)).await {
+            let count = Contained::new(services.client.count_tokens(request));
+            match services.clock.timeout(deadline, count).await {
                 Ok(Some(Ok(counted))) => counted,
                 // It costs nothing to be wrong here: the strict bound holds whatever happens.
                 Ok(Some(Err(_)) | None) | Err(_) => strict,
