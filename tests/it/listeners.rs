@@ -1,25 +1,34 @@
-//! A program around the system that listens to its audit events, and panics over them.
+//! A program around the system that listens to what it tells, and panics over it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent_core::agent::{Behaviour, Output, Scene};
 use agent_core::money::NanoUsd;
 use agent_core::store::Entry;
+use agent_core::supervision::{GroupSpec, Strategy, Supervision};
 use agent_core::system::Ended;
+use agent_core::task::{Task, TaskError};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::host::in_a_process_of_its_own;
 use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, spent, system, task};
 
-/// Panics over every event of the audit trail; how many there were.
-#[derive(Clone, Default)]
-struct Panics(Arc<AtomicU32>);
+/// Panics over every event of this target, or of a module below it; how many there were.
+#[derive(Clone)]
+struct Panics(&'static str, Arc<AtomicU32>);
+
+impl Panics {
+    fn over(target: &'static str) -> Panics {
+        Panics(target, Arc::default())
+    }
+}
 
 impl Subscriber for Panics {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "audit"
+        metadata.target().starts_with(self.0)
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -31,7 +40,7 @@ impl Subscriber for Panics {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.1.fetch_add(1, Ordering::SeqCst);
         panic!("scripted panic");
     }
 
@@ -46,8 +55,8 @@ fn a_subscriber_that_panics_over_each_event_costs_no_task_and_no_cent() {
     let name = "listeners::a_subscriber_that_panics_over_each_event_costs_no_task_and_no_cent";
     in_a_process_of_its_own(name, || {
         expect_panics();
-        let panics = Panics::default();
-        let heard = Arc::clone(&panics.0);
+        let panics = Panics::over("audit");
+        let heard = Arc::clone(&panics.1);
         tracing::subscriber::with_default(panics, scene);
         assert!(heard.load(Ordering::SeqCst) > 10, "nobody listened");
     });
@@ -84,8 +93,8 @@ fn an_observer_is_shown_no_event_of_a_call_where_somebody_listens_to_them() {
     let name = "listeners::an_observer_is_shown_no_event_of_a_call_where_somebody_listens_to_them";
     in_a_process_of_its_own(name, || {
         expect_panics();
-        let panics = Panics::default();
-        let heard = Arc::clone(&panics.0);
+        let panics = Panics::over("audit");
+        let heard = Arc::clone(&panics.1);
         tracing::subscriber::with_default(panics, observed);
         assert_eq!(heard.load(Ordering::SeqCst), 2, "a start and a success");
     });
@@ -105,5 +114,53 @@ fn observed() {
         system.run(task(0)).await.unwrap();
         system.finish().await;
         assert_eq!(*events.lock().unwrap(), []);
+    });
+}
+
+/// Fails at whatever it is given, and where it is dropped.
+struct Fails;
+
+impl Behaviour for Fails {
+    async fn perform(&mut self, _: &Scene, _: &Task) -> Result<Output, TaskError> {
+        panic!("scripted panic");
+    }
+}
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        panic!("scripted panic");
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_over_what_is_logged_ends_no_run_before_its_time() {
+    let name =
+        "listeners::a_subscriber_that_panics_over_what_is_logged_ends_no_run_before_its_time";
+    in_a_process_of_its_own(name, || {
+        expect_panics();
+        let panics = Panics::over("agent_core");
+        let heard = Arc::clone(&panics.1);
+        tracing::subscriber::with_default(panics, logged);
+        // A group restarts, and then too often.
+        assert_eq!(heard.load(Ordering::SeqCst), 2);
+    });
+}
+
+fn logged() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let once = Supervision { max_restarts: 1, ..Supervision::default() };
+        let system = system(&clock, &client)
+            .agent(agent(1).behaviour(|| Fails).group("team"))
+            .group(GroupSpec::new("team", Strategy::OneForAll).policy(once))
+            .start()
+            .await
+            .unwrap();
+        let kept = system.submit(task(1)).await.unwrap();
+        assert_eq!(system.stopped().await, Ended::Stopped);
+        assert!(kept.outcome().await.is_err(), "the task is kept, not ended");
+        let summary = system.snapshot().await.unwrap().summary;
+        assert_eq!((summary.tasks.total, summary.restarts), (1, 1));
+        assert_eq!(system.interrupt().await, Ended::Stopped);
     });
 }

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::coordinator::{Lifecycle, SubmitError};
+use agent_core::ledger::{BudgetSpec, OnExhausted, Window};
 use agent_core::store::StoreError;
 use agent_core::supervision::{GroupSpec, Strategy, Supervision};
 use agent_core::system::{AgentSystem, Ended, StartError, Unfinished};
 use agent_core::task::{Deadline, ErrorCode, Task};
 use futures_util::future::join;
 
-use crate::support::{Act, GOOD, Scripted, agent, expect_panics, run, system, task};
+use crate::behaviour::Does;
+use crate::support::{Act, GOOD, Scripted, agent, budget, expect_panics, run, system, task};
 
 #[test]
 fn who_waits_for_a_place_in_a_run_that_stops_itself_is_told_so() {
@@ -38,6 +41,50 @@ fn who_waits_for_a_place_in_a_run_that_stops_itself_is_told_so() {
         assert!(kept.outcome().await.is_err());
         assert!(outcomes.next().await.is_none());
         assert_eq!(system.stopped().await, Ended::Stopped);
+    });
+}
+
+#[test]
+fn a_run_that_stops_itself_cancels_what_outlives_the_grace_period() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        // It has room for one call a month.
+        let waits = BudgetSpec {
+            window: Window::Month,
+            on_exhausted: OnExhausted::Wait,
+            ..budget("project:web", "0.0008")
+        };
+        let stops =
+            BudgetSpec { on_exhausted: OnExhausted::StopRun, ..budget("project:app", "0.0001") };
+        let system = system(&clock, &client)
+            .agent(agent(3))
+            .agent(AgentSpec { name: "sleeper".into(), ..agent(1) }.behaviour(|| {
+                Does(async |scene: &Scene, _: &Task| {
+                    scene.sleep(Duration::from_secs(86_400)).await;
+                    Ok("never".into())
+                })
+            }))
+            .budget(waits)
+            .budget(stops)
+            .start()
+            .await
+            .unwrap();
+        let of = |project: &str, id| Task { project_id: Some(project.into()), ..task(id) };
+        let sleeps = Task { agent: Some("sleeper".into()), ..of("web", 0) };
+        let mut kept = vec![system.submit(sleeps).await.unwrap()];
+        assert!(system.run(of("web", 1)).await.unwrap().error.is_none());
+        kept.push(system.submit(of("web", 2)).await.unwrap());
+        clock.sleep(Duration::from_secs(1)).await;
+        let began = clock.now();
+        kept.push(system.submit(of("app", 3)).await.unwrap());
+        assert_eq!(system.stopped().await, Ended::Stopped);
+        assert_eq!(clock.now().since(began), Duration::from_secs(30));
+        for handle in kept {
+            assert!(handle.outcome().await.is_err(), "the task is kept, not ended");
+        }
+        let seen = system.snapshot().await.unwrap();
+        assert_eq!((seen.summary.tasks.total, seen.summary.tasks.completed), (4, 1));
+        assert_eq!((seen.running, seen.queued), (0, 3));
     });
 }
 

@@ -94,6 +94,20 @@ fn modules_of_the_core_import_only_from_lower_layers() {
 }
 
 #[test]
+fn the_core_logs_only_where_a_panic_of_who_listens_goes_no_further() {
+    for (path, source) in crate_sources("agent-core") {
+        if path.components().any(|part| part.as_os_str() == "tests") {
+            continue;
+        }
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let plain = source.contains(&format!(" tracing::{level}!"));
+            let named = source.lines().any(|line| line.starts_with("use tracing::{"));
+            assert!(!plain && !named, "{}: use `panics::log`", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_select_is_biased() {
     for (path, source) in CRATES.iter().flat_map(|name| crate_sources(name)) {
         for (at, _) in source.match_indices("select! {") {

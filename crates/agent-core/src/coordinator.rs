@@ -81,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) project_required: bool,
     /// Whether each task has a budget of its own, which is dropped when the task has ended.
     pub(crate) tasks_have_budgets: bool,
+    /// How long what is in flight may go on where the run stops itself.
+    pub(crate) grace: Duration,
     /// How long the store may be down before the run stops.
     pub(crate) store_grace: Duration,
     /// Waiting that makes a task as urgent as the next priority.

@@ -29,6 +29,17 @@ fn reason(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without words").to_owned()
 }
 
+/// Tells whoever listens of something, as the macro of `tracing` for this level does. A panic of who
+/// listens goes no further.
+macro_rules! log {
+    ($level:ident, $($event:tt)*) => {
+        // The panic hook has told of it; to say so here would ask the same listener.
+        _ = $crate::panics::contain(|| ::tracing::$level!($($event)*))
+    };
+}
+
+pub(crate) use log;
+
 /// A value made by user code. A panic in its drop does not leave it, so that it may be dropped
 /// anywhere, even while another panic unwinds, which would end the process otherwise.
 pub(crate) struct Contained<T>(Option<T>);
@@ -74,7 +85,7 @@ impl<T> fmt::Debug for Contained<T> {
 impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         if let Some(reason) = self.drop_value() {
-            tracing::error!(reason, "user code panicked while it was dropped");
+            log!(error, reason, "user code panicked while it was dropped");
         }
     }
 }

@@ -42,6 +42,7 @@ use std::thread::JoinHandle;
 use actix::prelude::*;
 
 use crate::clock::{Clock, Timestamp};
+use crate::panics::log;
 use crate::record::UsageRecord;
 use backend::{Backend, Memory};
 use book::Book;
@@ -268,7 +269,7 @@ impl Actor for Store {
         let thread = std::thread::Builder::new().name("store".to_owned());
         match thread.spawn(move || writer.run(&inbox)) {
             Ok(handle) => self.side = Side::Thread { jobs, handle: Some(handle) },
-            Err(error) => tracing::error!(%error, "failed to start the store's thread"),
+            Err(error) => log!(error, %error, "failed to start the store's thread"),
         }
     }
 }
@@ -288,7 +289,7 @@ impl Drop for Store {
             // The thread ends when the sender is gone.
             self.side = Side::Gone;
             if handle.is_some_and(|handle| handle.join().is_err()) {
-                tracing::error!("the store's thread panicked");
+                log!(error, "the store's thread panicked");
             }
         }
     }

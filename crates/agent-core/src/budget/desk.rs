@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId, Scope};
 use crate::lookup::Lookup;
 use crate::money::NanoUsd;
-use crate::panics;
+use crate::panics::{self, log};
 use crate::record::AttemptId;
 
 /// What the budget shares with its callers.
@@ -215,7 +215,7 @@ impl Desk {
             budget
         });
         changed.unwrap_or_else(|reason| {
-            tracing::error!(reason, "the ledger panicked");
+            log!(error, reason, "the ledger panicked");
             self.budget()
         })
     }

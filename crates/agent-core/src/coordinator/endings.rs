@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{Coordinator, Ended, FeedAll, Intake, Lifecycle, PAUSE, State};
 use crate::ledger::{Scope, ScopeKind};
 use crate::llm::LlmClient;
-use crate::panics;
+use crate::panics::{self, log};
 use crate::permits::LimitMode;
 use crate::queue::TaskNumber;
 use crate::store::{self, StoreError};
@@ -114,7 +114,8 @@ impl Coordinator {
         let whole = how != Ended::Finished || self.tasks.is_empty();
         let how = if whole { how } else { Ended::Interrupted };
         if undurable && !self.waiting_for_end.is_empty() {
-            tracing::error!(
+            log!(
+                error,
                 tasks = self.endings,
                 "tasks have ended whose outcomes are not durable: they are not told"
             );
@@ -191,7 +192,7 @@ impl Tell {
     fn new(task: TaskNumber, outcome: Arc<Outcome>, written: Result<(), StoreError>) -> Tell {
         if let Err(error) = &written {
             let task = &outcome.task_id;
-            tracing::error!(%error, %task, "an outcome could not be made durable");
+            log!(error, %error, %task, "an outcome could not be made durable");
         }
         Tell { task, outcome, durable: written.is_ok() }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix::{Context, Handler, Message};
 
 use super::supervise::Failure;
-use super::{Coordinator, Ended, Lifecycle, State};
+use super::{Coordinator, Lifecycle, State};
+use crate::panics::log;
 use crate::supervision::{Restart, Verdict};
 use crate::worker::WorkerIndex;
 
@@ -36,9 +37,9 @@ impl Coordinator {
                 self.restart_together(worker, &group, workers, pause, ctx);
             }
             Verdict::End { group } => {
-                tracing::error!(group, %failure, "a group restarted too often: the run stops");
+                log!(error, group, %failure, "a group restarted too often: the run stops");
                 self.tell(|| Lifecycle::GroupFailed { group: group.as_str().into() });
-                self.close(Ended::Stopped);
+                self.stop_run(ctx);
             }
         }
         self.requeue_after_crash(worker, task, failure, ctx);
@@ -74,7 +75,7 @@ impl Coordinator {
         }
         starts.reverse();
         let restarts = starts.len();
-        tracing::warn!(group, workers = restarts, ?pause, "a group restarts its workers");
+        log!(warn, group, workers = restarts, ?pause, "a group restarts its workers");
         self.tell(|| {
             let (group, died) = (group.into(), self.name(died).into());
             Lifecycle::GroupRestarts { group, died, workers: restarts, pause }

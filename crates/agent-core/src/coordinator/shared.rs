@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
 
-use super::{Coordinator, Ended};
+use super::Coordinator;
 use crate::clock::Clock;
 use crate::guard::Watcher;
+use crate::panics::log;
 use crate::supervision::{RestartHistory, Supervision};
 
 /// Watches the budget, the rate limiter or the store.
@@ -45,13 +46,13 @@ impl Watcher for SharedWatch {
 
     fn panicked(&self, reason: &str) -> Option<Duration> {
         let reason = crate::llm::redact(reason);
-        tracing::error!(actor = self.name, reason, "an actor that all workers share panicked");
+        log!(error, actor = self.name, reason, "an actor that all workers share panicked");
         // One actor restarts: there is nobody to keep apart from by jitter.
         self.history.borrow_mut().restart(self.clock.now(), &self.policy, 0.0)
     }
 
     fn resumed(&self) {
-        tracing::warn!(actor = self.name, "it goes on");
+        log!(warn, actor = self.name, "it goes on");
     }
 
     fn ended(&self) {
@@ -67,11 +68,11 @@ pub(crate) struct SharedGone(&'static str);
 impl Handler<SharedGone> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, SharedGone(name): SharedGone, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, SharedGone(name): SharedGone, ctx: &mut Context<Self>) {
         if self.feeds() {
-            tracing::error!(actor = name, "the run stops: nothing can be called without it");
+            log!(error, actor = name, "the run stops: nothing can be called without it");
         }
-        self.close(Ended::Stopped);
+        self.stop_run(ctx);
         self.tell_if_idle();
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{Coordinator, FeedAll, Intake};
 use crate::audit::AuditKind;
 use crate::budget::BudgetNotice;
+use crate::panics::log;
 use crate::record::Subject;
 use crate::store::StoreNotice;
 
@@ -84,10 +85,20 @@ impl Handler<GiveUpOnOutcomes> for Coordinator {
         self.store_given_up = true;
         let busy = self.roster.counts().busy;
         if busy > 0 {
-            tracing::error!(workers = busy, "workers do not yield: the run ends without them");
+            log!(error, workers = busy, "workers do not yield: the run ends without them");
             self.given_up = true;
         }
         self.tell_if_idle();
+    }
+}
+
+impl Coordinator {
+    /// The run stops itself: what is in flight gets the grace period, and is then cancelled.
+    pub(super) fn stop_run(&mut self, ctx: &mut Context<Self>) {
+        if self.intake == Intake::Open {
+            self.close(Ended::Stopped);
+            self.notify_at(self.services.clock.now() + self.plan.grace, CancelAll, ctx);
+        }
     }
 }
 
@@ -130,7 +141,7 @@ impl Handler<WaitForStop> for Coordinator {
 impl Handler<BudgetNotice> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, notice: BudgetNotice, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, notice: BudgetNotice, ctx: &mut Context<Self>) {
         match notice {
             BudgetNotice::Threshold(threshold) => {
                 let event = AuditKind::BudgetThreshold {
@@ -154,9 +165,9 @@ impl Handler<BudgetNotice> for Coordinator {
             BudgetNotice::StopRun(no_room) => {
                 // Each worker that is refused says so; the run stops once.
                 if matches!(self.intake, Intake::Open) {
-                    tracing::error!(scope = %no_room.scope, limit = %no_room.limit, "budget used up");
+                    log!(error, scope = %no_room.scope, limit = %no_room.limit, "budget used up");
                 }
-                self.close(Ended::Stopped);
+                self.stop_run(ctx);
                 self.tell_if_idle();
             }
             // The worker that was refused has audited it, with its task.
@@ -179,14 +190,14 @@ impl Handler<StoreNotice> for Coordinator {
     fn handle(&mut self, notice: StoreNotice, ctx: &mut Context<Self>) {
         match notice {
             StoreNotice::Down { reason } => {
-                tracing::error!(%reason, "the store is down: no new attempt starts");
+                log!(error, %reason, "the store is down: no new attempt starts");
                 self.store_down = true;
                 self.store_outages += 1;
                 let at = self.services.clock.now() + self.plan.store_grace;
                 self.notify_at(at, GiveUpOnStore { outage: self.store_outages }, ctx);
             }
             StoreNotice::Back => {
-                tracing::warn!("the store is back, and has what was kept for it");
+                log!(warn, "the store is back, and has what was kept for it");
                 self.store_down = false;
                 self.store_given_up = false;
                 self.notify_at(self.services.clock.now(), FeedAll, ctx);
@@ -206,11 +217,11 @@ pub(super) struct GiveUpOnStore {
 impl Handler<GiveUpOnStore> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, GiveUpOnStore { outage }: GiveUpOnStore, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, GiveUpOnStore { outage }: GiveUpOnStore, ctx: &mut Context<Self>) {
         if self.store_down && self.store_outages == outage {
-            tracing::error!("the store stayed down: the run stops");
+            log!(error, "the store stayed down: the run stops");
             self.store_given_up = true;
-            self.close(Ended::Stopped);
+            self.stop_run(ctx);
             self.tell_if_idle();
         }
     }

@@ -12,6 +12,7 @@ use super::threads::{HeldUp, Threads};
 use super::{Coordinator, Lifecycle, Plan, State};
 use crate::clock::Timestamp;
 use crate::guard;
+use crate::panics::log;
 use crate::supervision::{RestartHistory, Tree};
 use crate::worker::job::Assignment;
 use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
@@ -128,7 +129,7 @@ impl Troupe {
             guard::start_with(mail, actor, watch);
         };
         if !threads.run(thread, start) {
-            tracing::error!(worker, "the arbiter of this worker has ended");
+            log!(error, worker, "the arbiter of this worker has ended");
         }
         member.thread = u32::try_from(thread).unwrap_or(u32::MAX);
         member.actor = Some(Addr::new(address));

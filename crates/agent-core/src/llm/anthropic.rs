@@ -17,6 +17,7 @@ use thiserror::Error;
 use self::fail::Head;
 use super::{Answer, KeyRing, LlmClient, LlmError, LlmErrorKind, Request, redact};
 use crate::clock::Clock;
+use crate::panics::log;
 
 /// How to reach the provider.
 #[derive(Debug, Clone)]
@@ -208,7 +209,7 @@ impl LlmClient for Anthropic {
     fn rotate(&self) -> Option<String> {
         self.config.keys.reload().unwrap_or_else(|error| {
             let cause = error.source().map(tracing::field::display);
-            tracing::warn!(%error, cause, "key not read again, the old one stays in use");
+            log!(warn, %error, cause, "key not read again, the old one stays in use");
             None
         })
     }

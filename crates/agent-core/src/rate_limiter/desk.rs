@@ -7,7 +7,7 @@ use actix::{Message, WeakAddr};
 
 use super::{Acquire, Permit, RateLimiter};
 use crate::clock::{Clock, Timestamp};
-use crate::panics;
+use crate::panics::{self, log};
 use crate::permits::{Ask, PermitError, Permits, ProviderLimits};
 
 /// What the limiter shares with its callers.
@@ -111,7 +111,7 @@ impl Desk {
             }
         });
         if let Err(reason) = changed {
-            tracing::error!(reason, "permits panicked");
+            log!(error, reason, "permits panicked");
         }
     }
 }

@@ -9,6 +9,7 @@ use super::book::Book;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::writer::{Gauges, guarded};
+use crate::panics::log;
 
 /// Entries that are filed at once: a row that many of them change is written once.
 const GROUP: usize = 256;
@@ -97,7 +98,7 @@ impl Desk {
         if pages.pending.len() >= GROUP
             && let Err(error) = pages.file(&self.0.gauges)
         {
-            tracing::error!(%error, "entries could not be filed, and are pending still");
+            log!(error, %error, "entries could not be filed, and are pending still");
         }
         Ok(())
     }

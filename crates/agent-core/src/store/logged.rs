@@ -19,6 +19,7 @@ use super::error::StoreError;
 use super::log::{Log, Mark};
 use super::pending::Pending;
 use super::sled_backend::Sled;
+use crate::panics::log;
 
 /// Sled behind a log.
 pub(crate) struct Logged {
@@ -174,6 +175,6 @@ impl Drop for Logged {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the database panicked".to_owned(),
         };
-        tracing::warn!(reason, "the store's log is not empty, the next opening will replay it");
+        log!(warn, reason, "the store's log is not empty, the next opening will replay it");
     }
 }

@@ -15,7 +15,7 @@ use super::reply::{Reply, Then};
 use super::writer::Job;
 use super::{Side, Store};
 use crate::clock::{Clock, Timestamp};
-use crate::panics;
+use crate::panics::{self, log};
 
 // === Write ===
 
@@ -132,7 +132,7 @@ impl Handler<Note> for Store {
             Side::Disk(_) | Side::Gone => false,
         };
         if !written {
-            tracing::error!("a note could not be written, the store is closed");
+            log!(error, "a note could not be written, the store is closed");
         }
     }
 }
@@ -220,7 +220,7 @@ impl Handler<GetHealth> for Store {
         if let Side::Memory(desk) = &self.side
             && let Err(error) = desk.read(|_| Ok(()))
         {
-            tracing::error!(%error, "entries could not be filed");
+            log!(error, %error, "entries could not be filed");
         }
         let since = gauges.busy_since.load(Ordering::Relaxed);
         let busy = (since > 0).then(|| Clock::real().now().since(Timestamp::from_nanos(since)));
@@ -292,7 +292,7 @@ impl Drop for Answered {
         for (reply, result) in self.replies.drain(..) {
             // Each is told, whatever another does then.
             if let Err(reason) = panics::contain(|| reply.give(result)) {
-                tracing::error!(reason, "who was told of a commit panicked");
+                log!(error, reason, "who was told of a commit panicked");
             }
         }
     }

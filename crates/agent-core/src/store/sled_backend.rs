@@ -12,6 +12,7 @@ use super::backend::Each;
 use super::codec::{self, FORMAT};
 use super::disk::{SyncFile, check_space, copy_aside, forget_pages};
 use super::error::StoreError;
+use crate::panics::log;
 
 /// How often a lock is tried for again, and after what time.
 const LOCK_TRIES: u32 = 10;
@@ -41,7 +42,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         let db = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-            tracing::error!("the store's database could not be closed as it should");
+            log!(error, "the store's database could not be closed as it should");
         }
     }
 }
@@ -115,7 +116,7 @@ impl Sled {
             Err(reason) => reason,
         };
         let copy = copy_aside(&self.dir)?;
-        tracing::error!(
+        log!(error,
             dir = %self.dir.display(), copy = %copy.display(), reason,
             "store cannot be read, copied aside and opened once more without its index"
         );

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix::WeakAddr;
 use tokio::sync::oneshot;
-use tracing::{error, info};
 
 use super::book::{Book, Counts};
 use super::charges::ReadCharges;
@@ -20,6 +19,7 @@ use super::query::{UsageQuery, UsageReport};
 use super::reply::Reply;
 use super::{Store, StoreNotice};
 use crate::clock::{Clock, Timestamp};
+use crate::panics::log;
 
 /// Most entries in one commit.
 const GROUP: usize = 4_096;
@@ -129,7 +129,8 @@ impl Writer {
         if self.is_down() && !self.try_back() {
             let kept = self.doubtful.as_ref().map_or(0, |doubtful| doubtful.kept.len());
             let lost = self.backlog.len() + kept;
-            error!(
+            log!(
+                error,
                 entries = lost,
                 "store is still down at the end, what was kept in memory is lost: attempts that \
                  it closed will be charged at their bounds, tasks that it ended will run again"
@@ -244,7 +245,7 @@ impl Writer {
             }
             Err(error) => {
                 let reason = chain(&error);
-                error!(reason, "store is down, no new attempts start");
+                log!(error, reason, "store is down, no new attempts start");
                 let (kept, refused) = group::part(entries, refused);
                 self.doubtful = Some(Doubtful { seq: self.book.meta.seq, kept, refused });
                 self.gauges.set_down(Some(reason.clone()));
@@ -258,7 +259,7 @@ impl Writer {
     pub(crate) fn try_back(&mut self) -> bool {
         match self.back() {
             Ok(()) => {
-                info!("store is back, what was kept is written");
+                log!(info, "store is back, what was kept is written");
                 self.gauges.set_down(None);
                 self.gauges.backlog.store(0, Ordering::Relaxed);
                 self.gauges.show(self.book.counts);

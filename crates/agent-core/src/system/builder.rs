@@ -288,7 +288,8 @@ impl AgentSystemBuilder {
         self
     }
 
-    /// How long what is in flight may go on at a shutdown. Default: 30 s.
+    /// How long what is in flight may go on at a shutdown, and where the run stops itself. Default:
+    /// 30 s.
     pub fn grace(mut self, grace: Duration) -> AgentSystemBuilder {
         self.grace = grace;
         self

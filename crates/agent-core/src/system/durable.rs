@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::budget::{Durable, Source};
 use crate::clock::{Clock, Timestamp};
 use crate::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, Window};
+use crate::panics::log;
 use crate::pricing::Catalogue;
 use crate::store::{Charges, OpenTask, ReadCharges, Store, StoreError};
 
@@ -93,10 +94,10 @@ pub(super) fn source(store: WeakAddr<Store>, budgets: Budgets, clock: Clock) -> 
                 match ask(&store, &budgets, clock.now()).await? {
                     Ok(durable) => return Some(durable),
                     Err(error @ StoreError::Down { .. }) => {
-                        tracing::warn!(%error, "the budget waits for the store");
+                        log!(warn, %error, "the budget waits for the store");
                     }
                     Err(error) => {
-                        tracing::error!(%error, "the budget cannot be rebuilt");
+                        log!(error, %error, "the budget cannot be rebuilt");
                         return None;
                     }
                 }

@@ -17,6 +17,7 @@ use crate::coordinator::{
 };
 use crate::ledger::Balance;
 use crate::llm::LlmClient;
+use crate::panics::log;
 use crate::permits::PairHeadroom;
 use crate::rate_limiter::{self, GetHeadroom, RateLimiter};
 use crate::record::Subject;
@@ -243,8 +244,9 @@ impl AgentSystem {
         self.limiter.do_send(rate_limiter::Restore { account: account.to_owned() });
     }
 
-    /// Waits until the run stops itself: a budget with `stop_run` is used up, or the store stays
-    /// down. Nothing is in flight any more then.
+    /// Waits until the run stops itself: a budget with `stop_run` is used up, a group at the top has
+    /// failed, or the store stays down. Nothing is in flight any more then: it had the grace period,
+    /// and was then cancelled.
     pub async fn stopped(&self) -> Ended {
         self.coordinator.send(WaitForStop).await.unwrap_or(Ended::Stopped)
     }
@@ -280,9 +282,9 @@ impl AgentSystem {
         self.store.do_send(store::Note { entries: vec![finished] });
         match self.clock.timeout(at + LAST_WRITES, pin!(self.store.send(store::Flush))).await {
             Ok(Ok(Err(error))) => {
-                tracing::error!(%error, "the run's end could not be made durable");
+                log!(error, %error, "the run's end could not be made durable");
             }
-            Err(_) => tracing::error!("the disk hangs: the run's end may not be durable"),
+            Err(_) => log!(error, "the disk hangs: the run's end may not be durable"),
             Ok(Ok(Ok(())) | Err(_)) => {}
         }
         how

@@ -18,6 +18,7 @@ use crate::coordinator::{
 };
 use crate::guard;
 use crate::ledger::{Ledger, ScopeKind, ScopePattern};
+use crate::panics::log;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::RateLimiter;
 use crate::store::{CallStats, LeftTask, Store, UnfinishedRun, Watch};
@@ -54,6 +55,7 @@ pub(super) fn wire(
         tasks_have_budgets: budgets
             .iter()
             .any(|budget| budget.scope == ScopePattern::Each(ScopeKind::Task)),
+        grace: builder.grace,
         store_grace: builder.store_grace,
         age: builder.age,
         lazy: builder.lazy,
@@ -150,7 +152,8 @@ fn watchdog(
         let worker: Option<Arc<str>> = worker.and_then(&name);
         let (by, with) =
             (worker.as_deref().unwrap_or("unknown"), tool.as_deref().unwrap_or("none"));
-        tracing::error!(
+        log!(
+            error,
             worker = by,
             tool = with,
             ?since,
@@ -162,7 +165,7 @@ fn watchdog(
         });
     };
     let started = Watchdog::start(clock.clone(), limit, report);
-    started.inspect_err(|error| tracing::error!(%error, "no watchdog")).ok()
+    started.inspect_err(|error| log!(error, %error, "no watchdog")).ok()
 }
 
 /// Hands the coordinator what an earlier part of the run left.

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::estimate::Estimator;
 use crate::llm::LlmClient;
 use crate::money::NanoUsd;
-use crate::panics;
+use crate::panics::{self, log};
 use crate::pricing::Catalogue;
 use crate::prompt::PromptPolicy;
 use crate::rate_limiter::{self, RateLimiter};
@@ -69,7 +69,7 @@ impl Records {
             None => self.store.do_send(Note { entries }),
             Some(desk) => {
                 if let Err(error) = desk.write(entries) {
-                    tracing::error!(%error, "a note could not be written");
+                    log!(error, %error, "a note could not be written");
                 }
             }
         }
