@@ -10,6 +10,10 @@ use crate::scenario::{Effect, Fault, When};
 const EPISODES: Stream = Stream::named("episodes");
 const HITS: Stream = Stream::named("fault hits");
 
+/// About how many episodes an epoch has: so few that a call that comes after years does not wait for
+/// all of them to be drawn, so many that the end of an epoch cuts hardly one of them.
+const EPISODES_OF_EPOCH: u64 = 4_096;
+
 /// The faults of one run. Times never go back.
 #[derive(Debug)]
 pub(crate) struct Faults {
@@ -20,8 +24,10 @@ pub(crate) struct Faults {
 #[derive(Debug)]
 enum State {
     None,
-    /// The episode that is under way or comes next, in nanoseconds since the start.
+    /// The episode that is under way or comes next, in nanoseconds since the start. Each epoch has
+    /// draws of its own.
     Episode {
+        epoch: u64,
         number: u64,
         from: u64,
         until: u64,
@@ -34,7 +40,7 @@ impl Faults {
     pub(crate) fn new(faults: &[Fault], seed: u64) -> Faults {
         let state = |fault: &Fault| match fault.when {
             When::At { .. } => State::None,
-            When::Episodes { .. } => State::Episode { number: 0, from: 0, until: 0 },
+            When::Episodes { .. } => State::Episode { epoch: 0, number: 0, from: 0, until: 0 },
             When::FirstCalls(_) => State::Calls(BTreeMap::new()),
         };
         Faults { seed, faults: faults.iter().map(|fault| (fault.clone(), state(fault))).collect() }
@@ -94,9 +100,17 @@ fn is_there(
             let at = Duration::from_nanos(at);
             at >= from && at < from.saturating_add(length)
         }
-        (When::Episodes { mean_gap, mean_length }, State::Episode { number, from, until }) => {
+        (
+            When::Episodes { mean_gap, mean_length },
+            State::Episode { epoch, number, from, until },
+        ) => {
+            let length = epoch_ns(mean_gap, mean_length);
+            let now = at / length;
+            if now > *epoch {
+                (*epoch, *number, *from, *until) = (now, 0, now * length, now * length);
+            }
             while at >= *until {
-                let mut draw = Draw::new(seed, EPISODES, [place, *number, 0]);
+                let mut draw = Draw::new(seed, EPISODES, [place, *number, *epoch]);
                 let mut next = |mean: Duration| nanos(mean.as_secs_f64() * draw.exponential());
                 *from = until.saturating_add(next(mean_gap));
                 *until = from.saturating_add(next(mean_length).max(1));
@@ -111,6 +125,12 @@ fn is_there(
         }),
         _ => false,
     }
+}
+
+/// How long an epoch of episodes is: what comes after it is found without going through all of it.
+fn epoch_ns(mean_gap: Duration, mean_length: Duration) -> u64 {
+    let cycle = u64::try_from((mean_gap + mean_length).as_nanos()).unwrap_or(u64::MAX);
+    cycle.saturating_mul(EPISODES_OF_EPOCH).max(1)
 }
 
 #[cfg(test)]
@@ -152,6 +172,16 @@ mod tests {
         let mut hits = |task| faults.hit(&Ask { task, ..ask(0) }, 1, Duration::ZERO).is_some();
         let hit = (0..10_000).filter(|task| hits(*task)).count();
         assert!((2_370..2_630).contains(&hit), "{hit} of 10000");
+    }
+
+    #[test]
+    fn a_call_that_comes_late_is_not_met_by_all_episodes_before_it() {
+        let (mean_gap, mean_length) = (Duration::from_millis(1), Duration::from_millis(1));
+        let when = When::Episodes { mean_gap, mean_length };
+        let mut faults = Faults::new(&[fault(when, Effect::Hang)], 1);
+        faults.hit(&ask(0), 1, Duration::from_secs(20_000));
+        let State::Episode { number, .. } = faults.faults[0].1 else { panic!("it has episodes") };
+        assert!(number < 3 * EPISODES_OF_EPOCH, "{number} episodes were drawn");
     }
 
     #[test]

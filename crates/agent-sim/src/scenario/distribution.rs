@@ -9,6 +9,10 @@ use super::read::{beside, unusable};
 use crate::draws::{Distribution, OutOfRange, PROBABILITIES, QuantileTable};
 use crate::trace::{Request, Trace};
 
+/// The longest time that is drawn, in seconds: the 30 days of any duration in a fleet file. While a
+/// worker waits it is looked at now and then, and in the years that an odd draw may take for ever.
+const LONGEST: f64 = 30.0 * 86_400.0;
+
 /// What is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -60,7 +64,7 @@ pub(super) fn distribution(
     };
     let drawn = drawn.map_err(out_of_range(field))?;
     let bound = |key: &str, default| table.or(key, default, |it| size(it, unit));
-    drawn.within(bound("min", 0.0)?, bound("max", 1e18)?).map_err(out_of_range(field))
+    drawn.within(bound("min", 0.0)?, bound("max", unit.most())?).map_err(out_of_range(field))
 }
 
 impl Unit {
@@ -68,6 +72,14 @@ impl Unit {
         match self {
             Unit::Number => "a number such as 250".to_owned(),
             Unit::Seconds => "a duration such as \"1.8s\"".to_owned(),
+        }
+    }
+
+    /// The most that is drawn where nothing less is written.
+    fn most(self) -> f64 {
+        match self {
+            Unit::Number => 1e18,
+            Unit::Seconds => LONGEST,
         }
     }
 }
@@ -84,17 +96,21 @@ fn size(field: &Field<'_>, unit: Unit) -> Result<f64, ConfigError> {
 pub(super) fn seconds(field: &Field<'_>) -> Result<f64, ConfigError> {
     let form = "a duration in quotes, such as \"1.8s\" or \"1h 30m\"";
     let text = field.str(form)?.trim();
-    if let Ok(duration) = humantime::parse_duration(text) {
-        return Ok(duration.as_secs_f64());
-    }
     let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
-    let parsed = units.iter().find_map(|(unit, seconds)| {
-        let number = text.strip_suffix(unit)?.trim_end();
-        let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        let number: f64 = number.parse().ok().filter(|_| plain)?;
-        Some(number * seconds)
-    });
-    parsed.ok_or_else(|| field.wrong(format_args!("is not a duration; write {form}")))
+    let parts = || {
+        units.iter().find_map(|(unit, seconds)| {
+            let number = text.strip_suffix(unit)?.trim_end();
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            let number: f64 = number.parse().ok().filter(|_| plain)?;
+            Some(number * seconds)
+        })
+    };
+    let whole = humantime::parse_duration(text).ok().map(|duration| duration.as_secs_f64());
+    match whole.or_else(parts) {
+        Some(seconds) if seconds <= LONGEST => Ok(seconds),
+        Some(_) => Err(field.wrong("is too long; write \"30days\" at most")),
+        None => Err(field.wrong(format_args!("is not a duration; write {form}"))),
+    }
 }
 
 fn measured(table: &Section<'_>, kind: &str, unit: Unit) -> Result<Distribution, ConfigError> {
@@ -129,6 +145,6 @@ fn of_trace(
         let trace = Trace::open(&path, None).map_err(|error| unusable(it, &error))?;
         let samples = trace.requests.iter().filter_map(column).collect();
         let table = QuantileTable::of(samples).map_err(|error| unusable(it, &error))?;
-        Ok(Distribution::empirical(table))
+        Distribution::empirical(table).within(0.0, unit.most()).map_err(out_of_range(it))
     })
 }

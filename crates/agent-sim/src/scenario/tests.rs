@@ -3,6 +3,7 @@
 mod hostile;
 
 use super::*;
+use crate::draws::{Draw, Stream};
 
 const FLEET: &str = "[[agent]]\nname = \"a\"\nmodel = \"claude-sonnet-4-5\"\n";
 
@@ -50,6 +51,12 @@ fn what_cannot_be_drawn_is_refused_where_it_stands() {
         ("input = { kind = \"lognormal\", median = 1, sigma = nan }", "sigma"),
         ("input = { kind = \"zipf\" }", "is not known; write one of \"constant\""),
         ("tool_gap = \"5 parsecs\"", "is not a duration"),
+        ("tool_gap = \"100000y\"", "is too long; write \"30days\" at most"),
+        ("tool_gap = \"800.5h\"", "is too long"),
+        ("tool_gap = { kind = \"lognormal\", median = \"31days\", sigma = 1 }", "is too long"),
+        ("tool_gap = { kind = \"exponential\", mean = \"1s\", max = \"31days\" }", "is too long"),
+        ("tool_gap = { kind = \"samples\", values = [\"1s\", \"31days\"] }", "is too long"),
+        ("arrival = { kind = \"closed\", users = 1, think = \"31days\" }", "is too long"),
         ("arrival = { kind = \"poisson\", rate = 0 }", "rate"),
         ("arrival = { kind = \"poisson\", rate = 1, cv = 2 }", "unknown key"),
         ("input = 50_000_001", "50000001 tokens is more than any request holds"),
@@ -66,6 +73,32 @@ fn what_cannot_be_drawn_is_refused_where_it_stands() {
         let message = error(&format!("[[workload]]\nname = \"w\"\ncount = 1\n{bad}\n"));
         assert!(message.starts_with("scenario:7:") && message.contains(says), "{bad}: {message}");
     }
+}
+
+#[test]
+fn no_pause_that_is_drawn_is_longer_than_thirty_days() {
+    let gap = "tool_gap = { kind = \"lognormal\", median = \"20days\", sigma = 9 }";
+    let text = format!("{FLEET}[[workload]]\nname = \"w\"\ncount = 1\n{gap}\n");
+    let gap = Scenario::parse(&text).unwrap().workload[0].tool_gap.clone();
+    let drawn = |turn| gap.sample(&mut Draw::new(1, Stream::named("gap"), [0, 0, turn]));
+    assert_eq!((0..1_000).map(drawn).fold(0.0, f64::max), 30.0 * 86_400.0);
+}
+
+#[test]
+fn a_session_that_rested_for_years_is_refused_and_played_again_faster() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "a,claude-haiku-4-5,0,10\na,claude-haiku-4-5,90000000,10\n";
+    let trace = format!("session,model,pre_gap_s,output_tokens\n{rows}");
+    std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+    let path = folder.path().join("s.toml");
+    let load = |more: &str| {
+        let arrival = format!("arrival = {{ kind = \"trace\", file = \"t.csv\"{more} }}\n");
+        std::fs::write(&path, format!("{FLEET}[[workload]]\nname = \"w\"\n{arrival}")).unwrap();
+        Scenario::load(&path, &[])
+    };
+    let refused = load("").unwrap_err().to_string();
+    assert!(refused.contains("rests for 1041 days between two calls; at most 366"), "{refused}");
+    assert!(load(", speed = 3.0").is_ok());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_core::config::ConfigError;
 use agent_core::config::read::{Field, Section};
@@ -15,6 +16,9 @@ use crate::trace::{Format, Replay, Request, Trace};
 
 /// Most users of one workload.
 const MAX_USERS: u64 = 1_000_000;
+
+/// The longest pause between two calls of a recorded session.
+const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 86_400);
 
 /// Reads an arrival, and what a report has to say about its trace.
 pub(super) fn arrival(
@@ -103,6 +107,16 @@ fn recorded(
     let tasks: Arc<[Recorded]> = tasks(&trace).into();
     if tasks.is_empty() {
         return Err(at.wrong("cannot be used: all calls of the trace failed"));
+    }
+    let pauses = tasks.iter().flat_map(|task| &task.turns).filter_map(|turn| turn.gap_ns);
+    let longest = Duration::from_nanos(pauses.max().unwrap_or_default());
+    if longest > LONGEST_PAUSE {
+        return Err(at.wrong(format_args!(
+            "cannot be used: a session of the trace rests for {} days between two calls; at most \
+             {} are played again, so write a higher speed",
+            longest.as_secs() / 86_400,
+            LONGEST_PAUSE.as_secs() / 86_400
+        )));
     }
     Ok((Arrival::Trace(tasks), notes))
 }
