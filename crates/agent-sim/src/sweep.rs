@@ -28,7 +28,7 @@ impl std::str::FromStr for Axis {
             None if is_meant_as_range(values) => {
                 return Err(ChangeError::Range { range: text.to_owned() });
             }
-            None => values.split(',').map(str::to_owned).collect(),
+            None => listed(values),
         };
         let twice = values.iter().enumerate().find(|(at, value)| values[..*at].contains(value));
         if let Some((_, value)) = twice {
@@ -39,6 +39,28 @@ impl std::str::FromStr for Axis {
             values.iter().map(|value| Change::new(path, value)).collect::<Result<_, _>>()?;
         Ok(Axis { changes })
     }
+}
+
+/// What stands between commas, but for those within brackets, braces and quotes.
+fn listed(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let (mut depth, mut quote) = (0_usize, None);
+    for letter in text.chars() {
+        match (letter, quote) {
+            (',', None) if depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            ('[' | '{', None) => depth += 1,
+            (']' | '}', None) => depth = depth.saturating_sub(1),
+            ('"' | '\'', None) => quote = Some(letter),
+            (letter, Some(open)) if letter == open => quote = None,
+            _ => {}
+        }
+        // One at least, from the start.
+        all.last_mut().expect("there is one").push(letter);
+    }
+    all
 }
 
 /// Most values of a range.
@@ -127,6 +149,11 @@ mod tests {
             assert!(said.contains(none) && said.contains("such as 50..400:50"), "{said}");
         }
         assert_eq!(said("workload.0.arrival.file=../a.csv,../b.csv").unwrap().changes.len(), 2);
+        let tables = "workload.0.arrival={kind=\"poisson\",rate=1},{kind=\"a,b\",steps=[1,2]}";
+        let values: Vec<_> =
+            said(tables).unwrap().changes.iter().map(|it| it.value().to_owned()).collect();
+        let whole = ["{kind=\"poisson\",rate=1}", "{kind=\"a,b\",steps=[1,2]}"];
+        assert_eq!(values, whole, "a comma within a table parts no values");
     }
 
     #[test]

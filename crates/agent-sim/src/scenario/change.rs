@@ -6,6 +6,10 @@ use std::str::FromStr;
 use thiserror::Error;
 use toml_edit::{DocumentMut, Item, Key, Value};
 
+use agent_core::config::ConfigError;
+use agent_core::config::Place;
+
+use super::ScenarioError;
 use super::read::is_own;
 
 /// One value of a scenario or of its fleet that is replaced, or added where it is not there.
@@ -123,6 +127,17 @@ impl Change {
         self.path == other.path
     }
 
+    /// Whether it gives the value at `key`, such as `agent[0].count`, or one that has it.
+    fn gives(&self, key: &str) -> bool {
+        let path = self.path.join(".");
+        key.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// Whether it gives a value below `key`.
+    fn is_below(&self, key: &str) -> bool {
+        self.path.join(".").strip_prefix(key).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     fn toml(&self) -> Result<Value, ChangeError> {
         if let Ok(value) = self.value.parse::<Value>() {
             // No value of a scenario is a date of TOML: times are strings.
@@ -217,4 +232,42 @@ pub(super) fn apply(text: &str, file: &str, changes: &[Change]) -> Result<String
         change.make(&mut document)?;
     }
     Ok(document.to_string())
+}
+
+/// The error of a text to which `changes` were made: it names the change that is wrong, or the line
+/// in the file as it stands, of which `unchanged` is the error.
+pub(super) fn blamed(
+    error: ScenarioError,
+    changes: &[Change],
+    unchanged: impl FnOnce() -> Option<ScenarioError>,
+) -> ScenarioError {
+    let Some((at, key)) = key_of(&error) else { return error };
+    let of = |change: &Change| {
+        let text = error.to_string();
+        let problem = text.strip_prefix(&format!("{at}: ")).unwrap_or(&text).to_owned();
+        ChangeError::Path { path: change.path(), problem }.into()
+    };
+    // The last one stands.
+    if let Some(change) = changes.iter().rev().find(|change| change.gives(&key)) {
+        return of(change);
+    }
+    let own = unchanged().filter(|own| key_of(own).is_some_and(|(_, other)| other == key));
+    if let Some(own) = own {
+        return own;
+    }
+    let below = changes.iter().rev().find(|change| change.is_below(&key)).map(of);
+    below.unwrap_or(error)
+}
+
+/// Where an error is, and of which key, as a change would name it.
+fn key_of(error: &ScenarioError) -> Option<(&Place, String)> {
+    let ScenarioError::Config(
+        ConfigError::Invalid { at, key, .. }
+        | ConfigError::UnknownKey { at, key, .. }
+        | ConfigError::KeyInFile { at, key },
+    ) = error
+    else {
+        return None;
+    };
+    Some((at, key.replace('[', ".").replace(']', "")))
 }

@@ -57,6 +57,21 @@ pub(super) struct Source<'a> {
 
 pub(super) fn scenario(
     text: &str,
+    source: Source<'_>,
+    changes: &[Change],
+    tasks: Vec<Task>,
+) -> Result<Scenario, ScenarioError> {
+    if changes.is_empty() {
+        return changed(text, source, changes, tasks);
+    }
+    let found = changed(text, source, changes, tasks.clone());
+    found
+        .map_err(|error| change::blamed(error, changes, || changed(text, source, &[], tasks).err()))
+}
+
+/// Reads a text with `changes` made to it; the lines of errors are those of the text that results.
+fn changed(
+    text: &str,
     Source { name, file, path }: Source<'_>,
     changes: &[Change],
     tasks: Vec<Task>,

@@ -194,14 +194,41 @@ fn a_latency_by_name_is_that_of_a_model_that_there_is() {
     }
 }
 
-#[test]
-fn changes_keep_the_lines_of_what_they_do_not_touch() {
-    let change: Change = "agent.0.count=0".parse().unwrap();
+/// Why a file of [`FLEET`] and `more` cannot be read with changes made to it.
+fn error_with(changes: &[&str], more: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
-    std::fs::write(&path, format!("{FLEET}count = 4\n[[task]]\nid = 1\n")).unwrap();
-    let message = Scenario::load(&path, &[change]).unwrap_err().to_string();
-    assert!(message.contains("s.toml:4:"), "{message}");
+    std::fs::write(&path, format!("{FLEET}{more}")).unwrap();
+    let changes: Vec<Change> = changes.iter().map(|it| it.parse().unwrap()).collect();
+    let message = Scenario::load(&path, &changes).unwrap_err().to_string();
+    message.replace(&format!("{}", path.display()), "s.toml")
+}
+
+#[test]
+fn changes_keep_the_lines_of_what_they_do_not_touch() {
+    let wrong = "count = 4\n[[task]]\nid = 1\ntitle = \"t\"\npriority = \"urgent\"\n";
+    for change in ["agent.0.count=2", "agent.0.max_tokens=50", "run.seed=7", "goal.deadline=1h"] {
+        let message = error_with(&[change], wrong);
+        assert!(message.starts_with("s.toml:8:"), "{change}: {message}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_change_is_told_of_the_change_and_not_of_a_line_that_no_file_has() {
+    let fine = "count = 4\n[[workload]]\nname = \"w\"\ncount = 1\n";
+    for (change, says) in [
+        ("agent.0.count=0", "agent.0.count: `agent[0].count` is below 1"),
+        ("run.replicas=0", "run.replicas: `run.replicas` is below 1"),
+        ("workload.0.imput=1", "workload.0.imput: unknown key `workload[0].imput`; did you mean"),
+        (
+            "workload.0.arrival={kind=\"poisson\"}",
+            "workload.0.arrival: `workload[0].arrival.rate` is",
+        ),
+        ("agent.0.count=4000000000", "agent.0.count: `agent` has 4000000000 workers"),
+    ] {
+        let message = error_with(&["run.seed=7", change], fine);
+        assert!(message.starts_with(says), "{change}: {message}");
+    }
 }
 
 #[test]
