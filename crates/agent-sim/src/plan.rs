@@ -183,8 +183,10 @@ fn smallest_budget(
         let quarter = NanoUsd::from_nanos(limit.nanos() / 4);
         (fails, limit) = (limit, to_cents(limit.saturating_add(quarter)));
     }
-    // What failed is above zero where a budget was raised; then there may be a smaller one.
-    while !fails.is_zero() && limit.nanos() - fails.nanos() > (limit.nanos() / 100).max(CENT) {
+    // Where all tasks must complete, none may do without what nine of ten replicas spend: only what
+    // was raised may be too much. Where some may fail, there may be a smaller one in any case.
+    let may_be_less = !fails.is_zero() || scenario.goal.min_success.is_some_and(|it| it < 1.0);
+    while may_be_less && limit.nanos() - fails.nanos() > (limit.nanos() / 100).max(CENT) {
         let middle = to_cents(NanoUsd::from_nanos(fails.nanos().midpoint(limit.nanos())));
         *(if meets(middle)? { &mut limit } else { &mut fails }) = middle;
     }

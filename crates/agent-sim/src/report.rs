@@ -18,8 +18,8 @@ use std::time::Duration;
 use crate::engine::{Replica, SimulationError, Stage, simulate};
 use crate::scenario::{Arrival, Goal, LatencyChoice, Scenario};
 
-pub(crate) use goal::Shortfall;
 pub use goal::{PROBABILITY, Verdict};
+pub(crate) use goal::{Shortfall, dollars};
 pub use html::sweep_html;
 pub use levers::{Bottleneck, Effect, Lever, Measure};
 pub use use_of::{Use, uses};

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Fitting, Plan};
+use crate::report::dollars;
 
 impl Plan {
     /// The plan as one JSON object: a function of scenario and seed.
@@ -31,7 +32,7 @@ impl Plan {
             Some(best) => {
                 let budget = self.budget.map_or_else(
                     || "no budget was found within which that holds".to_owned(),
-                    |budget| format!("a budget of ${budget}"),
+                    |budget| format!("a budget of ${}", dollars(budget)),
                 );
                 let (workers, limits) = (best.workers, best.choice.name());
                 let cap = match best.max_concurrent {
@@ -67,7 +68,9 @@ fn rows(out: &mut String, fittings: &[Fitting]) {
         let [goal, time, cost, ..] = fitting.report.cells();
         let report = &fitting.report;
         let in_the_way = if report.was_asked() { report.bottleneck.name() } else { "not asked" };
-        let why = fitting.verdict.why_not.first().map_or("", String::as_str);
+        // That of ten runs one may fail is no news of what is met.
+        let why_not = fitting.verdict.why_not.first().filter(|_| !fitting.verdict.met);
+        let why = why_not.map_or("", String::as_str);
         let line = format!(
             "{:<12}{:>8}  {goal:<8}{time:>10}{cost:>12}  {in_the_way:<25}{why}",
             fitting.choice.name(),

@@ -50,6 +50,66 @@ fn a_budget_is_planned_where_calls_at_once_reserve_many_times_what_they_cost() {
     assert!(!meets_goal(&limited).unwrap(), "{budget}");
 }
 
+/// Whether the best fleet of a plan meets the goal of `text` with a budget of `limit` over all.
+fn meets_with(text: &str, plan: &Plan, limit: NanoUsd) -> bool {
+    let scenario = Scenario::parse(text).unwrap();
+    let best = &plan.options[plan.best.unwrap()];
+    let mut limited = with_workers(&best.choice.of(&scenario), best.workers);
+    limited.fleet.budget.push(BudgetSpec::new(ScopePattern::global(), limit));
+    meets_goal(&limited).unwrap()
+}
+
+#[test]
+fn a_budget_is_planned_from_what_nine_of_ten_runs_spend() {
+    // One worker, so that no more than one call at a time is reserved beside what is spent.
+    let output = "output = { kind = \"lognormal\", median = 600, sigma = 1.2, max = 4000 }";
+    let one = SCENARIO.replace("output = 100", output);
+    let one = one.replace("max_tokens = 100", "max_tokens = 4000");
+    let text =
+        format!("{one}\n[run]\nreplicas = 10\nsensitivity = false\n[goal]\ndeadline = \"20m\"");
+    let plan = Plan::of(&Scenario::parse(&text).unwrap()).unwrap();
+    let best = &plan.options[plan.best.unwrap()];
+    assert_eq!(best.workers, 1);
+    let mut spent: Vec<NanoUsd> = best.report.replicas.iter().map(Replica::charged).collect();
+    spent.sort_unstable();
+    let budget = plan.budget.unwrap();
+    let enough = (spent[8], spent[9]);
+    assert!(enough.0 <= budget && budget < enough.1, "{enough:?} {budget}");
+    assert!(meets_with(&text, &plan, budget));
+    let less = NanoUsd::from_nanos(budget.nanos() - 2 * CENT);
+    assert!(!meets_with(&text, &plan, less), "{budget}");
+}
+
+#[test]
+fn where_half_of_the_tasks_may_fail_no_budget_for_all_of_them_is_planned() {
+    let text = SCENARIO.replace("count = 60\ninput = 100\n", "count = 20\ninput = 20000\n");
+    let text = format!(
+        "{text}\n[run]\nreplicas = 10\nsensitivity = false\n[goal]\ndeadline = \"20m\"\nmin_success = 0.5"
+    );
+    let plan = Plan::of(&Scenario::parse(&text).unwrap()).unwrap();
+    let best = &plan.options[plan.best.unwrap()];
+    let (budget, cost) = (plan.budget.unwrap(), best.report.first().charged());
+    assert!(budget.nanos() < cost.nanos() * 8 / 10, "{budget} of {cost}");
+    assert!(meets_with(&text, &plan, budget));
+    let less = NanoUsd::from_nanos(budget.nanos() - 2 * CENT);
+    assert!(!meets_with(&text, &plan, less), "{budget}");
+}
+
+#[test]
+fn a_plan_says_what_is_missing_only_of_what_does_not_do_and_dollars_to_the_cent() {
+    let noisy = SCENARIO.replace("base = \"1s\"", "base = \"1s\", sigma = 0.5");
+    let noisy = noisy.replace("count = 60", "count = 12");
+    let text =
+        format!("{noisy}\n[run]\nreplicas = 10\nsensitivity = false\n[goal]\ndeadline = \"4s\"");
+    let mut plan = Plan::of(&Scenario::parse(&text).unwrap()).unwrap();
+    plan.budget = Some("0.6".parse().unwrap());
+    // A tenth of the runs of what is met may miss it.
+    plan.options[plan.best.unwrap()].verdict.why_not = vec!["it is late".to_owned()];
+    let text = plan.text();
+    assert!(!text.contains("it is late") && text.contains("not met"), "{text}");
+    assert!(text.lines().next().unwrap().ends_with("a budget of $0.60"), "{text}");
+}
+
 #[test]
 fn a_goal_that_no_fleet_meets_has_no_plan_and_says_why() {
     let plan = plan("deadline = \"900ms\"");

@@ -130,7 +130,7 @@ fn digits(parts: u128, places: usize) -> String {
 const CENT: u64 = 10_000_000;
 
 /// Dollars to the cent.
-pub(super) fn dollars(amount: NanoUsd) -> String {
+pub(crate) fn dollars(amount: NanoUsd) -> String {
     let cents = (amount.nanos() + CENT / 2) / CENT;
     format!("{}.{:02}", cents / 100, cents % 100)
 }
