@@ -8,6 +8,7 @@ mod clients;
 mod embedding;
 mod fate;
 mod fidelity;
+mod golden;
 mod groups;
 mod held_up;
 mod host;

@@ -28,6 +28,14 @@ OVERLAPPING = """() => [...document.querySelectorAll(".plot")].flatMap((plot) =>
     return all.flatMap(([one, a], at) => all.slice(at + 1).filter(([, b]) => meet(a, b)).map(([two]) => `${one} ${two}`));
 })"""
 
+# Labels of an x axis that lie on others, or are out of sight where there are so few that all have room.
+CROWDED = """() => [...document.querySelectorAll(".plot")].flatMap((plot) => {
+    const labels = [...plot.querySelectorAll("i.x")];
+    const seen = labels.filter((it) => it.getClientRects().length).map((it) => [it.textContent, it.getBoundingClientRect()]);
+    const hidden = labels.length <= 4 && seen.length < labels.length ? ["a label is hidden"] : [];
+    return hidden.concat(seen.slice(1).filter(([, b], at) => b.left < seen[at][1].right - 0.5).map(([text]) => text));
+})"""
+
 # The least contrast of any text with what is behind it; WCAG asks for 4.5.
 CONTRAST = """() => {
     const parts = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -81,6 +89,7 @@ def each_view_is_quiet_and_fits(browser):
             assert not page.evaluate(hidden), f"{width}: a column of the limits or of words is out of sight"
             assert page.evaluate(BEYOND) == [], page.evaluate(BEYOND)
             assert page.evaluate(OVERLAPPING) == [], page.evaluate(OVERLAPPING)
+            assert page.evaluate(CROWDED) == [], f"{width}: {page.evaluate(CROWDED)}"
             ratio, text = page.evaluate(CONTRAST)
             assert ratio >= 4.5, f"{scheme}: contrast {ratio:.2f} of {text!r}"
             page.context.close()

@@ -1,5 +1,7 @@
 //! `impresario verify`: a past run simulated again, predicted beside real.
 
+use std::num::NonZeroU32;
+
 use agent_core::config::Fleet;
 use agent_core::money::NanoUsd;
 use agent_core::store::Reader;
@@ -14,7 +16,9 @@ use crate::output;
 pub(crate) fn run(args: &args::Verify, common: &Common) -> Result<Exit, Failure> {
     let reader = Reader::open(&common.store)?;
     let fleet = args.fleet.as_deref().map(Fleet::load).transpose()?;
-    let found = verify::verify(&reader, &args.run, fleet, args.seeds)?;
+    // One at least, as the argument is read.
+    let seeds = NonZeroU32::new(args.seeds).unwrap_or(NonZeroU32::MIN);
+    let found = verify::verify(&reader, &args.run, fleet, seeds)?;
     let text = match output::format(common.format) {
         Format::Table => table(&found),
         Format::Json | Format::Jsonl | Format::Csv => {

@@ -1,6 +1,5 @@
 //! The arguments of `calibrate` and `verify`.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The arguments of `calibrate`.
@@ -37,6 +36,6 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FLEET.toml")]
     pub(crate) fleet: Option<PathBuf>,
     /// With how many seeds it is simulated
-    #[arg(long, value_name = "N", default_value = "10")]
-    pub(crate) seeds: NonZeroU32,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) seeds: u32,
 }

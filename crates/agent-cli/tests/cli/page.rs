@@ -67,7 +67,8 @@ fn the_pages_work_in_a_browser_with_and_without_script_in_light_and_dark() {
     };
     let place = place();
     let sweep = ["--sweep", "agent.0.count=2,4,8,16", "--sweep", "run.seed=1,2"];
-    for (folder, more) in [("one", &[][..]), ("many", &sweep)] {
+    let names = ["--sweep", "agent.0.model=claude-sonnet-4-5,claude-haiku-4-5"];
+    for (folder, more) in [("one", &[][..]), ("many", &sweep), ("names", &names)] {
         place.output(&[&["simulate", "s.toml", "--report", folder][..], more].concat());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/report.py");
         let page = place.path(folder).join("report.html");

@@ -19,6 +19,8 @@ pub struct Verdict {
     pub probability: f64,
     /// What the first replica that fails it lacks, as half-sentences.
     pub why_not: Vec<String>,
+    /// The seed of that replica.
+    pub fails_with: Option<u64>,
 }
 
 impl Verdict {
@@ -27,8 +29,18 @@ impl Verdict {
             replicas.iter().map(|run| lacks(&scenario.goal, run)).collect();
         let met = lacks.iter().filter(|lacks| lacks.is_empty()).count();
         let probability = met as f64 / replicas.len() as f64;
-        let why_not = lacks.into_iter().find(|lacks| !lacks.is_empty()).unwrap_or_default();
-        Verdict { met: probability >= PROBABILITY, probability, why_not }
+        let fails = replicas.iter().zip(lacks).find(|(_, lacks)| !lacks.is_empty());
+        let (fails_with, why_not) =
+            fails.map(|(run, lacks)| (Some(run.seed), lacks)).unwrap_or_default();
+        Verdict { met: probability >= PROBABILITY, probability, why_not, fails_with }
+    }
+
+    /// What is lacking, as it is told of `runs` replicas: where there are several, of which. The
+    /// times and costs beside it are the median of all.
+    pub(super) fn told(&self, runs: usize) -> impl Iterator<Item = String> {
+        let seed = self.fails_with.filter(|_| runs > 1);
+        let of = seed.map_or_else(String::new, |seed| format!("seed {seed}: "));
+        self.why_not.iter().map(move |why| format!("{of}{why}"))
     }
 }
 

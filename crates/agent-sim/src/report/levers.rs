@@ -208,9 +208,15 @@ impl Effect {
     }
 
     /// How much better things are with a fifth more of it: tasks that complete count before time.
+    ///
+    /// What was raised by more than a fifth is taken to act as a power: a second worker halves the
+    /// time, and a fifth more of a worker would take a sixth of it, not a tenth.
     fn gain(&self) -> f64 {
-        let time = (-self.makespan).max(-self.latency).max(0.0);
-        if self.completes_more() { 1.0 + self.success } else { time * FIFTH / self.raised }
+        if self.completes_more() {
+            return 1.0 + self.success;
+        }
+        let left = (1.0 + self.makespan.min(self.latency)).clamp(0.0, 1.0);
+        1.0 - libm::pow(left, libm::log(1.0 + FIFTH) / libm::log(1.0 + self.raised.max(1e-9)))
     }
 
     fn completes_more(&self) -> bool {

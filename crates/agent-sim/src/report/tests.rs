@@ -1,6 +1,7 @@
 //! Verdicts, bottlenecks and the JSON of small scenarios.
 
 mod by_hand;
+mod weighed;
 
 use agent_core::money::NanoUsd;
 use serde_json::Value;

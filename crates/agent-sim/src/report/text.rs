@@ -19,7 +19,7 @@ impl Report {
             _ = writeln!(out, "{text}");
         };
         line(self.headline());
-        for why in self.verdict.why_not.iter().take(2) {
+        for why in self.verdict.told(self.replicas.len()).take(2) {
             line(format!("            {why}"));
         }
         line(format!(

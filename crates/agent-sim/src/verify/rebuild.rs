@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_core::config::{ConfigError, Fleet};
 use agent_core::pricing;
@@ -17,6 +18,9 @@ use crate::calibrate::Failed;
 use crate::latency::Catalogue;
 use crate::mock::Limits;
 use crate::scenario::{Arrival, Goal, LatencyChoice, ProviderSpec, RunSpec, Scenario, Workload};
+
+/// Below this a call takes not much longer than what goes on around it.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// A run that can be simulated, and what it really came to.
 pub(super) struct Rebuilt {
@@ -78,6 +82,7 @@ pub(super) fn rebuild(
              after they left and with the same retry-after"
         ));
     }
+    notes.extend(short(&played));
     let run = RunSpec { replicas: seeds, start: first, sensitivity: false, ..RunSpec::default() };
     Ok(Rebuilt {
         real: Figures::real(&tasks, &played, attempts),
@@ -155,6 +160,20 @@ fn notes(run: &PastRun, simulated: usize) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// That calls are so short that what no simulation has weighs beside them.
+fn short(records: &[&UsageRecord]) -> Option<String> {
+    let took = |record: &&UsageRecord| record.at.since(record.opened_at);
+    let mut took: Vec<Duration> =
+        records.iter().filter(|it| it.error.is_none()).map(took).collect();
+    took.sort_unstable();
+    let middle = took.get(took.len() / 2).filter(|middle| **middle < SHORT)?;
+    Some(format!(
+        "calls took about {} ms: the journal, the disk and the processor, which take a task some \
+         milliseconds more, are not simulated and weigh here",
+        middle.as_millis()
+    ))
 }
 
 fn parse(text: &str, name: &str) -> Result<Fleet, ConfigError> {

@@ -78,8 +78,7 @@ struct Played {
     failures: Vec<Failed>,
 }
 
-fn scenario() -> Scenario {
-    let text = r#"
+const SCENARIO: &str = r#"
 [simulated]
 latency = { base = "1s", per_output_token = "10ms", sigma = 0.2 }
 [[agent]]
@@ -91,7 +90,9 @@ rate_limit = { calls = 1000 }
 name = "letter"
 count = 150
 "#;
-    Scenario::parse(text).unwrap()
+
+fn scenario() -> Scenario {
+    Scenario::parse(SCENARIO).unwrap()
 }
 
 /// Plays a scenario at a provider that refuses such a `share` of all requests.
@@ -179,4 +180,19 @@ fn a_task_that_was_always_refused_is_played_again_and_ends_alike() {
     let built = rebuild(&played.run, known, fleet, Catalogue::builtin().clone(), seeds).unwrap();
     let again = simulate(&built.scenario, 0).unwrap();
     assert_eq!((again.arrived, again.failed as usize), (150, failed));
+}
+
+#[test]
+fn that_the_calls_of_a_run_are_so_short_that_all_else_weighs_is_told() {
+    let told = |base: &str| {
+        let text = SCENARIO.replace("base = \"1s\", per_output_token = \"10ms\"", base);
+        let scenario = Scenario::parse(&text).unwrap();
+        let played = played(&scenario, OVERLOADED, 0.0, 1);
+        let (known, fleet) = ((&*played.records, &*played.failures), scenario.fleet.clone());
+        let models = Catalogue::builtin().clone();
+        rebuild(&played.run, known, Some(fleet), models, NonZeroU32::MIN).unwrap().notes
+    };
+    let short = told("base = \"17ms\"");
+    assert!(short[0].starts_with("calls took about 1"), "{short:?}");
+    assert_eq!(told("base = \"150ms\""), [""; 0]);
 }

@@ -55,10 +55,25 @@ impl Axis {
         }
     }
 
+    /// Over numbers, one at least; where all are whole, so are the ticks: nobody has 2.5 workers.
+    pub(super) fn over(numbers: &[f64]) -> Axis {
+        let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let about = (most - least) / 6.0;
+        match numbers.iter().all(|it| it.fract() == 0.0) {
+            true => Axis::stepped(Unit::Number, least, most, whole_step(about)),
+            false => Axis::stepped(Unit::Number, least, most, step(Unit::Number, about)),
+        }
+    }
+
     /// From `from` to exactly `to`, with ticks at round values between.
     pub(super) fn between(unit: Unit, from: f64, to: f64) -> Axis {
         let to = if to > from { to } else { from + 1.0 };
-        let step = step(unit, (to - from) / 6.0);
+        Axis::stepped(unit, from, to, step(unit, (to - from) / 6.0))
+    }
+
+    fn stepped(unit: Unit, from: f64, to: f64, step: f64) -> Axis {
+        let to = if to > from { to } else { from + 1.0 };
         let first = libm::ceil(from / step - 1e-9);
         let ticks = (0..=12).map(|tick| (first + f64::from(tick)) * step);
         let ticks = ticks.take_while(|tick| *tick <= to + (to - from) * 1e-9).collect();
@@ -82,13 +97,19 @@ impl Axis {
         Axis { unit, from, to, logarithmic: true, ticks, names: Vec::new() }
     }
 
-    /// Things side by side, at 0, 1, 2 and so on; their names are HTML.
+    /// Things side by side, at 0, 1, 2 and so on; their names are HTML. Of many, some are named.
     pub(super) fn named(names: Vec<String>) -> Axis {
-        let ticks: Vec<f64> = (0..names.len()).map(|place| place as f64).collect();
-        let most = ticks.last().copied().unwrap_or_default();
-        // With room on both sides.
-        let (from, to) = (-0.3, most + 0.3);
+        let every = names.len().div_ceil(NAMES).max(1);
+        let ticks = (0..names.len()).step_by(every).map(|place| place as f64).collect();
+        // Each has the same room, on both sides of it.
+        let (from, to) = (-0.5, names.len() as f64 - 0.5);
         Axis { unit: Unit::Number, from, to, logarithmic: false, ticks, names }
+    }
+
+    /// The share of the axis that each name may take; `None` where there are no names.
+    pub(super) fn room(&self) -> Option<f64> {
+        let ticks = Some(self.ticks.len()).filter(|_| !self.names.is_empty())?;
+        Some(1.0 / ticks.max(1) as f64)
     }
 
     /// Where a value stands, 0 to 1; what is outside stands on the border.
@@ -137,6 +158,9 @@ impl Axis {
     }
 }
 
+/// Most names along an axis.
+const NAMES: usize = 8;
+
 const SECONDS: [f64; 27] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0,
     300.0, 600.0, 1_200.0, 3_600.0, 7_200.0, 18_000.0, 43_200.0, 86_400.0, 172_800.0, 432_000.0,
@@ -163,9 +187,26 @@ fn step(unit: Unit, least: f64) -> f64 {
     steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * ten)
 }
 
+/// The round whole step next above `least`.
+fn whole_step(least: f64) -> f64 {
+    let ten = libm::exp10(libm::floor(libm::log10(least.max(1.0))));
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * ten);
+    steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * ten)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn between_whole_numbers_no_tick_is_a_part_of_one() {
+        let ticks =
+            |numbers: &[f64]| Axis::over(numbers).ticks().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(ticks(&[2.0, 4.0, 8.0, 16.0]), ["5", "10", "15"]);
+        assert_eq!(ticks(&[1.0, 2.0, 3.0, 4.0]), ["1", "2", "3", "4"]);
+        assert_eq!(ticks(&[10.0, 30.0, 50.0, 70.0]), ["10", "20", "30", "40", "50", "60", "70"]);
+        assert_eq!(ticks(&[0.1, 0.2, 0.3, 0.5]), ["0.1", "0.2", "0.3", "0.4", "0.5"]);
+    }
 
     #[test]
     fn ticks_of_dollars_have_as_many_places_as_their_neighbours() {

@@ -5,7 +5,7 @@ use agent_core::money::NanoUsd;
 use crate::engine::{End, Replica};
 use crate::report::{Bottleneck, Lever, PROBABILITY, Report};
 
-use super::words::{self, escaped, place, spoken, whole};
+use super::words::{self, escaped, limit_name, place, whole};
 
 /// Title, verdict, what was hoped for and what is missing.
 pub(super) fn head(report: &Report, title: &str) -> String {
@@ -20,8 +20,8 @@ pub(super) fn head(report: &Report, title: &str) -> String {
     } else {
         sure
     };
-    let why: String =
-        verdict.why_not.iter().map(|why| format!("<li>{}</li>", unbroken(why))).collect();
+    let why = verdict.told(report.replicas.len());
+    let why: String = why.map(|why| format!("<li>{}</li>", unbroken(&why))).collect();
     let why = match why.is_empty() {
         true => why,
         false => format!("<ul class=\"why\">{why}</ul>\n"),
@@ -241,5 +241,5 @@ fn in_the_way(report: &Report) -> String {
         words::percent(share),
         changes.unwrap_or_default()
     );
-    card("In the way", &format!("<span class=\"name\">{}</span>", spoken(lever.name())), &below)
+    card("In the way", &format!("<span class=\"name\">{}</span>", limit_name(lever.name())), &below)
 }

@@ -55,6 +55,9 @@ pub(super) struct Chart<'a> {
     pub(super) moments: Vec<Mark>,
 }
 
+/// So many labels of the x axis stand side by side on a narrow page.
+const FEW: usize = 4;
+
 /// Units of the drawing; it is stretched, so they are shares of a thousand.
 const SIZE: f64 = 1_000.0;
 
@@ -73,11 +76,12 @@ impl Chart<'_> {
         );
         _ = write!(
             out,
-            "<div class=\"plot{2}\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
+            "<div class=\"plot{2}{3}\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
              aria-labelledby=\"{0}-t {0}-d\"><title id=\"{0}-t\">{title}</title><desc id=\"{0}-d\">{1}</desc>",
             self.id,
             self.description(),
-            if self.y.ticks().any(|(_, label)| label.chars().count() > 7) { " wide" } else { "" }
+            if self.y.ticks().any(|(_, label)| label.chars().count() > 7) { " wide" } else { "" },
+            if self.x.room().is_some() { " named" } else { "" }
         );
         self.grid(&mut out);
         self.shapes(&mut out);
@@ -169,11 +173,19 @@ impl Chart<'_> {
         for (at, label) in self.y.ticks() {
             _ = write!(out, "<i class=\"y\" style=\"bottom:{}%\">{label}</i>", place(at * 100.0));
         }
+        // Few have room side by side on a narrow page, too; of more, each other one.
+        let many = self.x.ticks().count() > FEW;
+        let room = self.x.room().map(|room| place(room * 100.0));
+        let room = room.map_or_else(String::new, |room| format!(";--room:{room}%"));
         for (tick, (at, label)) in self.x.ticks().enumerate() {
-            let odd = if tick % 2 == 1 { " odd" } else { "" };
+            let class = match (many, tick % 2) {
+                (true, 0) => " even",
+                (true, _) => " odd",
+                (false, _) => "",
+            };
             _ = write!(
                 out,
-                "<i class=\"x{odd}\" style=\"left:{}%\">{label}</i>",
+                "<i class=\"x{class}\" style=\"left:{}%{room}\">{label}</i>",
                 place(at * 100.0)
             );
         }

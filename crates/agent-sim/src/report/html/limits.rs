@@ -6,7 +6,7 @@ use crate::engine::Spent;
 use crate::report::{Effect, Lever, Report, Use};
 
 use super::page::{bar, table};
-use super::words::{change, dollars, escaped, percent, place, points, spoken, whole};
+use super::words::{change, dollars, escaped, limit_name, percent, place, points, whole};
 
 pub(super) fn html(report: &Report) -> String {
     format!("<div class=\"pair\">\n{}{}</div>\n", uses(report), effects(report))
@@ -16,10 +16,7 @@ fn uses(report: &Report) -> String {
     let row = |it: &Use| {
         let (name, limit) = match &it.budget {
             Some(budget) => (budgeted(budget), dollars(it.limit)),
-            None if it.name == Lever::RateLimit.name() => {
-                ("workers' own calls per minute".to_owned(), whole(it.limit as u64))
-            }
-            None => (spoken(&it.name), whole(it.limit as u64)),
+            None => (limit_name(&it.name), whole(it.limit as u64)),
         };
         let bar = bar(it.share, if it.share >= 0.9 { "full" } else { "" });
         let share = percent(it.share);
@@ -49,7 +46,7 @@ fn effects(report: &Report) -> String {
             .to_owned();
     }
     let row = |effect: &Effect| {
-        let name = spoken(effect.lever.name());
+        let name = limit_name(effect.lever.name());
         let name = match report.bottleneck.lever == Some(effect.lever) {
             true => format!("<strong>{name}</strong>"),
             false => name,

@@ -166,10 +166,11 @@ fn spend(report: &Report, bins: &Bins) -> String {
     };
     let budgets = report.uses.iter().filter(of_all);
     let budgets = budgets.filter_map(|it| Some((near(it.limit)?, &it.name)));
+    // What is spent begins at nothing: at the start no line is behind the words.
     let mut levels: Vec<Mark> =
-        budgets.take(2).map(|(at, name)| level(at, words::escaped(name), "warn")).collect();
+        budgets.take(2).map(|(at, name)| level(at, words::escaped(name), "warn start")).collect();
     if let Some(at) = goal {
-        levels.push(level(at, format!("goal {}", words::dollars(at)), "bad"));
+        levels.push(level(at, format!("goal {}", words::dollars(at)), "bad start"));
     }
     let y = levels.iter().map(|level| level.at).fold(top, f64::max);
     let y = Axis::up_to(Unit::Dollars, y);

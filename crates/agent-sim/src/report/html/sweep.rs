@@ -99,11 +99,7 @@ fn numbers(values: &[&str]) -> Option<Vec<f64>> {
 /// side by side otherwise.
 fn axis(values: &[&str]) -> (Axis, Vec<f64>) {
     match numbers(values).filter(|numbers| numbers.len() > 3) {
-        Some(numbers) => {
-            let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            (Axis::between(Unit::Number, least, most), numbers)
-        }
+        Some(numbers) => (Axis::over(&numbers), numbers),
         None => {
             let names = values.iter().map(|value| escaped(value)).collect();
             (Axis::named(names), (0..values.len()).map(|place| place as f64).collect())

@@ -137,11 +137,9 @@ fn a_page_of_long_tasks_and_many_runs_stays_below_400_kb() {
     assert!(page.matches("class=\"life\"").count() == 50 && !page.contains("NaN"));
 }
 
-#[test]
-fn a_sweep_has_a_row_and_a_dot_for_each_combination() {
-    let axes: Vec<Axis> = ["agent.0.count=2,4,8,16", "limits.requests_per_minute=100,400"]
-        .map(|it| it.parse().unwrap())
-        .into();
+/// The page of a sweep of [`SMALL`].
+fn swept(axes: &[&str]) -> String {
+    let axes: Vec<Axis> = axes.iter().map(|it| it.parse().unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     std::fs::write(&path, SMALL.replace("replicas = 3", "replicas = 1")).unwrap();
@@ -149,7 +147,12 @@ fn a_sweep_has_a_row_and_a_dot_for_each_combination() {
         let scenario = Scenario::load(&path, &changes).unwrap();
         (changes, scenario)
     });
-    let page = sweep_html(&sweep(scenarios.collect()).unwrap());
+    sweep_html(&sweep(scenarios.collect()).unwrap())
+}
+
+#[test]
+fn a_sweep_has_a_row_and_a_dot_for_each_combination() {
+    let page = swept(&["agent.0.count=2,4,8,16", "limits.requests_per_minute=100,400"]);
     let rows =
         page.matches("badge bad\">not met").count() + page.matches("badge good\">met").count();
     assert_eq!(rows, 8);
@@ -157,6 +160,21 @@ fn a_sweep_has_a_row_and_a_dot_for_each_combination() {
         page.contains("of 8</strong>") && page.matches("class=\"dots").count() == 4 * 2,
         "{page}"
     );
+}
+
+#[test]
+fn of_two_names_both_stand_on_a_narrow_page_and_of_six_each_other_one() {
+    let labels = |axis: &str| {
+        let page = swept(&[axis]);
+        let plot = page.split("<div class=\"plot").nth(1).unwrap().to_owned();
+        assert!(plot.starts_with(" named\""), "{plot}");
+        let labels = plot.split("<i class=\"x").skip(1);
+        labels.map(|it| it.split_once('"').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels("agent.0.model=claude-sonnet-4-5,claude-haiku-4-5"), ["", ""]);
+    let starts = (1..7).map(|day| format!("2026-01-0{day}T00:00:00Z")).collect::<Vec<_>>();
+    let six = labels(&format!("run.start={}", starts.join(",")));
+    assert_eq!(six, [" even", " odd", " even", " odd", " even", " odd"]);
 }
 
 #[test]

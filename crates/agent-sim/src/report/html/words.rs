@@ -23,9 +23,12 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// A key as words: `requests_per_minute` is "requests per minute".
-pub(super) fn spoken(key: &str) -> String {
-    escaped(&key.replace('_', " "))
+/// A limit by its key, as words: `requests_per_minute` is "requests per minute".
+pub(super) fn limit_name(key: &str) -> String {
+    match key {
+        "rate_limit" => "workers' own calls per minute".to_owned(),
+        _ => escaped(&key.replace('_', " ")),
+    }
 }
 
 /// A whole number with a thin space between thousands.
