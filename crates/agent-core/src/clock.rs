@@ -5,6 +5,7 @@
 //! inputs give the same run.
 
 mod virtual_time;
+mod wheel;
 
 use std::fmt;
 use std::future::Future;

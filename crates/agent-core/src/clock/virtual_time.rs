@@ -1,7 +1,5 @@
-//! Virtual time: a heap of timers with a total order, advanced when the runtime is idle.
+//! Virtual time: timers in a total order, advanced when the runtime is idle.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +10,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use slab::Slab;
 
+use super::wheel::Wheel;
 use super::{Clock, Timestamp};
 
 /// Timers that were dropped are not looked for among fewer than so many.
@@ -27,15 +26,15 @@ pub struct VirtualClock(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// In nanoseconds; changed by whoever holds the heap.
+    /// In nanoseconds; changed by whoever holds the timers.
     now: AtomicU64,
-    heap: Mutex<Heap>,
+    timers: Mutex<Timers>,
 }
 
-#[derive(Debug, Default)]
-struct Heap {
+#[derive(Debug)]
+struct Timers {
     next: u64,
-    order: BinaryHeap<Reverse<(Timestamp, Name)>>,
+    order: Wheel<Name>,
     /// The timers not yet fired and not dropped, each at its place; what is missing here is skipped
     /// in `order`, of which it is never much less than half.
     waiting: Slab<(u64, Waker)>,
@@ -45,8 +44,8 @@ struct Heap {
     stuck_polls: u32,
 }
 
-/// Which timer: they are told apart, and of one moment put in order, by how many were armed before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Which timer: of those that have waited at one place, how many timers were armed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Name {
     number: u64,
     /// Where it waits.
@@ -57,7 +56,15 @@ impl VirtualClock {
     /// A clock that shows `start`.
     pub fn starting_at(start: Timestamp) -> VirtualClock {
         let now = AtomicU64::new(start.nanos());
-        VirtualClock(Arc::new(Shared { now, heap: Mutex::default() }))
+        let timers = Mutex::new(Timers {
+            next: 0,
+            order: Wheel::starting_at(start.nanos()),
+            waiting: Slab::new(),
+            main: None,
+            stuck: false,
+            stuck_polls: 0,
+        });
+        VirtualClock(Arc::new(Shared { now, timers }))
     }
 
     /// Runs `main` in an actix system of its own on this thread, in virtual time.
@@ -125,29 +132,29 @@ impl VirtualClock {
     }
 
     fn report_stuck(&self) {
-        let mut heap = self.heap();
-        heap.stuck = true;
-        let main = heap.main.take();
-        drop(heap);
+        let mut timers = self.timers();
+        timers.stuck = true;
+        let main = timers.main.take();
+        drop(timers);
         if let Some(main) = main {
             main.wake();
         }
     }
 
     fn poll_stuck(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut heap = self.heap();
-        match &mut heap.main {
+        let mut timers = self.timers();
+        match &mut timers.main {
             Some(main) => main.clone_from(cx.waker()),
-            None => heap.main = Some(cx.waker().clone()),
+            None => timers.main = Some(cx.waker().clone()),
         }
         // A thread outside may have moved something since: ask twice before giving up.
-        if std::mem::take(&mut heap.stuck) {
-            heap.stuck_polls += 1;
+        if std::mem::take(&mut timers.stuck) {
+            timers.stuck_polls += 1;
         } else {
-            heap.stuck_polls = 0;
+            timers.stuck_polls = 0;
         }
-        if heap.stuck_polls > 1 {
-            heap.stuck_polls = 0;
+        if timers.stuck_polls > 1 {
+            timers.stuck_polls = 0;
             return Poll::Ready(());
         }
         Poll::Pending
@@ -160,16 +167,17 @@ impl VirtualClock {
 
     /// Timers armed and not yet fired.
     pub fn armed(&self) -> usize {
-        self.heap().waiting.len()
+        self.timers().waiting.len()
     }
 
     /// Advances to the next timer and wakes its task; `false` where no timer is armed.
     pub fn fire_next(&self) -> bool {
-        let mut heap = self.heap();
-        while let Some(Reverse((at, timer))) = heap.order.pop() {
-            if let Some(waker) = heap.disarm(timer) {
-                self.0.now.fetch_max(at.nanos(), Ordering::Relaxed);
-                drop(heap);
+        let mut timers = self.timers();
+        let now = self.now().nanos();
+        while let Some((at, timer)) = timers.order.pop(now) {
+            if let Some(waker) = timers.disarm(timer) {
+                self.0.now.fetch_max(at, Ordering::Relaxed);
+                drop(timers);
                 waker.wake();
                 return true;
             }
@@ -181,23 +189,23 @@ impl VirtualClock {
         Timer { clock: self.clone(), at, name: None }
     }
 
-    fn heap(&self) -> MutexGuard<'_, Heap> {
-        self.0.heap.lock().unwrap_or_else(PoisonError::into_inner)
+    fn timers(&self) -> MutexGuard<'_, Timers> {
+        self.0.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Heap {
+impl Timers {
     fn arm(&mut self, at: Timestamp, waker: Waker) -> Name {
         let number = self.next;
         self.next += 1;
         if self.order.len() >= FEW + 2 * self.waiting.len() {
             // Most timers are deadlines that are kept: they would be carried until they pass.
-            let Heap { order, waiting, .. } = self;
-            order.retain(|Reverse((_, timer))| waiter(waiting, *timer).is_some());
+            let Timers { order, waiting, .. } = self;
+            order.retain(|timer| waiter(waiting, *timer).is_some());
         }
         let place = self.waiting.insert((number, waker)) as u32;
         let name = Name { number, place };
-        self.order.push(Reverse((at, name)));
+        self.order.push(at.nanos(), name);
         name
     }
 
@@ -224,14 +232,14 @@ pub(super) struct Timer {
 impl Timer {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Timer { clock, at, name } = self;
-        let mut heap = clock.heap();
+        let mut timers = clock.timers();
         match *name {
-            Some(name) => match waiter(&mut heap.waiting, name) {
+            Some(name) => match waiter(&mut timers.waiting, name) {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => return Poll::Ready(()),
             },
             None if *at <= clock.now() => return Poll::Ready(()),
-            None => *name = Some(heap.arm(*at, cx.waker().clone())),
+            None => *name = Some(timers.arm(*at, cx.waker().clone())),
         }
         Poll::Pending
     }
@@ -240,7 +248,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some(name) = self.name {
-            self.clock.heap().disarm(name);
+            self.clock.timers().disarm(name);
         }
     }
 }
@@ -284,15 +292,15 @@ mod tests {
     #[test]
     fn timers_that_are_dropped_take_no_room() {
         VirtualClock::run(Timestamp::EPOCH, |clock| async move {
-            let Clock(super::super::Kind::Virtual(timers)) = &clock else { unreachable!() };
+            let Clock(super::super::Kind::Virtual(shown)) = &clock else { unreachable!() };
             for _ in 0..10_000 {
                 let later = clock.now() + Duration::from_secs(3_600);
                 let soon = clock.sleep(Duration::from_nanos(1));
                 assert_eq!(clock.timeout(later, std::pin::pin!(soon)).await, Ok(()));
             }
-            let heap = timers.heap();
-            assert_eq!(heap.waiting.len(), 0);
-            assert!(heap.order.len() <= FEW, "{}", heap.order.len());
+            let timers = shown.timers();
+            assert_eq!(timers.waiting.len(), 0);
+            assert!(timers.order.len() <= FEW, "{}", timers.order.len());
         });
     }
 
