@@ -38,7 +38,7 @@ use crate::lookup::Lookup;
 use crate::permits::LimitMode;
 use crate::queue::{Claim, Line, Queue, TaskNumber};
 use crate::supervision::{Supervision, Tree};
-use crate::task::{Outcome, TaskId};
+use crate::task::TaskId;
 use crate::watchdog::Watchdog;
 use crate::worker::WorkerIndex;
 use crate::worker::job::Assignment;
@@ -47,7 +47,7 @@ use crate::worker::services::Services;
 pub(crate) use endings::{Subscribe, Told};
 pub(crate) use expiry::CancelTask;
 pub use intake::SubmitError;
-pub(crate) use intake::{Inbox, Left, Restore, Submission};
+pub(crate) use intake::{Answer, Inbox, Left, Restore, Submission};
 pub use lifecycle::{BEHIND, Lifecycle, LifecycleEvent, Lifecycles};
 pub(crate) use lifecycle::{LifecycleDesk, LifecycleSource};
 pub use report::{CallCounts, Latency, Summary, TaskCounts};
@@ -163,7 +163,7 @@ struct Entry {
     /// Its outcome is on its way to the disk.
     ending: bool,
     /// Who submitted it, and waits for its outcome.
-    waiter: Option<oneshot::Sender<Arc<Outcome>>>,
+    waiter: Option<oneshot::Sender<Answer>>,
     /// Its place among the tasks that may be open at once.
     place: Option<OwnedSemaphorePermit>,
 }

@@ -235,7 +235,7 @@ impl Coordinator {
         });
         if let Some(waiter) = entry.waiter {
             // Who does not wait any more need not be told.
-            _ = waiter.send(Arc::clone(&outcome));
+            _ = waiter.send(Ok(Arc::clone(&outcome)));
         }
         let place = entry.place.filter(|_| !self.subscribers.is_empty()).map(Arc::new);
         self.subscribers.retain(|subscriber| {

@@ -39,11 +39,17 @@ pub enum SubmitError {
     Store(#[source] Arc<StoreError>),
 }
 
-/// A task was accepted: it is on disk, and will end exactly once.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) outcome: oneshot::Receiver<Arc<Outcome>>,
+impl From<StoreError> for SubmitError {
+    fn from(error: StoreError) -> SubmitError {
+        match error {
+            StoreError::Closed => SubmitError::Closed,
+            error => SubmitError::Store(Arc::new(error)),
+        }
+    }
 }
+
+/// The outcome of a task, told to who submitted it; or why it was not accepted.
+pub(crate) type Answer = Result<Arc<Outcome>, SubmitError>;
 
 /// Submissions taken in at a time: what comes between two bites waits no longer than one.
 const BITE: usize = 64;
@@ -56,8 +62,10 @@ pub(crate) struct Submission {
     pub(crate) direct: bool,
     /// Its place among the tasks that may be open at once.
     pub(crate) place: OwnedSemaphorePermit,
-    /// Told when it is durable.
-    pub(crate) tell: oneshot::Sender<Result<Accepted, SubmitError>>,
+    /// Told when it is durable, and will end exactly once; none where only the outcome is waited for.
+    pub(crate) accepted: Option<oneshot::Sender<Result<(), SubmitError>>>,
+    /// Told how it ended.
+    pub(crate) outcome: oneshot::Sender<Answer>,
 }
 
 /// Where tasks wait until they are taken in, bounded by their places. They do not wait in the
@@ -151,40 +159,33 @@ impl Handler<TakeIn> for Coordinator {
 impl Coordinator {
     /// Accepts a task; its submitter is told when it is durable.
     fn take_in(&mut self, submission: Submission, ctx: &mut Context<Self>) {
-        let Submission { task, direct, place, tell } = submission;
+        let Submission { task, direct, place, accepted, outcome } = submission;
         // Who does not wait any more need not be told.
-        let tell = |answer| _ = tell.send(answer);
-        if self.intake != Intake::Open {
-            return tell(Err(SubmitError::Closed));
-        }
-        if self.numbers.contains_key(&task.id) {
-            return tell(Err(SubmitError::Duplicate(task.id.clone())));
+        let tell = |written| _ = accepted.map(|accepted| accepted.send(written));
+        if let Some(refusal) = self.refusal(&task.id) {
+            tell(Err(refusal.clone()));
+            _ = outcome.send(Err(refusal));
+            return;
         }
         let mode = if direct { LimitMode::Reject } else { LimitMode::Wait };
         let (number, now) = (self.next_number, self.services.clock.now());
         let entry = self.enter(task, number, mode, Tally::default(), now);
-        let (waiter, outcome) = oneshot::channel();
-        entry.waiter = Some(waiter);
-        entry.place = Some(place);
+        (entry.waiter, entry.place) = (Some(outcome), Some(place));
         let task = Arc::clone(&entry.assignment.task);
         let run_id = Arc::clone(&self.plan.run_id);
         let entries = || vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }];
-        let answer = |written| match written {
-            Ok(()) => Ok(Accepted { outcome }),
-            Err(StoreError::Closed) => Err(SubmitError::Closed),
-            Err(error) => Err(SubmitError::Store(Arc::new(error))),
-        };
         match self.services.write_now(entries) {
             Ok(written) => {
-                let durable = written.is_ok();
-                tell(answer(written));
-                self.written(Written { task: number, durable }, ctx);
+                let written = written.map_err(SubmitError::from);
+                tell(written.clone());
+                self.written(Written { task: number, written }, ctx);
             }
             Err((entries, store)) => {
                 let coordinator = ctx.address();
                 store.do_send(WriteThen::new(entries, move |written| {
-                    coordinator.do_send(Written { task: number, durable: written.is_ok() });
-                    tell(answer(written));
+                    let written = written.map_err(SubmitError::from);
+                    coordinator.do_send(Written { task: number, written: written.clone() });
+                    tell(written);
                 }));
             }
         }
@@ -192,6 +193,14 @@ impl Coordinator {
 }
 
 impl Coordinator {
+    /// Why a task of this id is not accepted.
+    fn refusal(&self, id: &TaskId) -> Option<SubmitError> {
+        if self.intake != Intake::Open {
+            return Some(SubmitError::Closed);
+        }
+        self.numbers.contains_key(id).then(|| SubmitError::Duplicate(id.clone()))
+    }
+
     /// Enters a task into the books; it is not in the queue yet.
     fn enter(
         &mut self,
@@ -272,7 +281,7 @@ impl Coordinator {
 #[rtype(result = "()")]
 pub(super) struct Written {
     task: TaskNumber,
-    durable: bool,
+    written: Result<(), SubmitError>,
 }
 
 impl Handler<Written> for Coordinator {
@@ -284,12 +293,12 @@ impl Handler<Written> for Coordinator {
 }
 
 impl Coordinator {
-    fn written(&mut self, Written { task, durable }: Written, ctx: &mut Context<Self>) {
-        if durable {
-            return self.accepted(task, ctx);
-        }
-        if let Some(entry) = self.tasks.remove(&task) {
-            self.numbers.remove(&entry.assignment.task.id);
+    fn written(&mut self, Written { task, written }: Written, ctx: &mut Context<Self>) {
+        let Err(error) = written else { return self.accepted(task, ctx) };
+        let Some(entry) = self.tasks.remove(&task) else { return };
+        self.numbers.remove(&entry.assignment.task.id);
+        if let Some(waiter) = entry.waiter {
+            _ = waiter.send(Err(error));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::audit::{AuditEvent, AuditKind};
 use crate::budget::{Budget, GetBalances};
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{
-    AgentNames, AgentView, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect,
+    AgentNames, AgentView, Answer, CancelTask, Coordinator, Ended, GetSnapshot, Inbox, Inspect,
     LAST_WRITES, LifecycleDesk, Lifecycles, Shutdown, Snapshot, Stop, Submission, SubmitError,
     Subscribe, Told, WaitForStop,
 };
@@ -120,21 +120,43 @@ impl AgentSystem {
         direct: bool,
         place: OwnedSemaphorePermit,
     ) -> Result<TaskHandle, SubmitError> {
-        let (tell, told) = oneshot::channel();
-        let submission = Submission { task: Arc::new(task), direct, place, tell };
-        self.inbox.submit(submission, &self.coordinator);
-        let accepted = told.await.map_err(|_| SubmitError::Closed)??;
-        Ok(TaskHandle { outcome: accepted.outcome })
+        let (accepted, told) = oneshot::channel();
+        let handle = self.put(task, direct, place, Some(accepted));
+        told.await.map_err(|_| SubmitError::Closed)??;
+        Ok(handle)
     }
 
-    /// Submits a task and waits for its outcome.
+    fn put(
+        &self,
+        task: Task,
+        direct: bool,
+        place: OwnedSemaphorePermit,
+        accepted: Option<oneshot::Sender<Result<(), SubmitError>>>,
+    ) -> TaskHandle {
+        let (outcome, told) = oneshot::channel();
+        let submission = Submission { task: Arc::new(task), direct, place, accepted, outcome };
+        self.inbox.submit(submission, &self.coordinator);
+        TaskHandle { outcome: told }
+    }
+
+    /// Submits a task and waits for its outcome; it is on disk before it begins.
     ///
     /// # Errors
     ///
     /// Those of [`submit`](AgentSystem::submit); [`SubmitError::Closed`] too where the run ended
     /// before the task did.
-    pub async fn run(&self, task: Task) -> Result<Arc<Outcome>, SubmitError> {
-        self.submit(task).await?.outcome().await
+    pub fn run(&self, task: Task) -> impl Future<Output = Result<Arc<Outcome>, SubmitError>> {
+        self.answer(task, false)
+    }
+
+    fn answer(&self, task: Task, direct: bool) -> impl Future<Output = Answer> {
+        let sent = async move {
+            let place = self.inbox.place().await?;
+            Ok::<_, SubmitError>(self.put(task, direct, place, None))
+        };
+        // In a box of its own: a task that was sent is no part of whoever waits for its outcome.
+        let sent = Box::pin(sent);
+        async { sent.await?.outcome().await }
     }
 
     /// A handle to the agent of this name, where there is one.
@@ -294,7 +316,7 @@ impl AgentSystem {
 /// A task that was accepted.
 #[derive(Debug)]
 pub struct TaskHandle {
-    outcome: oneshot::Receiver<Arc<Outcome>>,
+    outcome: oneshot::Receiver<Answer>,
 }
 
 impl TaskHandle {
@@ -304,7 +326,7 @@ impl TaskHandle {
     ///
     /// [`SubmitError::Closed`] where the run ended before the task did.
     pub async fn outcome(self) -> Result<Arc<Outcome>, SubmitError> {
-        self.outcome.await.map_err(|_| SubmitError::Closed)
+        self.outcome.await.unwrap_or(Err(SubmitError::Closed))
     }
 }
 
@@ -326,8 +348,7 @@ impl AgentHandle {
     /// Those of [`AgentSystem::run`].
     pub async fn execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
         task.agent = Some(self.name.clone());
-        let place = self.system.inbox.place().await?;
-        self.system.send(task, true, place).await?.outcome().await
+        self.system.answer(task, true).await
     }
 
     /// The same, but refused where as many tasks are open as may be.
@@ -338,7 +359,7 @@ impl AgentHandle {
     pub async fn try_execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
         task.agent = Some(self.name.clone());
         let place = self.system.inbox.place_now()?;
-        self.system.send(task, true, place).await?.outcome().await
+        self.system.put(task, true, place, None).outcome().await
     }
 }
 

@@ -189,6 +189,8 @@ fn no_attempt_starts_while_the_store_is_down_and_no_outcome_is_told_before_it_is
         assert_eq!(gate.sent(), 2);
         let refused = system.submit(Task::new("late", "a task")).await;
         assert!(matches!(refused, Err(SubmitError::Store(_))), "{refused:?}");
+        let refused = system.run(Task::new("later", "a task")).await;
+        assert!(matches!(refused, Err(SubmitError::Store(_))), "{refused:?}");
 
         disk.fails(false);
         let mut told = BTreeMap::<String, u32>::new();
