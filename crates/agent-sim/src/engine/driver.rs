@@ -29,7 +29,7 @@ pub(crate) struct Driver {
     meter: Arc<Mutex<Meter>>,
     clock: Clock,
     start: Timestamp,
-    /// A task has ended.
+    /// The last task that was open has ended.
     ended: Arc<Notify>,
 }
 
@@ -47,7 +47,7 @@ impl Driver {
             let mut meter = lock(&meter);
             for entry in entries {
                 meter.see(entry, |id| script.place(id));
-                if matches!(entry, Entry::TaskEnded { .. }) {
+                if matches!(entry, Entry::TaskEnded { .. }) && meter.open() == 0 {
                     ended.notify_one();
                 }
             }
@@ -139,22 +139,17 @@ impl Driver {
                 return;
             }
             self.clock.sleep_until(at).await;
-            if self.submit(place, at, system).await.is_none() {
+            if !self.submit(place, at, system).await {
                 return;
             }
         }
     }
 
     /// Submits a task that arrived at `at`, which may be a while ago where others were submitted
-    /// first; `None` where the system takes no more.
-    async fn submit(
-        &self,
-        place: Place,
-        at: Timestamp,
-        system: &AgentSystem,
-    ) -> Option<agent_core::system::TaskHandle> {
+    /// first; `false` where the system takes no more.
+    async fn submit(&self, place: Place, at: Timestamp, system: &AgentSystem) -> bool {
         lock(&self.meter).arrives(place, at);
-        system.submit(self.script.task(place)).await.ok()
+        system.submit(self.script.task(place)).await.is_ok()
     }
 }
 
@@ -192,13 +187,9 @@ impl Users {
         let Users { driver, lasts, next, .. } = &*self;
         while self.count.is_none_or(|count| next.get() < count) && driver.clock.now() < *lasts {
             let place = Place { workload: self.number, task: next.replace(next.get() + 1) };
-            // In a box of its own: a task that is sent is no part of a user who waits.
-            let sent = driver.submit(place, driver.clock.now(), &self.system);
-            let handle = Box::pin(sent).await;
-            let Some(handle) = handle else { break };
-            let Ok(error) = handle.outcome().await.map(|outcome| outcome.error.clone()) else {
-                break;
-            };
+            lock(&driver.meter).arrives(place, driver.clock.now());
+            let answer = self.system.run(driver.script.task(place)).await;
+            let Ok(error) = answer.map(|outcome| outcome.error.clone()) else { break };
             let key = [u64::from(self.number), place.task, 0];
             let mut draw = Draw::new(driver.script.seed(), THINK, key);
             let ns = self.think.sample_nanos(&mut draw);
