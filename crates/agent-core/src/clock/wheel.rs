@@ -156,7 +156,7 @@ mod tests {
                         plain.insert((at, number), ());
                     }
                     11 => {
-                        let kept = |number: u64| number % 3 > 0;
+                        let kept = |number: u64| !number.is_multiple_of(3);
                         wheel.retain(|number| kept(*number));
                         plain.retain(|(_, number), ()| kept(*number));
                     }
