@@ -28,7 +28,7 @@ const BLOCKS: u32 = 0;
 
 /// What holds a thread up, until it is opened; and how often each task was begun.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -37,30 +37,30 @@ struct State {
 }
 
 impl Gate {
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.0.lock().unwrap().is_open = true;
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let state = self.0.0.lock().unwrap();
         drop(self.0.1.wait_while(state, |state| !state.is_open).unwrap());
     }
 
-    fn begin(&self, task: &Task) -> u32 {
+    pub(crate) fn begin(&self, task: &Task) -> u32 {
         let mut state = self.0.0.lock().unwrap();
         let times = state.begun.entry(task.id.to_string()).or_default();
         *times += 1;
         *times
     }
 
-    fn begun(&self) -> BTreeMap<String, u32> {
+    pub(crate) fn begun(&self) -> BTreeMap<String, u32> {
         self.0.0.lock().unwrap().begun.clone()
     }
 }
 
 /// Whatever becomes of a test, no thread waits at its gate for ever.
-struct Opens(Gate);
+pub(crate) struct Opens(pub(crate) Gate);
 
 impl Drop for Opens {
     fn drop(&mut self) {
@@ -105,7 +105,7 @@ async fn held_up(system: &AgentSystem, gate: &Gate, task: Task) -> TaskHandle {
 }
 
 /// What comes within a minute of real time: a test that fails ends.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let clock = Clock::real();
     let deadline = clock.now() + Duration::from_secs(60);
     let waited = clock.timeout(deadline, Box::pin(future)).await;
@@ -195,7 +195,7 @@ fn a_worker_that_holds_its_thread_for_too_long_is_replaced_on_another() {
 }
 
 /// A system on two threads that soon replaces a worker, and gives an attempt 200 ms.
-fn replaces(client: &Scripted, max_cost_per_task: NanoUsd) -> AgentSystemBuilder {
+pub(crate) fn replaces(client: &Scripted, max_cost_per_task: NanoUsd) -> AgentSystemBuilder {
     let moment = Duration::from_millis(200);
     AgentSystem::builder(client.clone())
         .arbiters(NonZeroUsize::new(2).unwrap())

@@ -20,6 +20,7 @@ mod listeners;
 mod money;
 mod over;
 mod readme;
+mod replaced;
 mod scenarios;
 mod seen;
 mod support;

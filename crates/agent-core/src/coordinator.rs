@@ -89,6 +89,8 @@ pub(crate) struct Plan {
     pub(crate) age: Duration,
     /// When workers get their actors.
     pub(crate) lazy: Lazy,
+    /// Closed when the system is over: nobody pauses any longer then.
+    pub(crate) open: Arc<Semaphore>,
     /// Watches the threads; none in virtual time.
     pub(crate) watchdog: Option<Watchdog>,
     /// Threads of workers; 1: the coordinator's own.
@@ -200,7 +202,7 @@ impl Coordinator {
             policy: plan.supervision.clone(),
             services: Arc::clone(&services),
             coordinator: address.clone().recipient(),
-            open: Arc::new(Semaphore::new(0)),
+            open: Arc::clone(&plan.open),
         };
         let queue = Queue::new(plan.age);
         let troupe = {

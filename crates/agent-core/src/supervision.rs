@@ -39,7 +39,8 @@ pub struct Supervision {
     /// to a quarter, so that what failed together does not come back together. Default: `"200ms"`.
     #[serde(with = "human_duration")]
     pub backoff: Duration,
-    /// The longest pause. Default: `"30s"`.
+    /// The longest pause. Default: `"30s"`. Where it is no more than `backoff`, every pause is as long,
+    /// and what failed together comes back together.
     #[serde(with = "human_duration")]
     pub max_backoff: Duration,
     /// Times that a task whose worker crashed goes back to the queue; one crash more and it ends

@@ -23,7 +23,7 @@ impl Coordinator {
         let own = self.histories.restart(worker, now, &self.plan.supervision, jitter);
         let too_often = own.is_none();
         let Some(verdict) = self.tree.died(worker, too_often, now, jitter) else { return };
-        let task = self.roster.task(worker);
+        let task = self.take_away(worker);
         self.troupe.retire(worker);
         self.roster.set(worker, State::Down);
         let pause = match &verdict {
@@ -93,7 +93,7 @@ impl Coordinator {
         pause: Duration,
         ctx: &mut Context<Self>,
     ) {
-        let task = self.roster.task(worker);
+        let task = self.take_away(worker);
         let had_actor = self.troupe.has_actor(worker);
         self.troupe.retire(worker);
         self.roster.set(worker, State::Down);

@@ -15,7 +15,7 @@ use crate::queue::TaskNumber;
 use crate::store::{self, StoreError, WriteThen};
 use crate::task::{ErrorCode, Outcome, Task, TaskError, TaskId};
 use crate::worker::job::{Assignment, Tally, ended};
-use crate::worker::progress::Standing;
+use crate::worker::progress::{Hand, Standing};
 use crate::worker::services::lock;
 
 /// Why a task was not accepted.
@@ -221,8 +221,8 @@ impl Coordinator {
             }
             _ => mode,
         };
-        let assignment =
-            Assignment { task, standing: Arc::new(Standing::new(tally)), deadline, mode };
+        let (standing, hand) = (Arc::new(Standing::new(tally)), Hand::default());
+        let assignment = Assignment { task, standing, deadline, mode, hand };
         let entry = Entry {
             assignment,
             accepted_at: submitted,

@@ -2,11 +2,16 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::Semaphore;
 
 use super::Coordinator;
+use super::supervise::pauses;
 use crate::clock::Clock;
 use crate::guard::Watcher;
 use crate::panics::log;
@@ -19,6 +24,8 @@ pub(crate) struct SharedWatch {
     policy: Supervision,
     history: RefCell<RestartHistory>,
     clock: Clock,
+    /// Closed when the system is over.
+    open: Arc<Semaphore>,
     coordinator: Recipient<SharedGone>,
 }
 
@@ -33,9 +40,10 @@ impl SharedWatch {
         name: &'static str,
         policy: Supervision,
         clock: Clock,
+        open: Arc<Semaphore>,
         coordinator: Recipient<SharedGone>,
     ) -> SharedWatch {
-        SharedWatch { name, policy, history: RefCell::default(), clock, coordinator }
+        SharedWatch { name, policy, history: RefCell::default(), clock, open, coordinator }
     }
 }
 
@@ -49,6 +57,11 @@ impl Watcher for SharedWatch {
         log!(error, actor = self.name, reason, "an actor that all workers share panicked");
         // One actor restarts: there is nobody to keep apart from by jitter.
         self.history.borrow_mut().restart(self.clock.now(), &self.policy, 0.0)
+    }
+
+    /// Where the system is over it goes on at once: it does what it was sent, and ends.
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
+        Box::pin(pauses(self.clock.sleep(pause), Arc::clone(&self.open)).map(|_| true))
     }
 
     fn resumed(&self) {

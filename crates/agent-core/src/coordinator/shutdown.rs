@@ -87,12 +87,20 @@ impl Handler<GiveUpOnOutcomes> for Coordinator {
         if busy > 0 {
             log!(error, workers = busy, "workers do not yield: the run ends without them");
             self.given_up = true;
+            self.take_away_all();
         }
         self.tell_if_idle();
     }
 }
 
 impl Coordinator {
+    /// Nobody who is at work makes a call any more.
+    fn take_away_all(&self) {
+        for worker in self.roster.all_busy() {
+            self.take_away(worker);
+        }
+    }
+
     /// The run stops itself: what is in flight gets the grace period, and is then cancelled.
     pub(super) fn stop_run(&mut self, ctx: &mut Context<Self>) {
         if self.intake == Intake::Open {
@@ -113,6 +121,7 @@ impl Handler<Stop> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, _msg: Stop, ctx: &mut Context<Self>) {
+        self.take_away_all();
         self.troupe.end();
         ctx.stop();
     }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{Coordinator, Lifecycle, State};
 use crate::audit::AuditKind;
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::doing::Doing;
 use crate::guard::Watcher;
 use crate::queue::TaskNumber;
@@ -95,11 +95,7 @@ impl Watcher for Watch {
     }
 
     fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
-        let (sleep, open) = (self.clock().sleep(pause), Arc::clone(&self.link.open));
-        Box::pin(async move {
-            let over = pin!(open.acquire());
-            matches!(select(sleep, over).await, Either::Left(_))
-        })
+        Box::pin(pauses(self.clock().sleep(pause), Arc::clone(&self.link.open)))
     }
 
     fn resumed(&self) {
@@ -109,6 +105,12 @@ impl Watcher for Watch {
     fn ended(&self) {
         self.report(What::Ended);
     }
+}
+
+/// Waits for the end of a pause, or of the system where that is first; whether the system goes on.
+pub(super) async fn pauses(pause: Sleep, open: Arc<Semaphore>) -> bool {
+    let over = pin!(open.acquire());
+    matches!(select(pause, over).await, Either::Left(_))
 }
 
 /// How a worker failed.
@@ -253,6 +255,16 @@ impl Coordinator {
             None => AuditKind::WorkerGaveUp { reason, restarts },
         };
         self.services.audit(None, &subject, event);
+    }
+
+    /// What a worker that is replaced was at. It may not be told so as long as its code runs; it makes
+    /// no call for that any more.
+    pub(super) fn take_away(&self, worker: WorkerIndex) -> Option<TaskNumber> {
+        let task = self.roster.task(worker)?;
+        if let Some(entry) = self.tasks.get(&task) {
+            entry.assignment.standing.take_away();
+        }
+        Some(task)
     }
 
     pub(super) fn requeue_after_crash(

@@ -15,6 +15,7 @@ use crate::guard;
 use crate::panics::log;
 use crate::supervision::{RestartHistory, Tree};
 use crate::worker::job::Assignment;
+use crate::worker::progress::Hand;
 use crate::worker::{Cancel, Finished, Halt, Perform, Role, Superior, WorkerAgent, WorkerIndex};
 
 /// Messages that may wait for a worker: it is given one task at a time.
@@ -143,11 +144,12 @@ impl Troupe {
 
     /// Gives a worker a task; `false` where it cannot be reached.
     #[must_use]
-    pub(super) fn perform(&self, worker: WorkerIndex, assignment: Assignment) -> bool {
+    pub(super) fn perform(&self, worker: WorkerIndex, mut assignment: Assignment) -> bool {
         let Member { actor: Some(actor), life, .. } = &self.members[worker as usize] else {
             return false;
         };
         assignment.standing.give(worker, *life);
+        assignment.hand = Hand::of(worker, *life);
         actor.try_send(Perform(assignment)).is_ok()
     }
 

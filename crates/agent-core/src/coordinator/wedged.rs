@@ -113,7 +113,7 @@ impl Coordinator {
                 self.histories.restart(worker, now, &self.plan.supervision, jitter)
             }
         };
-        let task = self.roster.task(worker);
+        let task = self.take_away(worker);
         self.troupe.retire(worker);
         self.roster.set(worker, State::Down);
         self.note_failure(worker, task, &failure, pause);

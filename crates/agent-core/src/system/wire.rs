@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext};
+use tokio::sync::Semaphore;
 
 use super::builder::{AgentSystemBuilder, Keeping};
 use super::durable::source;
@@ -60,6 +61,7 @@ pub(super) fn wire(
         age: builder.age,
         lazy: builder.lazy,
         arbiters: builder.arbiters,
+        open: Arc::new(Semaphore::new(0)),
         watchdog,
     };
     let rules = Rules {
@@ -79,8 +81,11 @@ pub(super) fn wire(
     let keeps = !matches!(builder.keeping, Keeping::Nothing);
     let mut addresses = None;
     let coordinator = Coordinator::create(|ctx| {
-        let watch =
-            |name, policy| SharedWatch::new(name, policy, clock.clone(), ctx.address().recipient());
+        let open = Arc::clone(&plan.open);
+        let watch = |name, policy| {
+            let coordinator = ctx.address().recipient();
+            SharedWatch::new(name, policy, clock.clone(), Arc::clone(&open), coordinator)
+        };
         let desk = store.desk();
         let store = guard::start(store, watch("store", plan.supervision.clone()));
         store.do_send(Watch(ctx.address().recipient()));

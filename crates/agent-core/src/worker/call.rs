@@ -240,13 +240,11 @@ impl<'a> Call<'a> {
                 return Ok(None);
             }
         }
+        let Some(of_task) = self.job.leave(services, number > 1, open.bound) else {
+            return Err(Ending::Returned);
+        };
         opening.answered();
-        self.of_task = self.job.add(services, |tally| {
-            tally.attempts += 1;
-            tally.retried += u32::from(number > 1);
-            tally.in_flight = tally.in_flight.saturating_add(open.bound);
-            tally.attempts
-        });
+        self.of_task = of_task;
         let (permit, money) = (permit.depart(now), money.depart());
         let attempt = Attempt::new(self, open, request.max_tokens, money, permit);
         Ok(Some((attempt, now)))

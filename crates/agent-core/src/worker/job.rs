@@ -11,7 +11,7 @@ use crate::record::Subject;
 use crate::task::{Outcome, Status, Task, TaskError};
 use crate::usage::TokenCounts;
 use crate::worker::Role;
-use crate::worker::progress::Standing;
+use crate::worker::progress::{Hand, Standing};
 use crate::worker::services::Services;
 use crate::worker::tree::Family;
 
@@ -60,6 +60,8 @@ pub(crate) struct Assignment {
     pub(crate) deadline: Timestamp,
     /// What happens where the worker's own limit does not admit a call.
     pub(crate) mode: LimitMode,
+    /// Whom the task was given to; a part of it is done in the same hand.
+    pub(crate) hand: Hand,
 }
 
 /// An assignment in the hands of one worker.
@@ -150,6 +152,21 @@ impl Job {
     pub(crate) fn add<T>(&self, services: &Services, add: impl Fn(&mut Tally) -> T) -> T {
         services.add(|taken| _ = add(taken));
         self.tally(add)
+    }
+
+    /// Counts an attempt that may cost `bound` where it leaves, and says which of its task's it is. It
+    /// does not where the task is in other hands by now, and what it takes may have been told.
+    pub(crate) fn leave(&self, services: &Services, again: bool, bound: NanoUsd) -> Option<u32> {
+        let count = |tally: &mut Tally| {
+            tally.attempts += 1;
+            tally.retried += u32::from(again);
+            tally.in_flight = tally.in_flight.saturating_add(bound);
+            tally.attempts
+        };
+        let Assignment { standing, hand, .. } = &self.assignment;
+        let attempt = self.tally(|tally| standing.is_in(*hand).then(|| count(tally)))?;
+        services.add(|taken| _ = count(taken));
+        Some(attempt)
     }
 
     /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is

@@ -35,6 +35,17 @@ fn given(worker: WorkerIndex, life: u32) -> u64 {
     u64::from(worker) << 32 | u64::from(life) << 1 | GIVEN
 }
 
+/// One of the actors of a worker, as it works on a task. The lives of a worker are numbered from 1, so
+/// the default is nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Hand(u64);
+
+impl Hand {
+    pub(crate) fn of(worker: WorkerIndex, life: u32) -> Hand {
+        Hand(given(worker, life) & !GIVEN)
+    }
+}
+
 /// Given, and not begun.
 const GIVEN: u64 = 1;
 
@@ -80,6 +91,17 @@ impl Standing {
     #[must_use]
     pub(crate) fn take_back(&self, worker: WorkerIndex, life: u32) -> bool {
         self.becomes(given(worker, life), 0)
+    }
+
+    /// Takes it away from whoever has it, begun or not: that one may be told much later, and makes no
+    /// call for it any more.
+    pub(crate) fn take_away(&self) {
+        self.hands.store(Hand::default().0, Ordering::Release);
+    }
+
+    /// Whether it is this one that works on it.
+    pub(crate) fn is_in(&self, hand: Hand) -> bool {
+        self.hands.load(Ordering::Acquire) == hand.0
     }
 
     fn becomes(&self, from: u64, to: u64) -> bool {

@@ -184,6 +184,27 @@ fn a_store_whose_actor_panics_at_any_moment_keeps_every_record_once() {
 }
 
 #[test]
+fn a_store_that_pauses_where_the_system_is_let_go_of_does_what_it_was_sent_and_ends() {
+    let (disk, gate) = (Disk::new(), Gate::default());
+    on_a_system(async {
+        let day = Duration::from_secs(86_400);
+        let long = Supervision { backoff: day, max_backoff: day, ..Supervision::default() };
+        let system = disk.system(&gate).supervision(long).start().await.unwrap();
+        submitted(&system, 1).await;
+        until("an attempt", async || gate.sent() == 1).await;
+        system.store.do_send(Panic);
+        gate.open();
+        let idle = async || system.snapshot().await.unwrap().running == 0;
+        until("the answer", idle).await;
+        drop(system);
+        let free = async || Reader::open(disk.dir()).is_ok();
+        until("the folder is free", free).await;
+    });
+    // The answer was recorded, and so was the task's end.
+    assert_eq!(disk.holds(), (1, 0, 1, 0));
+}
+
+#[test]
 fn a_store_whose_actor_panics_too_often_stops_the_run_in_order() {
     VirtualClock::run(Timestamp::from_millis(0), |clock| async move {
         let gate = Gate::default();

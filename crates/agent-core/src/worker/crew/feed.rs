@@ -23,6 +23,7 @@ impl Crew {
             standing: Arc::clone(&self.whole.standing),
             deadline: own.min(self.whole.deadline),
             mode: self.role.spec.rate_limit.as_ref().map_or(LimitMode::Wait, |limit| limit.mode),
+            hand: self.whole.hand,
         }
     }
 
