@@ -45,8 +45,8 @@ impl Profile {
         profile.output = table(answered().map(|call| call.output as f64).collect());
         profile.gap = table(calls.iter().filter_map(|call| call.gap_s).collect());
         let known = || answered().filter(|call| call.cached.is_some());
-        let input: u64 = known().map(|call| call.input).sum();
-        let cached: u64 = known().filter_map(|call| call.cached).sum();
+        let input: u128 = known().map(|call| u128::from(call.input)).sum();
+        let cached: u128 = known().filter_map(|call| call.cached.map(u128::from)).sum();
         profile.cached_share = (input > 0).then(|| cached as f64 / input as f64);
         profile
     }

@@ -107,12 +107,10 @@ impl Seen {
         let model = self.model(&record.subject)?;
         let usage = &record.usage;
         let (session, gap_s) = self.session(record);
-        let input =
-            usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens;
         (usage.output_tokens > 0).then_some(Call {
             model,
             session,
-            input,
+            input: usage.all_input(),
             cached: Some(usage.cache_read_input_tokens),
             output: usage.output_tokens,
             total_s: record.duration_ms as f64 / 1e3,
@@ -151,12 +149,69 @@ impl Seen {
             self.tasks.insert(task, Session { number, ended: record.at });
             return (number, None);
         };
-        let waited = Duration::from_millis(record.permit_wait_ms + record.money_wait_ms);
+        let waited = record.permit_wait_ms.saturating_add(record.money_wait_ms);
+        let waited = Duration::from_millis(waited);
         let asked = record.opened_at.saturating_sub(waited);
         // Before a second attempt lies the pause of a retry, which is no tool's.
         let gap = (record.attempt == 1 && asked >= session.ended)
             .then(|| asked.since(session.ended).as_secs_f64());
         session.ended = session.ended.max(record.at);
         (session.number, gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_core::money::NanoUsd;
+    use agent_core::record::OpenAttempt;
+    use agent_core::usage::TokenCounts;
+
+    use super::*;
+    use crate::calibrate::{Calibration, Profile, cross_validated, halves};
+    use crate::latency::Catalogue;
+
+    /// A provider may say so of its answers, and a store may be imported.
+    #[test]
+    fn records_of_counts_that_no_run_reaches_are_calibrated_on_all_the_same() {
+        let mut seen = Seen::default();
+        let mut calls = Vec::new();
+        for number in 0..12 {
+            let subject = Subject {
+                model: Some("claude-haiku-4-5".into()),
+                task_id: Some(format!("{}", number / 2).into()),
+                ..Subject::default()
+            };
+            let open = OpenAttempt {
+                call_id: CallId::new(Timestamp::EPOCH, number),
+                attempt: 1,
+                at: Timestamp::EPOCH,
+                bound: NanoUsd::ZERO,
+                account: "key".into(),
+                provider: "simulated".into(),
+                subject: Arc::new(subject),
+            };
+            let most = u64::MAX - number as u64 % 3;
+            let usage = TokenCounts {
+                input_tokens: most,
+                output_tokens: most,
+                cache_creation_input_tokens: most,
+                cache_read_input_tokens: most,
+            };
+            let record = UsageRecord {
+                usage,
+                duration_ms: most,
+                permit_wait_ms: most,
+                money_wait_ms: most,
+                ..open.ended(Timestamp::EPOCH)
+            };
+            calls.extend(seen.call(&record));
+        }
+        assert_eq!((calls.len(), calls[0].input), (12, u64::MAX));
+        let known = Catalogue::builtin();
+        let found = Calibration::of(&calls, &known).catalogue();
+        assert!(Catalogue::parse(&found.to_toml()).is_ok(), "{}", found.to_toml());
+        assert_eq!(Profile::of(&calls).len(), 1);
+        assert!(cross_validated(&calls, &known).len() <= 1);
+        assert!(halves(&calls, &known, 1, 2).is_none_or(|halves| halves.halves <= 4));
     }
 }

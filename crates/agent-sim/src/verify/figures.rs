@@ -50,7 +50,7 @@ impl Figures {
             took.iter().sum::<f64>() / took.len() as f64,
             rank(50),
             rank(95),
-            records.iter().map(charged).sum::<u64>() as f64 / 1e9,
+            records.iter().map(charged).fold(0, u64::saturating_add) as f64 / 1e9,
             attempts as f64,
         ])
     }
