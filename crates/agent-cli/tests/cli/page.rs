@@ -18,7 +18,7 @@ min_success = 0.5
 requests_per_minute = 120
 output_tokens_per_minute = 20000
 [[budget]]
-scope = "project:web"
+scope = "project:web-of-a-project-whose-name-has-no-end-and-no-space-in-it-so-that-it-has-to-be-broken-somewhere"
 limit = "2.20"
 [[agent]]
 name = "a"
@@ -26,7 +26,7 @@ model = "claude-sonnet-4-5"
 count = 8
 [[workload]]
 name = "<page>"
-project_id = "web"
+project_id = "web-of-a-project-whose-name-has-no-end-and-no-space-in-it-so-that-it-has-to-be-broken-somewhere"
 count = 150
 turns = { kind = "lognormal", median = 2, sigma = 0.6, max = 8 }
 tool_gap = "3s"
