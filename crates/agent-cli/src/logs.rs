@@ -5,19 +5,24 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use crate::args::Common;
+use crate::args::{Command, Common};
 use crate::audit::Live;
 use crate::exit::Refused;
 
 /// Starts the logs. `IMPRESARIO_LOG` overrides what the flags say, in the usual form
 /// (`agent_core=debug,audit=info`). Of a run the audit events are also written to the live file.
+/// What befalls a fleet that is only simulated stands in the report, and is logged where more is asked for.
 ///
 /// # Errors
 ///
 /// Where the variable cannot be read.
-pub(crate) fn start(common: &Common, runs: bool) -> Result<(), Refused> {
+pub(crate) fn start(common: &Common, command: &Command) -> Result<(), Refused> {
+    let runs = matches!(command, Command::Run(_));
+    let simulates = matches!(command, Command::Simulate(_) | Command::Plan(_) | Command::Verify(_));
     let by_flags = match (common.quiet, common.verbose) {
+        (true, _) if simulates => "error,agent_core=off,audit=off",
         (true, _) => "error,audit=off",
+        (false, 0) if simulates => "warn,agent_core=off,audit=off",
         (false, 0) => "warn,audit=off",
         (false, 1) => "info,audit=info",
         (false, 2) => "debug,audit=info",

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 fn started(args: &Args) -> Result<(), exit::Refused> {
     args.check_format()?;
     args.check_files()?;
-    logs::start(&args.common, matches!(args.command, Command::Run(_)))
+    logs::start(&args.common, &args.command)
 }
 
 /// Runs a command in an actix system on this thread.

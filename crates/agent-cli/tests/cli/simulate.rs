@@ -79,6 +79,21 @@ fn a_goal_that_is_not_met_ends_with_1_and_a_scenario_that_is_wrong_with_2() {
 }
 
 #[test]
+fn what_befalls_a_simulated_fleet_is_no_error_of_the_command_and_is_logged_where_more_is_asked_for()
+{
+    let place = place();
+    let budget = "budget=[{scope=\"global\",limit=\"0.005\",on_exhausted=\"stop_run\"}]";
+    let told = |more: &[&str]| {
+        let output = place.output(&[&["simulate", "s.toml", "--set", budget], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert_eq!(told(&["--quiet"]), "");
+    assert!(!told(&[]).contains("ERROR"), "{}", told(&[]));
+    assert!(told(&["-v"]).contains("budget used up"), "{}", told(&["-v"]));
+}
+
+#[test]
 fn a_sweep_has_a_point_for_each_combination_in_order() {
     let place = place();
     let sweep = ["--sweep", "agent.0.count=2,4", "--sweep", "workload.0.count=5..15:5"];

@@ -34,6 +34,8 @@ fn ten_tasks_of_a_second_each_one_after_the_other() {
     assert_eq!(waits, [4_500, 1_000, 0, 0].map(Some));
     // A thousand tokens at 3 dollars a million and a hundred at 15, ten times.
     assert_eq!(json["cost_usd"], "0.045");
+    // Ten of the thousand that the worker may make in a minute, though it was at work for a sixth.
+    assert_eq!(json["limits"]["rate_limit"]["use"], 0.01);
 }
 
 #[test]
@@ -46,6 +48,26 @@ fn a_connection_that_breaks_does_so_half_way_and_is_waited_for() {
     assert_eq!((waits("provider"), waits("tools")), (1_500, 0));
     assert_eq!(waits("backoff"), json["makespan_ms"].as_u64().unwrap() - 1_500);
     assert!((2_000..4_000).contains(&waits("backoff")), "{json}");
+}
+
+#[test]
+fn a_limit_is_the_lower_of_ours_and_the_providers_and_is_used_by_one_model_at_a_time() {
+    let limits = "\nlimits = { requests_per_minute = 60, output_tokens_per_minute = 90000 }\n";
+    let text = TEN.replace("{ base = \"1s\" }", &("{ base = \"1s\" }".to_owned() + limits));
+    let ours = "[limits]\nrequests_per_minute = 120\noutput_tokens_per_minute = 10000\n";
+    // Beside ten calls of one model, forty of another, at the same time.
+    let other = "[[agent]]\nname = \"b\"\nmodel = \"claude-haiku-4-5\"\nmax_tokens = 100\n\
+                 rate_limit = { calls = 1000 }\n\
+                 [[workload]]\nname = \"v\"\nagent = \"b\"\ncount = 40\noutput = 100\n";
+    let text = text.replace("name = \"w\"", "name = \"w\"\nagent = \"a\"");
+    let json = json(&text, &format!("{ours}{other}"));
+    let used = |name: &str| {
+        let limit = &json["limits"][name];
+        (limit["limit"].as_f64().unwrap(), limit["use"].as_f64().unwrap())
+    };
+    assert_eq!(json["makespan_ms"], 40_000);
+    assert_eq!(used("requests_per_minute"), (60.0, 0.6667));
+    assert_eq!(used("output_tokens_per_minute"), (10_000.0, 0.4));
 }
 
 #[test]
@@ -86,6 +108,17 @@ fn tasks_that_are_left_open_do_not_complete() {
     let json = json(&TEN.replace("[run]", "[run]\nuntil = \"5500ms\""), "");
     assert_eq!((&json["tasks"]["completed"], &json["tasks"]["open"]), (&5.into(), &5.into()));
     assert_eq!(json["why_not"][0], "50 % of its tasks complete, fewer than 100 %");
+}
+
+#[test]
+fn a_run_that_is_cut_short_has_not_kept_a_deadline_that_was_still_to_come() {
+    let cut = TEN.replace("[run]", "[run]\nuntil = \"5500ms\"");
+    let missing = |deadline: &str| {
+        let goal = format!("[goal]\ndeadline = \"{deadline}\"\nmin_success = 0.5\n");
+        json(&cut, &goal)["why_not"].clone()
+    };
+    assert_eq!(missing("20s"), serde_json::json!(["it does not come to its end"]));
+    assert_eq!(missing("5s"), serde_json::json!(["it takes 5.50s, longer than 5.00s"]));
 }
 
 #[test]
