@@ -7,7 +7,6 @@ use thiserror::Error;
 use toml_edit::{DocumentMut, Item, Key, Value};
 
 use agent_core::config::ConfigError;
-use agent_core::config::Place;
 
 use super::ScenarioError;
 use super::read::is_own;
@@ -241,26 +240,27 @@ pub(super) fn blamed(
     changes: &[Change],
     unchanged: impl FnOnce() -> Option<ScenarioError>,
 ) -> ScenarioError {
-    let Some((at, key)) = key_of(&error) else { return error };
+    let Some((key, problem)) = told(&error) else { return error };
     let of = |change: &Change| {
-        let text = error.to_string();
-        let problem = text.strip_prefix(&format!("{at}: ")).unwrap_or(&text).to_owned();
-        ChangeError::Path { path: change.path(), problem }.into()
+        ChangeError::Path { path: change.path(), problem: problem.clone() }.into()
     };
     // The last one stands.
-    if let Some(change) = changes.iter().rev().find(|change| change.gives(&key)) {
+    let changes = || changes.iter().rev();
+    if let Some(change) = changes().find(|change| change.gives(&key)) {
         return of(change);
     }
-    let own = unchanged().filter(|own| key_of(own).is_some_and(|(_, other)| other == key));
-    if let Some(own) = own {
-        return own;
+    let (own, below) = (unchanged(), changes().find(|change| change.is_below(&key)));
+    let of_key = own.as_ref().and_then(told).filter(|(other, _)| *other == key);
+    match (own.filter(|_| of_key.is_some()), below) {
+        (Some(own), None) => own,
+        (Some(own), Some(_)) if of_key.is_some_and(|(_, other)| other == problem) => own,
+        (_, Some(change)) => of(change),
+        (None, None) => error,
     }
-    let below = changes.iter().rev().find(|change| change.is_below(&key)).map(of);
-    below.unwrap_or(error)
 }
 
-/// Where an error is, and of which key, as a change would name it.
-fn key_of(error: &ScenarioError) -> Option<(&Place, String)> {
+/// Of which key an error is, as a change would name it, and what it says without its place.
+fn told(error: &ScenarioError) -> Option<(String, String)> {
     let ScenarioError::Config(
         ConfigError::Invalid { at, key, .. }
         | ConfigError::UnknownKey { at, key, .. }
@@ -269,5 +269,7 @@ fn key_of(error: &ScenarioError) -> Option<(&Place, String)> {
     else {
         return None;
     };
-    Some((at, key.replace('[', ".").replace(']', "")))
+    let text = error.to_string();
+    let problem = text.strip_prefix(&format!("{at}: ")).unwrap_or(&text).to_owned();
+    Some((key.replace('[', ".").replace(']', ""), problem))
 }

@@ -229,6 +229,15 @@ fn what_is_wrong_with_a_change_is_told_of_the_change_and_not_of_a_line_that_no_f
         let message = error_with(&["run.seed=7", change], fine);
         assert!(message.starts_with(says), "{change}: {message}");
     }
+    // The file's own value is wrong, too; what is told is what was asked for.
+    let trace = "[[workload]]\nname = \"w\"\narrival = { kind = \"trace\", file = \"none.csv\" }\n";
+    let message = error_with(&["workload.0.arrival.file=other.csv"], trace);
+    assert!(
+        message.starts_with("workload.0.arrival.file: ") && message.contains("other.csv"),
+        "{message}"
+    );
+    let message = error_with(&["workload.0.arrival.speed=2.0"], trace);
+    assert!(message.starts_with("s.toml:6:") && message.contains("none.csv"), "{message}");
 }
 
 #[test]
