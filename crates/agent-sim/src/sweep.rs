@@ -164,4 +164,20 @@ mod tests {
         assert_eq!(twice.unwrap_err().to_string(), said);
         assert_eq!(combinations(&axes(["run.seed=5,7", "agent.0.count=9"])).unwrap().len(), 2);
     }
+
+    #[test]
+    fn each_point_has_all_of_its_own_runs() {
+        let text = "[run]\nseed = 5\nreplicas = 3\nsensitivity = false\n\
+                    [simulated]\nlatency = { base = \"1s\" }\n\
+                    [[agent]]\nname = \"a\"\nmodel = \"claude-haiku-4-5\"\n\
+                    [[workload]]\nname = \"w\"\ncount = ";
+        let scenario = |count: u32| Scenario::parse(&format!("{text}{count}\n")).unwrap();
+        let points = sweep(vec![(Vec::new(), scenario(2)), (Vec::new(), scenario(4))]).unwrap();
+        let runs = |point: &Point| {
+            let runs = point.report.replicas.iter();
+            runs.map(|run| (run.seed, run.completed)).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(&points[0]), [(5, 2), (6, 2), (7, 2)]);
+        assert_eq!(runs(&points[1]), [(5, 4), (6, 4), (7, 4)]);
+    }
 }

@@ -15,6 +15,10 @@ const CALL: f64 = 0.15;
 /// How far a model may be off that was never calibrated: what is built in was measured elsewhere.
 const FOREIGN: f64 = 0.2;
 
+/// The most that sessions may vary by, as a variance of logarithms: beyond it, those of thousands of
+/// times the speed of others would drive their centre, and with it the variance, out of all bounds.
+const MOST: f64 = 1.0;
+
 /// Rounds in which the estimate settles.
 const ROUNDS: usize = 50;
 
@@ -86,8 +90,9 @@ impl Effects {
                 kept * noise + mean * mean
             };
             let moments: f64 = seen.iter().map(moment).sum();
-            variance =
+            let found =
                 (USUAL_COUNTS * USUAL * USUAL + moments) / (USUAL_COUNTS + seen.len() as f64);
+            variance = found.min(MOST);
         }
         let posterior = |(id, effect, noise): &(u64, f64, f64)| {
             (*id, variance / (variance + noise) * (effect - centre))

@@ -170,26 +170,52 @@ mod tests {
     use crate::calibrate::{Calibration, Profile, cross_validated, halves};
     use crate::latency::Catalogue;
 
+    /// The record of an attempt of task `task`.
+    fn record(number: u128, task: &str, attempt: u32, [from, to]: [u64; 2]) -> UsageRecord {
+        let subject = Subject {
+            model: Some("claude-haiku-4-5".into()),
+            task_id: Some(task.into()),
+            ..Subject::default()
+        };
+        let open = OpenAttempt {
+            call_id: CallId::new(Timestamp::EPOCH, number),
+            attempt,
+            at: Timestamp::from_millis(from * 1_000),
+            bound: NanoUsd::ZERO,
+            account: "key".into(),
+            provider: "simulated".into(),
+            subject: Arc::new(subject),
+        };
+        let usage = TokenCounts { input_tokens: 7, output_tokens: 3, ..TokenCounts::default() };
+        UsageRecord { usage, ..open.ended(Timestamp::from_millis(to * 1_000)) }
+    }
+
+    #[test]
+    fn a_gap_is_what_lies_between_an_answer_and_the_wish_for_the_next_call() {
+        let mut seen = Seen::default();
+        let mut gap = |record: UsageRecord| seen.call(&record).unwrap().gap_s;
+        assert_eq!(gap(record(1, "a", 1, [0, 10])), None, "before the first lies none");
+        // Another call of the task was under way, and ended sooner.
+        assert_eq!(gap(record(2, "a", 1, [1, 4])), None);
+        let waits = UsageRecord {
+            permit_wait_ms: 1_000,
+            money_wait_ms: 2_000,
+            ..record(3, "a", 1, [18, 20])
+        };
+        assert_eq!(gap(waits), Some(5.0), "what was waited for is no gap");
+        assert_eq!(gap(record(4, "a", 2, [30, 31])), None, "before a retry lies its pause");
+        assert_eq!(gap(record(5, "b", 1, [40, 41])), None, "of another task");
+        assert_eq!(gap(record(6, "a", 1, [33, 34])), Some(2.0));
+        let nothing = UsageRecord { usage: TokenCounts::default(), ..record(7, "a", 1, [50, 51]) };
+        assert_eq!(seen.call(&nothing), None, "an answer without a token says nothing");
+    }
+
     /// A provider may say so of its answers, and a store may be imported.
     #[test]
     fn records_of_counts_that_no_run_reaches_are_calibrated_on_all_the_same() {
         let mut seen = Seen::default();
         let mut calls = Vec::new();
         for number in 0..12 {
-            let subject = Subject {
-                model: Some("claude-haiku-4-5".into()),
-                task_id: Some(format!("{}", number / 2).into()),
-                ..Subject::default()
-            };
-            let open = OpenAttempt {
-                call_id: CallId::new(Timestamp::EPOCH, number),
-                attempt: 1,
-                at: Timestamp::EPOCH,
-                bound: NanoUsd::ZERO,
-                account: "key".into(),
-                provider: "simulated".into(),
-                subject: Arc::new(subject),
-            };
             let most = u64::MAX - number as u64 % 3;
             let usage = TokenCounts {
                 input_tokens: most,
@@ -202,7 +228,7 @@ mod tests {
                 duration_ms: most,
                 permit_wait_ms: most,
                 money_wait_ms: most,
-                ..open.ended(Timestamp::EPOCH)
+                ..record(number, &format!("{}", number / 2), 1, [0, 0])
             };
             calls.extend(seen.call(&record));
         }

@@ -245,7 +245,8 @@ fn what_was_asked_and_what_failed_is_counted_by_model() {
     assert_eq!(profile.calls, 20);
     let errors: Vec<(&str, u64)> = profile.errors.iter().map(|(kind, n)| (&**kind, *n)).collect();
     assert_eq!(errors, [("429", 2), ("timeout", 1)]);
-    assert_eq!(profile.gap.as_ref().unwrap().at(0.5), 2.0);
+    // Before a first call there is no gap, and not one of nothing.
+    assert_eq!([0.0, 0.5].map(|p| profile.gap.as_ref().unwrap().at(p)), [2.0, 2.0]);
     assert!((0.49..=0.5).contains(&profile.cached_share.unwrap()));
     assert_eq!(only(&calls).calls, 17);
 }
@@ -274,4 +275,37 @@ fn what_calls_do_not_differ_in_is_not_made_out_to_be_what_they_take() {
     let builtin = builtin.find("claude-haiku-4-5").unwrap().model.total;
     close(fitted.per_output_token_s, builtin.per_output_token_s, 0.2);
     assert!(fitted.seconds(200_000, 100) < 1.5 * LINE.seconds(47, 100), "{fitted:?}");
+}
+
+#[test]
+fn a_session_that_took_no_time_is_compared_with_nothing() {
+    let mut calls = calls("claude-haiku-4-5", 30, 10, 0.1);
+    calls[..10].iter_mut().for_each(|call| call.total_s = 0.0);
+    let errors = &cross_validated(&calls, &Catalogue::builtin())["claude-haiku-4-5"];
+    assert_eq!(errors.sessions, 29);
+    assert!(errors.p95.is_finite() && errors.bias.is_finite(), "{errors:?}");
+}
+
+#[test]
+fn sessions_that_are_thousands_of_times_as_fast_as_others_are_fitted_without_a_fault() {
+    // A store may have calls of a provider that answers at once beside those of a real one.
+    for (sessions, fast) in [(30, 1), (30, 3), (30, 15), (30, 29), (300, 1), (300, 100)] {
+        let mut calls = calls("claude-haiku-4-5", sessions, 3, 0.1);
+        calls[..3 * fast].iter_mut().for_each(|call| call.total_s = 0.0);
+        let fitted = only(&calls);
+        let sigma = fitted.latency.session_sigma;
+        assert!(sigma.is_finite() && sigma <= 1.0, "{fast} of {sessions}: {sigma}");
+        let text = Calibration::of(&calls, &Catalogue::builtin()).catalogue().to_toml();
+        assert!(Catalogue::parse(&text).is_ok(), "{fast} of {sessions}: {text}");
+    }
+}
+
+#[test]
+fn what_lies_before_the_first_call_of_a_recorded_session_is_no_gap() {
+    let head =
+        "session,turn,model,arrival_s,input_tokens,output_tokens,ttft_s,api_time_s,think_time_s";
+    let rows = "a,0,claude-haiku-4-5,0,10,5,1,2,7\na,1,claude-haiku-4-5,9,10,5,1,2,7\n";
+    let trace = Trace::read("t", format!("{head}\n{rows}").as_bytes(), None).unwrap();
+    let gaps: Vec<_> = Call::of_trace(&trace).iter().map(|call| call.gap_s).collect();
+    assert_eq!(gaps, [None, Some(7.0)]);
 }

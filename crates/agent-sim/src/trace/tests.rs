@@ -297,3 +297,13 @@ fn what_is_cached_of_a_prompt_is_scaled_with_it() {
     let found = half.requests.iter().map(|it| (it.input, it.cached, it.output));
     assert_eq!(found.collect::<Vec<_>>(), [(Some(1_000), Some(0), 4), (Some(1_000), Some(512), 4)]);
 }
+
+#[test]
+fn the_turns_of_a_session_are_in_their_order_where_the_file_has_them_in_another() {
+    let trace = read(
+        "session,call,start_s,input_chars,output_chars\n0,2,5.0,30,3\n0,0,5.0,10,3\n0,1,5.0,20,3\n",
+    )
+    .unwrap();
+    let turns: Vec<u32> = trace.sessions()[&0].iter().map(|request| request.turn).collect();
+    assert_eq!(turns, [0, 1, 2]);
+}

@@ -170,9 +170,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn records_of_counts_that_no_run_reaches_are_played_again_all_the_same() {
-        let open = OpenAttempt {
+    fn open() -> OpenAttempt {
+        OpenAttempt {
             call_id: CallId::new(Timestamp::EPOCH, 1),
             attempt: 1,
             at: Timestamp::EPOCH,
@@ -180,7 +179,52 @@ mod tests {
             account: "key".into(),
             provider: "simulated".into(),
             subject: Arc::new(Subject::default()),
+        }
+    }
+
+    #[test]
+    fn what_a_call_waited_for_is_no_part_of_the_pause_before_it() {
+        let record = |number, [from, to]: [u64; 2]| {
+            let at = |seconds| Timestamp::from_millis(seconds * 1_000);
+            let call_id = CallId::new(Timestamp::EPOCH, number);
+            OpenAttempt { call_id, at: at(from), ..open() }.ended(at(to))
         };
+        let first = record(1, [0, 2]);
+        let (permit_wait_ms, money_wait_ms) = (1_000, 3_000);
+        let second = UsageRecord { permit_wait_ms, money_wait_ms, ..record(u128::MAX, [10, 11]) };
+        let mut attempts = Attempts::default();
+        [&first, &second].into_iter().for_each(|record| attempts.answered(record));
+        let turns = attempts.replayed(0, Typical { input: 1, output: 1 }).turns;
+        let gaps: Vec<_> = turns.iter().map(|turn| turn.gap_ns).collect();
+        assert_eq!(gaps, [None, Some(4_000_000_000)]);
+    }
+
+    #[test]
+    fn what_failed_fails_again_in_the_same_way() {
+        let failed = |kind: &str, status| Failed {
+            call: None,
+            attempt: 1,
+            at: Timestamp::EPOCH,
+            after: Duration::ZERO,
+            subject: Arc::new(Subject::default()),
+            status,
+            retry_after: Some(Duration::from_secs(3)),
+            kind: kind.to_owned(),
+        };
+        let limited = Effect::Status { status: 429, retry_after: Some(Duration::from_secs(3)) };
+        for (kind, status, met) in [
+            ("rate_limited", Some(429), limited),
+            ("timeout", None, Effect::Hang),
+            ("not_sent", None, Effect::Outage),
+            ("broken", None, Effect::Reset),
+            ("invalid", Some(200), Effect::Reset),
+        ] {
+            assert_eq!(effect(&failed(kind, status)), met, "{kind}");
+        }
+    }
+
+    #[test]
+    fn records_of_counts_that_no_run_reaches_are_played_again_all_the_same() {
         let usage = TokenCounts {
             input_tokens: u64::MAX,
             output_tokens: u64::MAX,
@@ -190,7 +234,7 @@ mod tests {
             usage,
             permit_wait_ms: u64::MAX,
             money_wait_ms: u64::MAX,
-            ..open.ended(Timestamp::EPOCH)
+            ..open().ended(Timestamp::EPOCH)
         };
         let other =
             UsageRecord { call_id: CallId::new(Timestamp::EPOCH, u128::MAX), ..waits.clone() };

@@ -196,3 +196,33 @@ fn that_the_calls_of_a_run_are_so_short_that_all_else_weighs_is_told() {
     assert!(short[0].starts_with("calls took about 1"), "{short:?}");
     assert_eq!(told("base = \"150ms\""), [""; 0]);
 }
+
+#[test]
+fn what_is_presumed_is_a_part_of_what_a_run_really_cost() {
+    let fault = "[[fault]]\neffect = \"reset\"\nat = \"0s\"\nfor = \"1h\"\nshare = 0.2\n";
+    let scenario = Scenario::parse(&format!("{SCENARIO}{fault}")).unwrap();
+    let played = played(&scenario, OVERLOADED, 0.0, 1);
+    let outcomes = played.run.tasks.iter().filter_map(|task| task.outcome.as_ref());
+    let presumed: u64 = outcomes.clone().map(|it| it.presumed_cost_usd.nanos()).sum();
+    let known: u64 = outcomes.map(|it| it.cost_usd.nanos()).sum();
+    assert!(presumed > 0);
+    let compared = played.compared(&scenario);
+    let cost = compared.iter().find(|figure| figure.name == "cost_usd").unwrap();
+    assert!((cost.real - (known + presumed) as f64 / 1e9).abs() < 1e-9, "{cost:?}");
+    assert!(cost.error().unwrap().abs() < 0.01, "{cost:?}");
+}
+
+#[test]
+fn a_fleet_that_is_not_on_record_may_answer_as_long_as_any_call_of_it_might() {
+    let scenario = scenario();
+    let mut played = played(&scenario, OVERLOADED, 0.0, 1);
+    let most = played.records[0].max_tokens;
+    // The last ones asked for less.
+    played.records.iter_mut().skip(100).for_each(|record| record.max_tokens = 1);
+    let known = (&*played.records, &*played.failures);
+    let models = Catalogue::builtin().clone();
+    let built = rebuild(&played.run, known, None, models, NonZeroU32::MIN).unwrap();
+    let agents = &built.scenario.fleet.agent;
+    assert_eq!((agents.len(), agents[0].max_tokens.get(), agents[0].count.get()), (1, most, 8));
+    assert!(built.notes.iter().any(|note| note.contains("no fleet file")), "{:?}", built.notes);
+}
