@@ -60,6 +60,19 @@ fn meets_with(text: &str, plan: &Plan, limit: NanoUsd) -> bool {
 }
 
 #[test]
+fn a_budget_over_all_that_the_scenario_has_is_looked_for_anew_and_one_of_a_project_stays() {
+    let text = SCENARIO.replace("count = 60", "project_id = \"web\"\ncount = 8");
+    let plan = |scope: &str| {
+        let budget = format!("[[budget]]\nscope = \"{scope}\"\nlimit = \"0.0001\"\n");
+        let goal = "[run]\nsensitivity = false\n[goal]\ndeadline = \"1m\"\n";
+        Plan::of(&Scenario::parse(&format!("{text}\n{budget}{goal}")).unwrap()).unwrap()
+    };
+    let over_all = plan("global");
+    assert!(over_all.best.is_some() && over_all.budget.is_some(), "{}", over_all.text());
+    assert_eq!(plan("project:web").best, None);
+}
+
+#[test]
 fn a_budget_is_planned_from_what_nine_of_ten_runs_spend() {
     // One worker, so that no more than one call at a time is reserved beside what is spent.
     let output = "output = { kind = \"lognormal\", median = 600, sigma = 1.2, max = 4000 }";

@@ -226,6 +226,13 @@ fn packed(content: impl Read) -> Vec<u8> {
 }
 
 #[test]
+fn a_gzip_file_of_several_members_is_read_to_its_end() {
+    let parts = ["arrival_s,input_tokens,output_tokens\n0,1,2\n1,3", ",4\n2,5,6\n", "3,7,8\n"];
+    let bytes = parts.map(|part| packed(part.as_bytes())).concat();
+    assert_eq!(Trace::read("t", &*bytes, None).unwrap(), read(&parts.concat()).unwrap());
+}
+
+#[test]
 fn a_gzip_file_reads_as_what_is_in_it_and_a_damaged_one_is_refused() {
     let text = "arrival_s,input_tokens,output_tokens\n0,1,2\n1,3,4\n";
     let mut bytes = packed(text.as_bytes());

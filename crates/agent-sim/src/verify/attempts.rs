@@ -184,19 +184,25 @@ mod tests {
 
     #[test]
     fn what_a_call_waited_for_is_no_part_of_the_pause_before_it() {
-        let record = |number, [from, to]: [u64; 2]| {
+        let record = |number: u128, [from, to]: [u64; 2]| {
             let at = |seconds| Timestamp::from_millis(seconds * 1_000);
-            let call_id = CallId::new(Timestamp::EPOCH, number);
+            // The last six bytes of the number are no part of an id.
+            let call_id = CallId::new(Timestamp::EPOCH, number << 64);
             OpenAttempt { call_id, at: at(from), ..open() }.ended(at(to))
         };
         let first = record(1, [0, 2]);
         let (permit_wait_ms, money_wait_ms) = (1_000, 3_000);
-        let second = UsageRecord { permit_wait_ms, money_wait_ms, ..record(u128::MAX, [10, 11]) };
-        let mut attempts = Attempts::default();
-        [&first, &second].into_iter().for_each(|record| attempts.answered(record));
-        let turns = attempts.replayed(0, Typical { input: 1, output: 1 }).turns;
-        let gaps: Vec<_> = turns.iter().map(|turn| turn.gap_ns).collect();
-        assert_eq!(gaps, [None, Some(4_000_000_000)]);
+        let second = UsageRecord { permit_wait_ms, money_wait_ms, ..record(2, [10, 11]) };
+        let gaps = |records: &[&UsageRecord]| {
+            let mut attempts = Attempts::default();
+            records.iter().for_each(|record| attempts.answered(record));
+            let turns = attempts.replayed(0, Typical { input: 1, output: 1 }).turns;
+            turns.iter().map(|turn| turn.gap_ns).collect::<Vec<_>>()
+        };
+        assert_eq!(gaps(&[&first, &second]), [None, Some(4_000_000_000)]);
+        // Of calls at once the pause begins when the last of them has ended.
+        let within = record(3, [1, 1]);
+        assert_eq!(gaps(&[&first, &within, &second]), [None, Some(0), Some(4_000_000_000)]);
     }
 
     #[test]
