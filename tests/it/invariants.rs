@@ -271,6 +271,26 @@ fn a_cancelled_task_ends_once_and_what_has_left_is_presumed() {
 }
 
 #[test]
+fn to_cancel_a_task_that_came_back_costs_its_last_worker_nothing_of_what_it_is_at_now() {
+    expect_panics();
+    run(|clock| async move {
+        let slow = Act::Answer { input: 10, output: 10, after: Duration::from_secs(10) };
+        let client = Scripted::new(&clock, vec![Act::Panic(Duration::ZERO), slow], GOOD);
+        let system = system(&clock, &client).agent(agent(1)).start().await.unwrap();
+        let came_back = system.submit(task(1)).await.unwrap();
+        let urgent = Task { priority: Priority::High, ..task(2) };
+        let urgent = system.submit(urgent).await.unwrap();
+        clock.sleep(Duration::from_secs(5)).await;
+        assert!(system.cancel("1".into()).await.unwrap());
+        let cancelled = came_back.outcome().await.unwrap();
+        assert_eq!(cancelled.error.as_ref().unwrap().code, ErrorCode::Cancelled);
+        let urgent = urgent.outcome().await.unwrap();
+        assert_eq!((urgent.error.as_ref(), urgent.attempts), (None, 1));
+        assert_eq!(client.sent().len(), 2);
+    });
+}
+
+#[test]
 fn an_answer_without_any_tokens_is_no_error_and_no_usage() {
     run(|clock| async move {
         let nothing = Act::Answer { input: 0, output: 0, after: Duration::ZERO };

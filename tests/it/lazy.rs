@@ -217,6 +217,7 @@ fn a_group_that_is_restarted_leaves_its_lazy_workers_without_actors() {
         assert!(system.run(task(1)).await.unwrap().error.is_none());
         let seen = system.snapshot().await.unwrap();
         assert_eq!((seen.actors, seen.workers.ready), (2, 100));
+        assert_eq!(seen.summary.restarts, 2, "who had no actor was not restarted");
         // They are as good as ever.
         let all = (2..102).map(|id| system.run(task(id)));
         for outcome in futures_util::future::join_all(all).await {

@@ -1,10 +1,12 @@
 //! One binary for every test across crates; a module per subject.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod all_held_up;
 mod behaviour;
 mod chaos;
 mod children;
 mod clients;
+mod dear;
 mod embedding;
 mod fate;
 mod fidelity;
@@ -24,6 +26,7 @@ mod replaced;
 mod scenarios;
 mod seen;
 mod support;
+mod temporary;
 mod tidy;
 mod watchdog;
 mod wedged;

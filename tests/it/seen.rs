@@ -86,6 +86,11 @@ fn an_agent_can_be_inspected_while_it_works() {
         let working: Vec<_> = view.working.iter().map(|it| (&*it.worker, it.since)).collect();
         assert_eq!(working, [("clerk-1", began), ("clerk-2", began)]);
         assert_eq!((view.workers.busy, view.restarts, view.last_failure), (2, 0, None));
+        // The third waited for one of them.
+        clock.sleep(Duration::from_secs(9)).await;
+        let view = system.inspect("clerk").await.unwrap().unwrap();
+        let since: Vec<_> = view.working.iter().map(|it| it.since).collect();
+        assert_eq!(since, [began + Duration::from_secs(10)]);
         assert_eq!(system.inspect("nobody").await.unwrap(), None);
     });
 }

@@ -57,6 +57,26 @@ fn blocked(arbiters: usize, in_tool: bool) -> Vec<(Option<String>, Option<String
 }
 
 #[test]
+fn code_that_is_no_workers_is_not_reported_as_that_of_who_ran_there_before() {
+    actix::System::new().block_on(async {
+        let quick = Act::Answer { input: 10, output: 10, after: Duration::ZERO };
+        let client = Scripted::new(&Clock::real(), Vec::new(), quick);
+        let builder = AgentSystem::builder(client).agent(agent(1)).blocked_after(LIMIT);
+        let system = builder.start().await.unwrap();
+        assert!(system.run(task(1)).await.unwrap().error.is_none());
+        let mut lives = system.lifecycle();
+        // The program around the system.
+        block();
+        let told = std::iter::from_fn(|| lives.try_next()).find_map(|event| match event.what {
+            Lifecycle::ThreadBlocked { worker, .. } => Some(worker),
+            _ => None,
+        });
+        assert_eq!(told, Some(None));
+        system.finish().await;
+    });
+}
+
+#[test]
 fn a_tool_that_holds_its_thread_is_reported_with_its_name_and_its_worker() {
     let told = blocked(2, true);
     assert!(told.contains(&(Some("clerk-1".to_owned()), Some("compress".to_owned()))), "{told:?}");

@@ -14,7 +14,6 @@ use std::time::Duration;
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Supervised};
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use crate::clock::Clock;
@@ -28,9 +27,9 @@ pub(crate) trait Watcher: 'static {
     fn runs(&self, _now: bool) {}
     /// It panicked. The pause before it goes on, or `None` where it must end.
     fn panicked(&self, reason: &str) -> Option<Duration>;
-    /// Waits for so long; whether it goes on then.
-    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
-        Box::pin(self.clock().sleep(pause).map(|()| true))
+    /// Waits for so long.
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.clock().sleep(pause))
     }
     /// It goes on after a pause.
     fn resumed(&self);
@@ -87,7 +86,7 @@ pub(crate) fn crash<A: Actor<Context = Context<A>>>(reason: String, ctx: &mut Co
 struct Guard<A: Actor<Context = Context<A>>, W> {
     running: Option<ContextFut<A, Context<A>>>,
     watcher: W,
-    pause: Option<LocalBoxFuture<'static, bool>>,
+    pause: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl<A: Actor<Context = Context<A>>, W> fmt::Debug for Guard<A, W> {
@@ -135,11 +134,8 @@ where
         let this = self.get_mut();
         loop {
             if let Some(pause) = this.pause.as_mut() {
-                let goes_on = ready!(pause.as_mut().poll(cx));
+                ready!(pause.as_mut().poll(cx));
                 this.pause = None;
-                if !goes_on {
-                    return this.end();
-                }
                 this.watcher.resumed();
             }
             let Some(running) = this.running.as_mut() else { return Poll::Ready(()) };

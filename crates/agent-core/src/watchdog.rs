@@ -123,3 +123,33 @@ impl Heart {
         Some(Blocked { worker: self.doing.worker(), tool: tool.map(|tool| tool.name), since })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_of_more_than_the_limit_is_reported_once_and_its_end_is_told_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tells = Arc::clone(&told);
+        let heart = Heart {
+            doing: Arc::default(),
+            beat: AtomicU64::new(0),
+            is_reported: AtomicBool::new(false),
+            tell: Box::new(move |is| tells.lock().unwrap().push(is)),
+        };
+        let check = |millis| {
+            let blocked = heart.check(Timestamp::from_millis(millis), Duration::from_millis(10));
+            let since = blocked.map(|blocked| blocked.since);
+            (since, told.lock().unwrap().clone())
+        };
+        let silent = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(check(10), (None, vec![]));
+        assert_eq!(check(11), (silent(11), vec![true]));
+        assert_eq!(check(12), (None, vec![true]));
+        heart.beat.store(Timestamp::from_millis(20).nanos(), Ordering::Relaxed);
+        assert_eq!(check(21), (None, vec![true, false]));
+        assert_eq!(check(22), (None, vec![true, false]));
+        assert_eq!(check(31), (silent(11), vec![true, false, true]));
+    }
+}

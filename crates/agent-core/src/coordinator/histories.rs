@@ -62,6 +62,10 @@ mod tests {
         assert!(histories.restart(7, at(60), &policy, 0.0).is_none());
         assert!(histories.restart(3, at(61), &policy, 0.0).is_some());
         assert_eq!(histories.of.keys().copied().collect::<Vec<_>>(), [3, 7]);
+        // On the edge of its window a restart counts still.
+        assert!(histories.restart(7, at(90), &policy, 0.0).is_some());
+        assert!(histories.restart(3, at(121), &policy, 0.0).is_some());
+        assert!(histories.restart(3, at(121), &policy, 0.0).is_none());
         assert!(histories.restart(3, at(200), &policy, 0.0).is_some());
         assert_eq!((histories.of.len(), histories.restarts.len()), (1, 1));
     }

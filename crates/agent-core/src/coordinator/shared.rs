@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 
@@ -59,9 +58,8 @@ impl Watcher for SharedWatch {
         self.history.borrow_mut().restart(self.clock.now(), &self.policy, 0.0)
     }
 
-    /// Where the system is over it goes on at once: it does what it was sent, and ends.
-    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
-        Box::pin(pauses(self.clock.sleep(pause), Arc::clone(&self.open)).map(|_| true))
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, ()> {
+        Box::pin(pauses(self.clock.sleep(pause), Arc::clone(&self.open)))
     }
 
     fn resumed(&self) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Context, Handler, Message, Recipient};
-use futures_util::future::{Either, LocalBoxFuture, select};
+use futures_util::future::{LocalBoxFuture, select};
 use tokio::sync::Semaphore;
 
 use super::{Coordinator, Lifecycle, State};
@@ -94,7 +94,7 @@ impl Watcher for Watch {
         pause
     }
 
-    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, bool> {
+    fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, ()> {
         Box::pin(pauses(self.clock().sleep(pause), Arc::clone(&self.link.open)))
     }
 
@@ -107,10 +107,10 @@ impl Watcher for Watch {
     }
 }
 
-/// Waits for the end of a pause, or of the system where that is first; whether the system goes on.
-pub(super) async fn pauses(pause: Sleep, open: Arc<Semaphore>) -> bool {
-    let over = pin!(open.acquire());
-    matches!(select(pause, over).await, Either::Left(_))
+/// Waits for the end of a pause, or of the system where that is first: who paused does what it was
+/// sent then, and ends since nobody has its address.
+pub(super) async fn pauses(pause: Sleep, open: Arc<Semaphore>) {
+    select(pause, pin!(open.acquire())).await;
 }
 
 /// How a worker failed.

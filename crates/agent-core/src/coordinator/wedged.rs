@@ -67,6 +67,17 @@ impl Handler<Sweep> for Coordinator {
     }
 }
 
+/// How late a task is at `now` at which something must have moved by `due`: but not before it was
+/// given out, and by its deadline at the latest.
+fn late(
+    due: Timestamp,
+    (given_at, deadline): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Option<Duration> {
+    let due = due.max(given_at).min(deadline);
+    (due < now).then(|| now.since(due))
+}
+
 impl Coordinator {
     /// Has a worker looked at as long as it works.
     pub(super) fn look_at(&mut self, worker: WorkerIndex, now: Timestamp, ctx: &mut Context<Self>) {
@@ -92,10 +103,9 @@ impl Coordinator {
     /// For how long nothing has moved at a task, where that is too long.
     fn wedged_for(&self, task: TaskNumber, now: Timestamp) -> Option<Duration> {
         let entry = self.tasks.get(&task)?;
-        let due = entry.assignment.standing.progress().due().max(entry.given_at);
-        let due = due.min(entry.assignment.deadline);
-        let late = now.since(due);
-        (due < now && late >= self.plan.supervision.wedged_after).then_some(late)
+        let due = entry.assignment.standing.progress().due();
+        let bounds = (entry.given_at, entry.assignment.deadline);
+        late(due, bounds, now).filter(|late| *late >= self.plan.supervision.wedged_after)
     }
 
     /// Stops a wedged worker and has another actor in its place; its task goes back, and what had
@@ -125,5 +135,26 @@ impl Coordinator {
             }
             None => self.set_gone(worker, ctx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_late_from_when_it_was_given_out_and_by_its_deadline_whatever_it_waits_for() {
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
+        let late = |due, given_at, deadline| {
+            late(due, (given_at, deadline), at(10)).map(|late| late.as_secs())
+        };
+        let never = Timestamp::NEVER;
+        assert_eq!(late(at(3), at(0), never), Some(7));
+        // It waited long for a worker, and nothing has moved yet.
+        assert_eq!(late(Timestamp::EPOCH, at(8), never), Some(2));
+        assert_eq!(late(never, at(0), at(6)), Some(4));
+        assert_eq!(late(at(10), at(0), never), None);
+        assert_eq!(late(at(20), at(0), never), None);
+        assert_eq!(late(never, at(0), never), None);
     }
 }
