@@ -1,9 +1,11 @@
 //! Sub-agents: under their parent in life, in end and in money.
 
 mod cancelled;
+mod crashes;
 mod ends;
 mod waits;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, ChildEnd, ChildError, ChildLimits, Output, Scene, SpawnError};
@@ -190,9 +192,11 @@ fn many_sub_tasks_at_once_are_shared_by_the_childs_workers_and_no_more_wait_than
 fn children_are_bounded_in_number_and_in_depth() {
     run(|clock| async move {
         let client = Scripted::new(&clock, Vec::new(), GOOD);
+        static DEEPEST: AtomicU32 = AtomicU32::new(0);
         fn nested(depth: u32) -> AgentSpec {
             named(&format!("g{depth}"), 1).behaviour(move || {
                 Does(async move |scene: &Scene, _: &Task| {
+                    DEEPEST.fetch_max(depth, Ordering::SeqCst);
                     let child = scene.spawn(nested(depth + 1))?;
                     Ok(child.execute(part("deeper")).await?)
                 })
@@ -229,6 +233,7 @@ fn children_are_bounded_in_number_and_in_depth() {
         let error = deep.error.clone().unwrap();
         assert_eq!(error.code, ErrorCode::InvalidTask);
         assert!(error.message.contains("2 generations below"), "{error}");
+        assert_eq!(DEEPEST.load(Ordering::SeqCst), 2);
         let wide = system.run(of(2, "wide")).await.unwrap();
         assert_eq!(wide.output.as_deref(), Some("bounded"), "{wide:?}");
     });

@@ -61,7 +61,9 @@ fn a_temporary_worker_that_is_wedged_ends_alone_whatever_its_group_is() {
 fn what_waits_for_an_agent_of_which_one_worker_is_gone_is_done_by_the_others() {
     expect_panics();
     run(|clock| async move {
-        let client = Scripted::new(&clock, vec![Act::Panic(Duration::ZERO)], GOOD);
+        // One of them is gone while the others wait.
+        let slow = Act::Answer { input: 10, output: 10, after: Duration::from_secs(10) };
+        let client = Scripted::new(&clock, vec![Act::Panic(Duration::from_secs(1))], slow);
         let spec = agent(2).restart(Restart::Temporary);
         let system = system(&clock, &client).agent(spec).start().await.unwrap();
         let mut handles = Vec::new();

@@ -1,9 +1,10 @@
 //! Whatever ends a parent ends its children first, the youngest before the older.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_core::agent::{AgentSpec, Behaviour, Output, Scene};
+use agent_core::agent::{AgentSpec, Behaviour, Child, ChildEnd, ChildError, Output, Scene};
 use agent_core::ledger::{BudgetSpec, OnExhausted};
 use agent_core::system::Ended;
 use agent_core::task::{Deadline, ErrorCode, Task, TaskError};
@@ -175,5 +176,40 @@ fn a_task_is_kept_where_the_run_stops_over_a_call_of_its_sub_agent() {
         assert_eq!(system.stopped().await, Ended::Stopped);
         assert!(handle.outcome().await.is_err(), "it has not ended");
         assert!(client.sent().is_empty());
+    });
+}
+
+thread_local! {
+    /// A sub-agent, for who is one of its workers.
+    static ITSELF: RefCell<Option<Child>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_worker_that_stops_its_own_sub_agent_goes_no_further_than_its_next_wait() {
+    run(|clock| async move {
+        let client = Scripted::new(&clock, Vec::new(), GOOD);
+        let lead = named("lead", 1).behaviour(|| {
+            Does(async |scene: &Scene, _: &Task| {
+                let stops = named("kid", 1).behaviour(|| {
+                    Does(async |scene: &Scene, _: &Task| {
+                        ITSELF.with_borrow(|child| child.as_ref().unwrap().stop());
+                        scene.sleep(Duration::from_secs(1)).await;
+                        panic!("it goes on");
+                    })
+                });
+                let child = scene.spawn(stops)?;
+                ITSELF.set(Some(child.clone()));
+                let answer = child.execute(part("1")).await;
+                assert!(matches!(answer, Err(ChildError::Ended { end: ChildEnd::Stopped, .. })));
+                scene.sleep(Duration::from_secs(5)).await;
+                Ok("done".into())
+            })
+        });
+        let system = system(&clock, &client).agent(lead).start().await.unwrap();
+        let outcome = system.run(task(1)).await.unwrap();
+        assert_eq!(outcome.output.as_deref(), Some("done"), "{outcome:?}");
+        let summary = system.snapshot().await.unwrap().summary;
+        assert_eq!(summary.audit_warnings.get("worker_restarted"), None);
+        ITSELF.set(None);
     });
 }

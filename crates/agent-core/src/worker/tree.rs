@@ -215,3 +215,34 @@ fn wake_first(state: MutexGuard<'_, State>) {
         first.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker_ref;
+
+    use super::*;
+
+    #[test]
+    fn who_could_hold_less_does_not_overtake_who_waits_to_hold_more() {
+        let tree = Arc::clone(Family::first(ChildLimits::default()).tree());
+        let left = NanoUsd::from_nanos(10);
+        let hold = |turn: &mut Turn, bound| {
+            let cx = Context::from_waker(noop_waker_ref());
+            match turn.poll_hold(NanoUsd::from_nanos(bound), left, &cx) {
+                Poll::Ready(held) => Some(held),
+                Poll::Pending => None,
+            }
+        };
+        let (mut first, mut large, mut small) = (tree.turn(), tree.turn(), tree.turn());
+        let held = hold(&mut first, 6).expect("there is room");
+        assert!(hold(&mut large, 8).is_none());
+        assert!(hold(&mut small, 2).is_none());
+        drop(held);
+        assert!(hold(&mut small, 2).is_none());
+        let held = hold(&mut large, 8).expect("there is room, and nobody is before it");
+        drop(large);
+        assert!(hold(&mut small, 2).is_some());
+        drop(held);
+        assert_eq!(tree.held(), NanoUsd::ZERO);
+    }
+}
