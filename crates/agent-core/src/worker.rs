@@ -217,7 +217,7 @@ impl WorkerAgent {
         };
         let work = Abortable::new(work, cancel);
         ctx.spawn(work.into_actor(self).map(move |ending, this, _ctx| {
-            let free_at = standing.tally().worker_free_at;
+            let free_at = standing.free_at();
             this.finish(free_at, ending.unwrap_or(Finish::Cancelled));
         }));
     }
@@ -237,7 +237,7 @@ impl WorkerAgent {
         ctx.spawn(work.into_actor(self).map(move |played, this, ctx| match played {
             Ok((ending, player)) => {
                 this.player = player;
-                let free_at = standing.tally().worker_free_at;
+                let free_at = standing.free_at();
                 this.finish(free_at, ending);
             }
             Err(reason) => guard::crash(reason, ctx),

@@ -57,8 +57,10 @@ impl Coordinator {
         }
         self.endings += 1;
         let outcome = masked(&*self.services.client, outcome);
-        let run_id = Arc::clone(&self.plan.run_id);
-        let entries = || vec![store::Entry::TaskEnded { run_id, outcome: Arc::clone(&outcome) }];
+        let entries = || {
+            let (run_id, outcome) = (Arc::clone(&self.plan.run_id), Arc::clone(&outcome));
+            vec![store::Entry::TaskEnded { run_id, outcome }]
+        };
         match self.services.write_now(entries) {
             Ok(written) => self.told(Tell::new(task, outcome, written)),
             Err((entries, store)) => {

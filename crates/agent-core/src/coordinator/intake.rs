@@ -172,8 +172,10 @@ impl Coordinator {
         let entry = self.enter(task, number, mode, Tally::default(), now);
         (entry.waiter, entry.place) = (Some(outcome), Some(place));
         let task = Arc::clone(&entry.assignment.task);
-        let run_id = Arc::clone(&self.plan.run_id);
-        let entries = || vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }];
+        let entries = || {
+            let run_id = Arc::clone(&self.plan.run_id);
+            vec![store::Entry::TaskAccepted { at: now, seq: number, task, run_id }]
+        };
         match self.services.write_now(entries) {
             Ok(written) => {
                 let written = written.map_err(SubmitError::from);

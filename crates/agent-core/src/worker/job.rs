@@ -29,8 +29,6 @@ pub(crate) struct Tally {
     pub(crate) presumed: NanoUsd,
     /// What attempts that have left, and of which nothing is settled yet, may cost.
     pub(crate) in_flight: NanoUsd,
-    /// When the worker at hand may call again, by its own limit.
-    pub(crate) worker_free_at: Timestamp,
 }
 
 impl Tally {
@@ -173,7 +171,7 @@ impl Job {
     /// nothing to the task's.
     pub(crate) fn note_free_at(&self, at: Timestamp) {
         if self.family.as_ref().is_none_or(|family| family.depth() == 0) {
-            self.tally(|tally| tally.worker_free_at = at);
+            self.assignment.standing.note_free_at(at);
         }
     }
 

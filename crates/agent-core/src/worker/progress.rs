@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     hands: AtomicU64,
     /// Calls of it that wait for a permit now.
     at_limiter: AtomicU32,
+    /// When the worker at hand may call again by its own limit, in nanoseconds.
+    free_at: AtomicU64,
 }
 
 /// A call that waits for a permit, as long as this is held.
@@ -56,6 +58,7 @@ impl Standing {
             progress: Progress::default(),
             hands: AtomicU64::new(0),
             at_limiter: AtomicU32::new(0),
+            free_at: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +75,16 @@ impl Standing {
     /// Whether one of its calls waits for a permit now.
     pub(super) fn waits_for_permit(&self) -> bool {
         self.at_limiter.load(Ordering::Relaxed) > 0
+    }
+
+    /// The worker at hand may call again at `at`, by its own limit.
+    pub(super) fn note_free_at(&self, at: Timestamp) {
+        self.free_at.store(at.nanos(), Ordering::Relaxed);
+    }
+
+    /// When the worker at hand may call again, by its own limit.
+    pub(super) fn free_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.free_at.load(Ordering::Relaxed))
     }
 
     /// It is given to one of the actors of a worker.

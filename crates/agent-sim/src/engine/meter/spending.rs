@@ -1,5 +1,7 @@
 //! What is spent of each budget: in its fullest window, and in all.
 
+use std::collections::BTreeMap;
+
 use agent_core::ledger::{BudgetSpec, Ledger, Scope, ScopeKind, ScopePattern, Window};
 use agent_core::lookup::Lookup;
 use agent_core::money::NanoUsd;
@@ -25,6 +27,8 @@ pub struct Spent {
 #[derive(Debug)]
 pub(crate) struct Spending {
     budgets: Vec<BudgetSpec>,
+    /// The kinds of things that have budgets, and whether each of the kind has.
+    kinds: BTreeMap<ScopeKind, bool>,
     lines: Lookup<Scope, Vec<Line>>,
 }
 
@@ -78,7 +82,14 @@ impl Spending {
         // Two budgets of the same scope, window and limit are told as one.
         budgets.sort_by(|one, other| key(one).cmp(&key(other)));
         budgets.dedup_by(|one, other| key(one) == key(other));
-        let mut spending = Spending { budgets, lines: Lookup::default() };
+        let mut kinds = BTreeMap::new();
+        for budget in &budgets {
+            match &budget.scope {
+                ScopePattern::One(scope) => _ = kinds.entry(scope.kind).or_insert(false),
+                ScopePattern::Each(kind) => _ = kinds.insert(*kind, true),
+            }
+        }
+        let mut spending = Spending { budgets, kinds, lines: Lookup::default() };
         let named: Vec<Scope> = spending.budgets.iter().filter_map(named).cloned().collect();
         for scope in named {
             spending.open(&scope);
@@ -92,7 +103,8 @@ impl Spending {
             return;
         }
         for scope in record.subject.scopes(&record.account) {
-            if self.is_each(scope.kind) && !self.lines.contains_key(&scope) {
+            let Some(&each_has) = self.kinds.get(&scope.kind) else { continue };
+            if each_has && !self.lines.contains_key(&scope) {
                 self.open(&scope);
             }
             for line in self.lines.get_mut(&scope).into_iter().flatten() {
@@ -101,14 +113,10 @@ impl Spending {
         }
     }
 
-    fn is_each(&self, kind: ScopeKind) -> bool {
-        self.budgets.iter().any(|budget| budget.scope == ScopePattern::Each(kind))
-    }
-
     /// The lines of a scope of which nothing was spent before: its own budgets, and those for each
     /// of its kind that are not the same again.
     fn open(&mut self, scope: &Scope) {
-        let Spending { budgets, lines } = self;
+        let Spending { budgets, lines, .. } = self;
         let own = budgets.iter().filter(|budget| named(budget) == Some(scope));
         let of_kind = ScopePattern::Each(scope.kind);
         let each = budgets.iter().filter(|budget| budget.scope == of_kind);
