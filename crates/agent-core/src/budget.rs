@@ -215,6 +215,11 @@ impl Reserve {
     ) -> Reserve {
         Reserve { name, scopes, amount, ticket, deadline, coming: None }
     }
+
+    /// The same, by one who has leave to come.
+    pub(crate) fn coming(self, coming: Coming) -> Reserve {
+        Reserve { coming: Some(coming), ..self }
+    }
 }
 
 /// Why no money was set aside.

@@ -28,7 +28,7 @@ use accounts::Accounts;
 pub use report::{Balance, NoRoom, Overrun, Settlement, Threshold, When};
 pub use reservations::ReservationId;
 use reservations::{Part, Reservations};
-pub(crate) use scope::AGENT_SEPARATOR;
+pub(crate) use scope::{AGENT_SEPARATOR, NAMELESS, Scopes, agents_of};
 pub use scope::{BudgetSpec, OnExhausted, Scope, ScopeError, ScopeKind, ScopePattern};
 pub use window::{Window, WindowError};
 
@@ -122,7 +122,7 @@ impl Ledger {
     pub(crate) fn room(
         &mut self,
         now: Timestamp,
-        scopes: &[Scope],
+        scopes: &(impl Scopes + ?Sized),
         amount: NanoUsd,
     ) -> Result<Room, (AccountId, NoRoom)> {
         let now = self.see(now);
@@ -330,17 +330,17 @@ impl Ledger {
     fn look(
         &mut self,
         now: Timestamp,
-        scopes: &[Scope],
+        scopes: &(impl Scopes + ?Sized),
         parts: &mut Vec<Part>,
         mut look: impl FnMut(&Account, &BudgetSpec),
     ) {
-        for scope in scopes {
-            self.accounts.find(scope, |account| {
+        scopes.each(|kind, name| {
+            self.accounts.find(kind, name, |account| {
                 if parts.iter().all(|part| part.account != account) {
                     parts.push(Part { account, start: now });
                 }
             });
-        }
+        });
         for part in parts {
             if let Some((account, spec)) = self.accounts.get_mut(part.account) {
                 account.turn(spec, now);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::ledger::{Scope, ScopeKind};
+use crate::ledger::{NAMELESS, Scope, ScopeKind, Scopes, agents_of};
 use crate::money::NanoUsd;
 use crate::usage::TokenCounts;
 
@@ -65,24 +65,39 @@ impl Subject {
     /// The scopes of a call about this subject, paid with `account`. A sub-agent's calls count for
     /// the agents that it is under too.
     pub fn scopes(&self, account: &Arc<str>) -> Vec<Scope> {
-        let named = [
-            (ScopeKind::Project, self.project_id.as_ref()),
-            (ScopeKind::User, self.user_id.as_ref()),
-            (ScopeKind::Task, self.task_id.as_ref()),
-            (ScopeKind::Model, self.model.as_ref()),
-            (ScopeKind::Key, Some(account)),
-        ];
-        let mut scopes = Vec::with_capacity(2 + named.len());
-        scopes.push(Scope::global());
-        if let Some(agent) = &self.agent {
-            Scope::of_agent(agent, &mut scopes);
+        let mut scopes = Vec::with_capacity(7);
+        let payer = Payer { subject: self, account };
+        payer.each(|kind, name| scopes.push(Scope { kind, name: Arc::clone(name) }));
+        scopes
+    }
+}
+
+/// Who pays for a call: its scopes are those of a subject and an account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Payer<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) account: &'a Arc<str>,
+}
+
+impl Scopes for Payer<'_> {
+    fn each(&self, mut each: impl FnMut(ScopeKind, &Arc<str>)) {
+        let Payer { subject, account } = self;
+        each(ScopeKind::Global, &NAMELESS);
+        if let Some(path) = &subject.agent {
+            agents_of(path, |agent| each(ScopeKind::Agent, agent));
         }
+        let named = [
+            (ScopeKind::Project, subject.project_id.as_ref()),
+            (ScopeKind::User, subject.user_id.as_ref()),
+            (ScopeKind::Task, subject.task_id.as_ref()),
+            (ScopeKind::Model, subject.model.as_ref()),
+            (ScopeKind::Key, Some(*account)),
+        ];
         for (kind, name) in named {
             if let Some(name) = name {
-                scopes.push(Scope { kind, name: Arc::clone(name) });
+                each(kind, name);
             }
         }
-        scopes
     }
 }
 

@@ -126,8 +126,7 @@ impl WorkerAgent {
                 self.role.spec.behaviour.as_ref().map(|_| Family::first(limits))
             }
         };
-        let account = self.role.services.client.account();
-        Job::new(assignment, &self.role, Arc::clone(&self.name), account, family)
+        Job::new(assignment, &self.role, Arc::clone(&self.name), family)
     }
 
     fn finish(&mut self, free_at: Timestamp, ending: Finish) {

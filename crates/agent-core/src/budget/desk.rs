@@ -7,9 +7,9 @@ use actix::{Addr, Recipient, WeakAddr};
 
 use super::queue::Queue;
 use super::reservation::{Lives, Resolve};
-use super::{Budget, BudgetNotice, Forget, Reservation, Reserve};
+use super::{Budget, BudgetNotice, Forget, Reservation};
 use crate::clock::{Clock, Timestamp};
-use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId, Scope};
+use crate::ledger::{Ledger, NoRoom, OnExhausted, ReservationId, Scope, Scopes};
 use crate::lookup::Lookup;
 use crate::money::NanoUsd;
 use crate::panics::{self, log};
@@ -156,26 +156,32 @@ impl Desk {
         self.0.books.clear_poison();
     }
 
-    /// Sets money aside where that can be said at once; else what to send to the budget.
+    /// Sets money aside for an attempt that has not waited, where that can be said at once; else its
+    /// leave to go to the budget.
     pub(crate) fn reserve(
         &self,
         now: Timestamp,
-        mut reserve: Reserve,
-    ) -> Result<Reservation, Reserve> {
-        let Reserve { name, amount, .. } = reserve;
-        let known = |books: &Books| reserve.ticket.is_some() || books.held.contains_key(&name);
-        if let Some(mut books) = self.quiet().filter(|books| !known(books)) {
+        name: AttemptId,
+        scopes: &(impl Scopes + ?Sized),
+        amount: NanoUsd,
+    ) -> Result<Reservation, Coming> {
+        if let Some(mut books) = self.quiet().filter(|books| !books.held.contains_key(&name)) {
             // Where there is no room, the budget says what is to be done.
-            if let Ok(id) = books.ledger.reserve(now, &reserve.scopes, amount) {
+            if let Ok(room) = books.ledger.room(now, scopes, amount) {
+                let id = books.ledger.take(room);
                 #[cfg(test)]
                 books.break_here();
                 books.held.insert(name, id);
                 return Ok(Reservation::new(name, amount, self.clone()));
             }
         }
+        Err(self.come())
+    }
+
+    /// Leave to go to the budget: nobody overtakes who has it.
+    pub(crate) fn come(&self) -> Coming {
         self.lock().coming += 1;
-        reserve.coming = Some(Coming(self.clone()));
-        Err(reserve)
+        Coming(self.clone())
     }
 
     /// Resolves it here where nobody waits for money, else has the budget do it; that also where it
@@ -227,7 +233,7 @@ impl Desk {
 
 /// Somebody is on the way to the queue, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Coming(Desk);
+pub(crate) struct Coming(Desk);
 
 impl Drop for Coming {
     fn drop(&mut self) {

@@ -292,7 +292,7 @@ impl Queue {
         request: &Request,
         number: u64,
     ) -> Verdict {
-        let (account, no_room) = match ledger.room(now, &request.scopes, request.amount) {
+        let (account, no_room) = match ledger.room(now, &*request.scopes, request.amount) {
             Ok(room) => {
                 let ahead = |account: &AccountId| {
                     let line = self.lines.get(account);

@@ -95,20 +95,26 @@ impl Accounts {
         })
     }
 
-    /// Calls `found` with every account of `scope`; opens those that it has by its kind.
-    pub(super) fn find(&mut self, scope: &Scope, mut found: impl FnMut(AccountId)) {
-        let Kind { each, names } = &self.kinds[scope.kind as usize];
-        if let Some(ids) = names.get(&scope.name) {
+    /// Calls `found` with every account of a scope; opens those that it has by its kind.
+    pub(super) fn find(
+        &mut self,
+        kind: ScopeKind,
+        name: &Arc<str>,
+        mut found: impl FnMut(AccountId),
+    ) {
+        let Kind { each, names } = &self.kinds[kind as usize];
+        if let Some(ids) = names.get(name) {
             return ids.iter().copied().for_each(found);
         }
         if each.is_empty() {
             return;
         }
+        let scope = Scope::new(kind, Arc::clone(name));
         for spec in each.clone() {
-            self.open(scope, spec);
+            self.open(&scope, spec);
             self.to_sweep += SWEPT_PER_NEW;
         }
-        self.get(scope).iter().copied().for_each(&mut found);
+        self.get(&scope).iter().copied().for_each(&mut found);
     }
 
     /// The account and its budget; `None` for one that was dropped.

@@ -1,5 +1,6 @@
 //! What a budget is for: scopes, patterns of scopes, and the budgets of a fleet file.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -69,7 +70,6 @@ pub struct Scope {
 impl Scope {
     /// Everything.
     pub fn global() -> Scope {
-        static NAMELESS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
         Scope { kind: ScopeKind::Global, name: Arc::clone(&NAMELESS) }
     }
 
@@ -77,19 +77,36 @@ impl Scope {
     pub fn new(kind: ScopeKind, name: impl Into<Arc<str>>) -> Scope {
         Scope { kind, name: name.into() }
     }
+}
 
-    /// Adds the scopes of an agent as records name it: those of the agents that it is under, and
-    /// its own.
-    pub(crate) fn of_agent(path: &Arc<str>, scopes: &mut Vec<Scope>) {
-        if !path.contains(AGENT_SEPARATOR) {
-            return scopes.push(Scope::new(ScopeKind::Agent, Arc::clone(path)));
+/// What an amount is booked in: scopes as they are, or such as follow from what is at hand, which
+/// need not be made for it.
+pub(crate) trait Scopes {
+    /// Calls `each` with the kind and the name of every scope.
+    fn each(&self, each: impl FnMut(ScopeKind, &Arc<str>));
+}
+
+impl Scopes for [Scope] {
+    fn each(&self, mut each: impl FnMut(ScopeKind, &Arc<str>)) {
+        for Scope { kind, name } in self {
+            each(*kind, name);
         }
-        for name in path.split(AGENT_SEPARATOR) {
-            let scope = Scope::new(ScopeKind::Agent, name);
-            // An agent under one of its own name is charged once.
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
+    }
+}
+
+/// The name of `global`.
+pub(crate) static NAMELESS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+
+/// Calls `each` with the agents of an agent as records name it: those that it is under, and itself.
+pub(crate) fn agents_of(path: &Arc<str>, mut each: impl FnMut(&Arc<str>)) {
+    if !path.contains(AGENT_SEPARATOR) {
+        return each(path);
+    }
+    let mut seen = BTreeSet::new();
+    for name in path.split(AGENT_SEPARATOR) {
+        // An agent under one of its own name is charged once.
+        if seen.insert(name) {
+            each(&name.into());
         }
     }
 }

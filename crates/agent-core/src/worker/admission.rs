@@ -12,7 +12,7 @@ use crate::llm::Request;
 use crate::money::NanoUsd;
 use crate::permits::{AgentRateLimit, Ask};
 use crate::rate_limiter::Permit;
-use crate::record::AttemptId;
+use crate::record::{AttemptId, Payer};
 use crate::worker::call::{Call, Ending};
 use crate::worker::refusal;
 
@@ -139,15 +139,20 @@ impl Call<'_> {
         now: &mut Timestamp,
         deadline: Timestamp,
     ) -> Result<Result<Reservation, ReserveError>, Ending> {
-        let scopes = self.job.scopes_of(account);
+        let (budget, desk) = &self.services.budget;
         loop {
-            let (scopes, ticket) = (Arc::clone(&scopes), ticket.take());
-            let (budget, desk) = &self.services.budget;
-            let reserve = Reserve::new(name, scopes, amount, ticket, deadline);
-            let reserve = match desk.reserve(*now, reserve) {
-                Ok(money) => return Ok(Ok(money)),
-                Err(reserve) => reserve,
+            let ticket = ticket.take();
+            let payer = Payer { subject: &self.job.subject, account };
+            let at_once = match &ticket {
+                None => desk.reserve(*now, name, &payer, amount),
+                Some(_) => Err(desk.come()),
             };
+            let coming = match at_once {
+                Ok(money) => return Ok(Ok(money)),
+                Err(coming) => coming,
+            };
+            let scopes = self.job.subject.scopes(account).into();
+            let reserve = Reserve::new(name, scopes, amount, ticket, deadline).coming(coming);
             let answer = Box::pin(budget.send(reserve)).await;
             *now = self.services.clock.now();
             match answer {

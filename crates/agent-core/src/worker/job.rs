@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::agent::{AgentSpec, Output};
 use crate::clock::Timestamp;
-use crate::ledger::Scope;
 use crate::money::NanoUsd;
 use crate::permits::LimitMode;
 use crate::record::Subject;
@@ -75,9 +74,6 @@ pub(crate) struct Job {
     pub(crate) model_name: Arc<str>,
     /// Where several calls of the task may be made at once: what they share.
     pub(crate) family: Option<Arc<Family>>,
-    /// The account in use when the job began, and the scopes of a call paid with it.
-    account: Arc<str>,
-    scopes: Arc<[Scope]>,
 }
 
 impl Job {
@@ -85,7 +81,6 @@ impl Job {
         assignment: Assignment,
         role: &Role,
         worker: Arc<str>,
-        account: Arc<str>,
         family: Option<Arc<Family>>,
     ) -> Job {
         let task = &assignment.task;
@@ -111,9 +106,8 @@ impl Job {
             Some(family) => family.subject(own),
             None => own,
         };
-        let scopes = subject.scopes(&account).into();
         let (subject, spec) = (Arc::new(subject), Arc::clone(&role.spec));
-        Job { subject, model, model_name, family, account, scopes, assignment, spec, worker }
+        Job { subject, model, model_name, family, assignment, spec, worker }
     }
 
     /// The same job for a call of another model.
@@ -122,20 +116,11 @@ impl Job {
         let model_name = services.model_name(&model);
         let mut subject = Subject::clone(&self.subject);
         subject.model = Some(Arc::clone(&model_name));
-        let scopes = subject.scopes(&self.account).into();
-        Job { model, model_name, scopes, subject: Arc::new(subject), ..self.clone() }
+        Job { model, model_name, subject: Arc::new(subject), ..self.clone() }
     }
 
     pub(crate) fn task(&self) -> &Task {
         &self.assignment.task
-    }
-
-    /// The scopes of a call that is paid with `account`: another one where a key was rotated.
-    pub(crate) fn scopes_of(&self, account: &Arc<str>) -> Arc<[Scope]> {
-        if *account == self.account {
-            return Arc::clone(&self.scopes);
-        }
-        self.subject.scopes(account).into()
     }
 
     pub(crate) fn max_tokens(&self) -> u32 {

@@ -13,7 +13,7 @@ impl Queue {
             }
             let request = &waiter.request;
             assert!(now < request.deadline, "{number} waits past its deadline");
-            let Ok(room) = ledger.room(now, &request.scopes, request.amount) else { continue };
+            let Ok(room) = ledger.room(now, &*request.scopes, request.amount) else { continue };
             let first = |account| self.lines.get(&account)?.waiting.first();
             let held_up = room.accounts().any(|a| first(a).is_some_and(|first| first < number));
             ledger.leave(room);

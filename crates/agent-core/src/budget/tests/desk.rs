@@ -9,11 +9,11 @@ use crate::record::{OpenAttempt, Subject};
 
 impl Stage {
     fn at_the_desk(&self, dollars: u64) -> Result<Reservation, Reserve> {
-        let (scopes, amount) = (scopes("global"), usd(dollars));
-        self.desk.reserve(
-            self.desk.now(),
-            Reserve::new(self.name(), scopes, amount, None, seconds(1_000)),
-        )
+        let (name, scopes, amount) = (self.name(), scopes("global"), usd(dollars));
+        let at_once = self.desk.reserve(self.desk.now(), name, &*scopes, amount);
+        at_once.map_err(|coming| {
+            Reserve::new(name, scopes, amount, None, seconds(1_000)).coming(coming)
+        })
     }
 }
 
