@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
+use agent_core::ledger::{BudgetSpec, OnExhausted};
 use agent_core::money::NanoUsd;
 use agent_core::system::{AgentSystemBuilder, Ended};
 use agent_core::task::Task;
@@ -73,6 +74,32 @@ fn a_worker_that_was_replaced_while_it_held_its_thread_makes_no_call_when_that_i
             system.finish().await;
         });
     }
+}
+
+#[test]
+fn a_worker_that_was_replaced_asks_for_no_money_when_its_thread_is_free() {
+    actix::System::new().block_on(async {
+        let gate = Gate::default();
+        let opens = Opens(gate.clone());
+        let (over, mut overs) = unbounded_channel();
+        let dear = Act::Answer { input: 150, output: 100, after: Duration::ZERO };
+        let client = Scripted::new(&Clock::real(), Vec::new(), dear);
+        // There is room for one call, and after it for no other.
+        let once = BudgetSpec { on_exhausted: OnExhausted::StopRun, ..budget("global", "0.001") };
+        let wedges = replaces(&client, NanoUsd::from_dollars(1)).budget(once);
+        let system = wedges.agent(holds(&gate, over, false)).start().await.unwrap();
+        let handle = system.submit(task(0)).await.unwrap();
+        let outcome = soon("an outcome", handle.outcome()).await.unwrap();
+        assert_eq!((outcome.error.as_ref(), outcome.attempts), (None, 1));
+        drop(opens);
+        for _ in 0..2 {
+            soon("the end of a performance", overs.recv()).await.unwrap();
+        }
+        // The budget has heard whoever asked.
+        assert_eq!(spent(&system).await, (outcome.cost_usd, NanoUsd::ZERO));
+        assert!(system.submit(task(1)).await.is_ok(), "the run goes on");
+        system.finish().await;
+    });
 }
 
 #[test]

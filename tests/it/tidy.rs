@@ -100,8 +100,11 @@ fn the_core_logs_only_where_a_panic_of_who_listens_goes_no_further() {
             continue;
         }
         for level in ["error", "warn", "info", "debug", "trace"] {
-            let plain = source.contains(&format!(" tracing::{level}!"));
-            let named = source.lines().any(|line| line.starts_with("use tracing::{"));
+            let plain = source.contains(&format!("tracing::{level}!"));
+            let names_it =
+                |line: &str| line.split(|c: char| !c.is_alphanumeric()).any(|w| w == level);
+            let named =
+                source.lines().any(|line| line.starts_with("use tracing::") && names_it(line));
             assert!(!plain && !named, "{}: use `panics::log`", path.display());
         }
     }

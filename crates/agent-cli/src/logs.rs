@@ -11,7 +11,8 @@ use crate::exit::Refused;
 
 /// Starts the logs. `IMPRESARIO_LOG` overrides what the flags say, in the usual form
 /// (`agent_core=debug,audit=info`). Of a run the audit events are also written to the live file.
-/// What befalls a fleet that is only simulated stands in the report, and is logged where more is asked for.
+/// What befalls a fleet that is only simulated stands in the report, and is logged where more is
+/// asked for; what befalls the user's own store is not simulated.
 ///
 /// # Errors
 ///
@@ -20,9 +21,9 @@ pub(crate) fn start(common: &Common, command: &Command) -> Result<(), Refused> {
     let runs = matches!(command, Command::Run(_));
     let simulates = matches!(command, Command::Simulate(_) | Command::Plan(_) | Command::Verify(_));
     let by_flags = match (common.quiet, common.verbose) {
-        (true, _) if simulates => "error,agent_core=off,audit=off",
+        (true, _) if simulates => "error,agent_core=off,agent_core::store=error,audit=off",
         (true, _) => "error,audit=off",
-        (false, 0) if simulates => "warn,agent_core=off,audit=off",
+        (false, 0) if simulates => "warn,agent_core=off,agent_core::store=warn,audit=off",
         (false, 0) => "warn,audit=off",
         (false, 1) => "info,audit=info",
         (false, 2) => "debug,audit=info",

@@ -42,6 +42,15 @@ fn a_fleet_file_that_comes_through_a_pipe_is_kept_with_the_run() {
 }
 
 #[test]
+fn a_store_that_cannot_be_read_as_it_is_is_told_of_though_the_rest_is_simulated() {
+    let place = played(&[3]);
+    place.write("store/snap.00FFFFFFFFFFFFFF", "torn");
+    let output = place.output(&["verify", "--store", "store", "--seeds", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("copied aside"), "{}", stderr(&output));
+}
+
+#[test]
 fn seeds_without_end_are_refused() {
     let place = Place::new();
     for seeds in ["0", "10001", "100000000"] {

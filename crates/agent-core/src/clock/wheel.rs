@@ -95,6 +95,7 @@ impl<T> Wheel<T> {
     /// Drops the items that are of no use any more.
     pub(super) fn retain(&mut self, mut is_of_use: impl FnMut(&T) -> bool) {
         self.due.retain(&mut is_of_use);
+        self.due.shrink_to(KEPT);
         self.len = self.due.len();
         for Level { full, slots } in &mut self.levels {
             for (slot, items) in slots.iter_mut().enumerate().filter(|(_, items)| !items.is_empty())
@@ -103,6 +104,7 @@ impl<T> Wheel<T> {
                 self.len += items.len();
                 if items.is_empty() {
                     *full ^= 1 << slot;
+                    items.shrink_to(KEPT);
                 }
             }
         }
@@ -137,6 +139,18 @@ mod tests {
         assert_eq!(wheel.pop(0), None);
         wheel.push(10, 'c');
         assert_eq!(wheel.pop(0), Some((10, 'c')));
+    }
+
+    #[test]
+    fn what_was_let_go_of_leaves_little_room_behind() {
+        let mut wheel = Wheel::starting_at(0);
+        for number in 0..100_000 {
+            wheel.push(number % 2 * 600_000_000_000 + number % 7, number);
+        }
+        wheel.retain(|_| false);
+        let slots = wheel.levels.iter().flat_map(|level| &level.slots).map(Vec::capacity);
+        assert!(slots.chain([wheel.due.capacity()]).all(|room| room <= KEPT));
+        assert_eq!((wheel.len(), wheel.pop(9)), (0, None));
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub enum SubmitError {
     Store(#[source] Arc<StoreError>),
 }
 
-impl From<StoreError> for SubmitError {
-    fn from(error: StoreError) -> SubmitError {
+impl SubmitError {
+    fn unwritten(error: StoreError) -> SubmitError {
         match error {
             StoreError::Closed => SubmitError::Closed,
             error => SubmitError::Store(Arc::new(error)),
@@ -62,7 +62,8 @@ pub(crate) struct Submission {
     pub(crate) direct: bool,
     /// Its place among the tasks that may be open at once.
     pub(crate) place: OwnedSemaphorePermit,
-    /// Told when it is durable, and will end exactly once; none where only the outcome is waited for.
+    /// Told when it is durable, and will end exactly once; none where only the outcome is waited
+    /// for.
     pub(crate) accepted: Option<oneshot::Sender<Result<(), SubmitError>>>,
     /// Told how it ended.
     pub(crate) outcome: oneshot::Sender<Answer>,
@@ -178,14 +179,14 @@ impl Coordinator {
         };
         match self.services.write_now(entries) {
             Ok(written) => {
-                let written = written.map_err(SubmitError::from);
+                let written = written.map_err(SubmitError::unwritten);
                 tell(written.clone());
                 self.written(Written { task: number, written }, ctx);
             }
             Err((entries, store)) => {
                 let coordinator = ctx.address();
                 store.do_send(WriteThen::new(entries, move |written| {
-                    let written = written.map_err(SubmitError::from);
+                    let written = written.map_err(SubmitError::unwritten);
                     coordinator.do_send(Written { task: number, written: written.clone() });
                     tell(written);
                 }));

@@ -24,7 +24,8 @@ pub enum Ended {
     Finished,
     /// It was told to end before that; what was accepted is kept.
     Interrupted,
-    /// It stopped itself: a budget with `stop_run`, or the store; what was accepted is kept.
+    /// It stopped itself: for a budget with `stop_run`, a group or a shared actor that failed, or the
+    /// store; what was accepted is kept.
     Stopped,
 }
 

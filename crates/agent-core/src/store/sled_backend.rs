@@ -116,7 +116,8 @@ impl Sled {
             Err(reason) => reason,
         };
         let copy = copy_aside(&self.dir)?;
-        log!(error,
+        log!(
+            error,
             dir = %self.dir.display(), copy = %copy.display(), reason,
             "store cannot be read, copied aside and opened once more without its index"
         );

@@ -121,9 +121,9 @@ impl AgentSystem {
         place: OwnedSemaphorePermit,
     ) -> Result<TaskHandle, SubmitError> {
         let (accepted, told) = oneshot::channel();
-        let handle = self.put(task, direct, place, Some(accepted));
+        let outcome = self.put(task, direct, place, Some(accepted));
         told.await.map_err(|_| SubmitError::Closed)??;
-        Ok(handle)
+        Ok(TaskHandle { outcome })
     }
 
     fn put(
@@ -132,11 +132,11 @@ impl AgentSystem {
         direct: bool,
         place: OwnedSemaphorePermit,
         accepted: Option<oneshot::Sender<Result<(), SubmitError>>>,
-    ) -> TaskHandle {
+    ) -> oneshot::Receiver<Answer> {
         let (outcome, told) = oneshot::channel();
         let submission = Submission { task: Arc::new(task), direct, place, accepted, outcome };
         self.inbox.submit(submission, &self.coordinator);
-        TaskHandle { outcome: told }
+        told
     }
 
     /// Submits a task and waits for its outcome; it is on disk before it begins.
@@ -156,7 +156,7 @@ impl AgentSystem {
         };
         // In a box of its own: a task that was sent is no part of whoever waits for its outcome.
         let sent = Box::pin(sent);
-        async { sent.await?.outcome().await }
+        async { answered(sent.await?).await }
     }
 
     /// A handle to the agent of this name, where there is one.
@@ -266,9 +266,9 @@ impl AgentSystem {
         self.limiter.do_send(rate_limiter::Restore { account: account.to_owned() });
     }
 
-    /// Waits until the run stops itself: a budget with `stop_run` is used up, a group at the top has
-    /// failed, or the store stays down. Nothing is in flight any more then: it had the grace period,
-    /// and was then cancelled.
+    /// Waits until the run stops itself: a budget with `stop_run` is used up, a group at the top or a
+    /// shared actor has failed, or the store stays down. What was in flight has had the grace period
+    /// and was then cancelled; only code that does not yield may still be at work.
     pub async fn stopped(&self) -> Ended {
         self.coordinator.send(WaitForStop).await.unwrap_or(Ended::Stopped)
     }
@@ -287,8 +287,9 @@ impl AgentSystem {
         self.shutdown(Ended::Interrupted, self.grace).await
     }
 
-    /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own. All three need the
-    /// timers of the caller's runtime (`enable_time`).
+    /// Like [`interrupt`](AgentSystem::interrupt), with a grace period of its own; a run that had
+    /// stopped itself before keeps the one that it began. All three need the timers of the caller's
+    /// runtime (`enable_time`).
     pub async fn shutdown(&self, how: Ended, grace: Duration) -> Ended {
         self.inbox.shut();
         // Where the actors have ended, nobody knows of any task that it has.
@@ -326,8 +327,12 @@ impl TaskHandle {
     ///
     /// [`SubmitError::Closed`] where the run ended before the task did.
     pub async fn outcome(self) -> Result<Arc<Outcome>, SubmitError> {
-        self.outcome.await.unwrap_or(Err(SubmitError::Closed))
+        answered(self.outcome).await
     }
+}
+
+async fn answered(outcome: oneshot::Receiver<Answer>) -> Answer {
+    outcome.await.unwrap_or(Err(SubmitError::Closed))
 }
 
 /// One agent, played by whichever of its workers may call. Survives their restarts.
@@ -359,7 +364,7 @@ impl AgentHandle {
     pub async fn try_execute(&self, mut task: Task) -> Result<Arc<Outcome>, SubmitError> {
         task.agent = Some(self.name.clone());
         let place = self.system.inbox.place_now()?;
-        self.system.put(task, true, place, None).outcome().await
+        answered(self.system.put(task, true, place, None)).await
     }
 }
 

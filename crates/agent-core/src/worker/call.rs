@@ -153,6 +153,9 @@ impl<'a> Call<'a> {
         request: &mut Request,
         wanted: fn(Answer) -> T,
     ) -> Result<Option<Result<T, Box<Failed>>>, Ending> {
+        if !self.job.is_at_hand() {
+            return Err(Ending::Returned);
+        }
         // In boxes of their own: what is not in flight is no part of what is. Nor has what they give
         // a place of its own here.
         let admission = Box::pin(self.admit(number, now, request)).await?;

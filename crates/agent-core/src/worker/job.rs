@@ -146,16 +146,25 @@ impl Job {
             tally.in_flight = tally.in_flight.saturating_add(bound);
             tally.attempts
         };
+        self.tally(|tally| {
+            self.is_at_hand().then(|| {
+                services.add(|taken| _ = count(taken));
+                count(tally)
+            })
+        })
+    }
+
+    /// Whether the task has not been taken away from who works on it here.
+    pub(crate) fn is_at_hand(&self) -> bool {
         let Assignment { standing, hand, .. } = &self.assignment;
-        let attempt = self.tally(|tally| standing.is_in(*hand).then(|| count(tally)))?;
-        services.add(|taken| _ = count(taken));
-        Some(attempt)
+        standing.is_in(*hand)
     }
 
     /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is
     /// nothing to the task's.
     pub(crate) fn note_free_at(&self, at: Timestamp) {
-        if self.family.as_ref().is_none_or(|family| family.depth() == 0) {
+        let is_own = self.family.as_ref().is_none_or(|family| family.depth() == 0);
+        if is_own && self.is_at_hand() {
             self.assignment.standing.note_free_at(at);
         }
     }

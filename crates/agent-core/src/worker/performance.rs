@@ -60,6 +60,8 @@ pub(super) async fn input_bound(services: &Services, job: &Job, request: &Reques
     match job.spec.bounding {
         Bounding::Strict => strict,
         Bounding::Calibrated => services.estimator().estimate(&job.model, None, bytes),
+        // It makes no call any more.
+        Bounding::Counted if !job.is_at_hand() => strict,
         Bounding::Counted => {
             let deadline = services.clock.now() + services.rules.timeout.of(0);
             let deadline = deadline.min(job.assignment.deadline);

@@ -90,6 +90,7 @@ impl Standing {
     /// It is given to one of the actors of a worker.
     pub(crate) fn give(&self, worker: WorkerIndex, life: u32) {
         self.progress.begin_anew();
+        self.free_at.store(0, Ordering::Relaxed);
         self.hands.store(given(worker, life), Ordering::Release);
     }
 

@@ -9,8 +9,8 @@ use super::read::{beside, unusable};
 use crate::draws::{Distribution, OutOfRange, PROBABILITIES, QuantileTable};
 use crate::trace::{Request, Trace};
 
-/// The longest time that is drawn, in seconds: the 30 days of any duration in a fleet file. While a
-/// worker waits it is looked at now and then, and in the years that an odd draw may take for ever.
+/// The longest time that is drawn, in seconds: the 30 days of any duration in a fleet file. A worker
+/// that waits is looked at now and then, which takes too long where an odd draw is of many years.
 const LONGEST: f64 = 30.0 * 86_400.0;
 
 /// What is drawn.
