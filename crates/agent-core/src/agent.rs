@@ -41,7 +41,8 @@ pub struct AgentSpec {
     pub rate_limit: Option<AgentRateLimit>,
     /// When a worker that ended is started again. Default: transient.
     pub restart: Restart,
-    /// The group of agents that its workers are restarted with. Absent: each by itself.
+    /// The group of agents that its workers are restarted with. Absent: each by itself. Of no effect
+    /// for a sub-agent, whose workers stand under their parent's task.
     pub group: Option<String>,
     /// Whether a budget may lower `max_tokens` to what fits. Default: no.
     pub clamp_max_tokens: bool,
