@@ -1,14 +1,15 @@
 //! Workers that do not hear of it that their task was taken from them: they make no call for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::agent::{AgentSpec, Scene};
 use agent_core::clock::Clock;
 use agent_core::ledger::{BudgetSpec, OnExhausted};
 use agent_core::money::NanoUsd;
-use agent_core::system::{AgentSystemBuilder, Ended};
-use agent_core::task::Task;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use agent_core::system::{AgentSystem, AgentSystemBuilder, Ended};
+use agent_core::task::{Outcome, Task};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::behaviour::Does;
 use crate::held_up::{Gate, Opens, replaces, soon};
@@ -46,6 +47,22 @@ fn holds(gate: &Gate, over: UnboundedSender<()>, by_child: bool) -> AgentSpec {
     })
 }
 
+/// The outcome of a task of which the first performance holds its thread, which is replaced, and goes on
+/// once there is an outcome; both are over then.
+async fn played_twice(
+    system: &AgentSystem,
+    opens: Opens,
+    overs: &mut UnboundedReceiver<()>,
+) -> Arc<Outcome> {
+    let outcome = soon("an outcome", system.run(task(0))).await.unwrap();
+    assert_eq!((outcome.error.as_ref(), outcome.attempts), (None, 1));
+    drop(opens);
+    for _ in 0..2 {
+        soon("the end of a performance", overs.recv()).await.unwrap();
+    }
+    outcome
+}
+
 fn building(client: &Scripted) -> AgentSystemBuilder {
     replaces(client, NanoUsd::from_dollars(1)).budget(budget("global", "1.00"))
 }
@@ -60,13 +77,7 @@ fn a_worker_that_was_replaced_while_it_held_its_thread_makes_no_call_when_that_i
             let client = Scripted::new(&Clock::real(), Vec::new(), QUICK);
             let system = building(&client).agent(holds(&gate, over, by_child));
             let system = system.start().await.unwrap();
-            let handle = system.submit(task(0)).await.unwrap();
-            let outcome = soon("an outcome", handle.outcome()).await.unwrap();
-            assert_eq!((outcome.error.as_ref(), outcome.attempts), (None, 1));
-            drop(opens);
-            for _ in 0..2 {
-                soon("the end of a performance", overs.recv()).await.unwrap();
-            }
+            let outcome = played_twice(&system, opens, &mut overs).await;
             assert_eq!(client.sent().len(), 1, "by a sub-agent: {by_child}");
             assert_eq!(spent(&system).await, (outcome.cost_usd, NanoUsd::ZERO));
             let summary = system.snapshot().await.unwrap().summary;
@@ -88,13 +99,7 @@ fn a_worker_that_was_replaced_asks_for_no_money_when_its_thread_is_free() {
         let once = BudgetSpec { on_exhausted: OnExhausted::StopRun, ..budget("global", "0.001") };
         let wedges = replaces(&client, NanoUsd::from_dollars(1)).budget(once);
         let system = wedges.agent(holds(&gate, over, false)).start().await.unwrap();
-        let handle = system.submit(task(0)).await.unwrap();
-        let outcome = soon("an outcome", handle.outcome()).await.unwrap();
-        assert_eq!((outcome.error.as_ref(), outcome.attempts), (None, 1));
-        drop(opens);
-        for _ in 0..2 {
-            soon("the end of a performance", overs.recv()).await.unwrap();
-        }
+        let outcome = played_twice(&system, opens, &mut overs).await;
         // The budget has heard whoever asked.
         assert_eq!(spent(&system).await, (outcome.cost_usd, NanoUsd::ZERO));
         assert!(system.submit(task(1)).await.is_ok(), "the run goes on");

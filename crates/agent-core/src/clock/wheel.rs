@@ -3,8 +3,8 @@
 //! After Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (1987). A moment is a number of
 //! eleven digits of six bits. What differs from the present in a high digit lies with all else that
 //! does so there, and is parted by lower digits when that time comes. So an item is put behind others
-//! a few times, and is nowhere looked for: with hundreds of thousands of timers this takes a third of
-//! the time of a heap, whose parts are far from each other in memory.
+//! a few times, and is nowhere looked for: with hundreds of thousands of timers this takes less than
+//! half of the time of a heap, whose parts are far from each other in memory.
 
 use std::collections::VecDeque;
 

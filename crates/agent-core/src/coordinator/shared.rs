@@ -59,7 +59,7 @@ impl Watcher for SharedWatch {
     }
 
     fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, ()> {
-        Box::pin(pauses(self.clock.sleep(pause), Arc::clone(&self.open)))
+        pauses(&self.clock, pause, &self.open)
     }
 
     fn resumed(&self) {

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{Coordinator, Lifecycle, State};
 use crate::audit::AuditKind;
-use crate::clock::{Clock, Sleep};
+use crate::clock::Clock;
 use crate::doing::Doing;
 use crate::guard::Watcher;
 use crate::queue::TaskNumber;
@@ -95,7 +95,7 @@ impl Watcher for Watch {
     }
 
     fn pause(&self, pause: Duration) -> LocalBoxFuture<'static, ()> {
-        Box::pin(pauses(self.clock().sleep(pause), Arc::clone(&self.link.open)))
+        pauses(self.clock(), pause, &self.link.open)
     }
 
     fn resumed(&self) {
@@ -109,8 +109,15 @@ impl Watcher for Watch {
 
 /// Waits for the end of a pause, or of the system where that is first: who paused does what it was
 /// sent then, and ends since nobody has its address.
-pub(super) async fn pauses(pause: Sleep, open: Arc<Semaphore>) {
-    select(pause, pin!(open.acquire())).await;
+pub(super) fn pauses(
+    clock: &Clock,
+    pause: Duration,
+    open: &Arc<Semaphore>,
+) -> LocalBoxFuture<'static, ()> {
+    let (pause, open) = (clock.sleep(pause), Arc::clone(open));
+    Box::pin(async move {
+        select(pause, pin!(open.acquire())).await;
+    })
 }
 
 /// How a worker failed.

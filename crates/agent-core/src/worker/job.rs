@@ -163,9 +163,9 @@ impl Job {
     /// Notes when its worker may call again by its own limit; that of a sub-agent's worker is
     /// nothing to the task's.
     pub(crate) fn note_free_at(&self, at: Timestamp) {
-        let is_own = self.family.as_ref().is_none_or(|family| family.depth() == 0);
-        if is_own && self.is_at_hand() {
-            self.assignment.standing.note_free_at(at);
+        if self.family.as_ref().is_none_or(|family| family.depth() == 0) {
+            let Assignment { standing, hand, .. } = &self.assignment;
+            standing.note_free_at(*hand, at);
         }
     }
 

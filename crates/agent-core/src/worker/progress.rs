@@ -77,9 +77,11 @@ impl Standing {
         self.at_limiter.load(Ordering::Relaxed) > 0
     }
 
-    /// The worker at hand may call again at `at`, by its own limit.
-    pub(super) fn note_free_at(&self, at: Timestamp) {
-        self.free_at.store(at.nanos(), Ordering::Relaxed);
+    /// The worker at hand may call again at `at`, by its own limit; of another's that is nothing.
+    pub(super) fn note_free_at(&self, hand: Hand, at: Timestamp) {
+        if self.is_in(hand) {
+            self.free_at.store(at.nanos(), Ordering::Relaxed);
+        }
     }
 
     /// When the worker at hand may call again, by its own limit.
@@ -259,6 +261,25 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn when_a_worker_may_call_again_is_said_by_the_one_that_has_the_task() {
+        let standing = Standing::default();
+        let begins = |worker| {
+            standing.give(worker, 1);
+            assert!(standing.begin(worker, 1));
+            Hand::of(worker, 1)
+        };
+        let first = begins(0);
+        standing.note_free_at(first, at(60));
+        assert_eq!(standing.free_at(), at(60));
+        let second = begins(1);
+        assert_eq!(standing.free_at(), Timestamp::EPOCH, "of the first");
+        standing.note_free_at(first, at(90));
+        assert_eq!(standing.free_at(), Timestamp::EPOCH, "by the first");
+        standing.note_free_at(second, at(30));
+        assert_eq!(standing.free_at(), at(30));
     }
 
     #[test]
